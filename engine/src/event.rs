@@ -1,0 +1,304 @@
+//! The vocabulary of consequences: what a session must be told, and what has happened in an org.
+//!
+//! Rule: within one entry, a loser's notice is emitted before the winner's grant (promise 4).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::command::Mode;
+use crate::ids::{SessionId, SessionRef, Token, WaitId};
+use crate::reply::{Grant, Held, RefusalReason};
+use crate::time::{Millis, WallTime};
+
+/// Where consequences go: a router in the server, a recorder in tests, nothing in a replay.
+pub trait Effects {
+    /// Something that this attachment of a session must be told. Only attached sessions are told; what a detached one
+    /// misses is kept for its resume.
+    fn notice(&mut self, to: SessionRef, notice: Notice);
+    /// Something that has happened, for whoever listens.
+    fn event(&mut self, event: Event);
+}
+
+/// Throws every consequence away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Discard;
+
+impl Effects for Discard {
+    fn notice(&mut self, _: SessionRef, _: Notice) {}
+    fn event(&mut self, _: Event) {}
+}
+
+/// What a session must be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A wait has become a hold (one, or all of an `AcquireAll`). The client renews at once.
+    Granted {
+        /// The wait that is over.
+        wait: WaitId,
+        /// What is held.
+        holds: Vec<Held>,
+    },
+    /// A hold is over.
+    Lost {
+        /// The lock.
+        path: Arc<str>,
+        /// The token it had.
+        token: Token,
+        /// Why.
+        cause: Cause,
+    },
+    /// A hold goes on with another mode or token.
+    Changed {
+        /// The lock.
+        path: Arc<str>,
+        /// What it is held as.
+        grant: Grant,
+    },
+    /// Somebody would like to have the lock.
+    Asked {
+        /// The lock.
+        path: Arc<str>,
+        /// The wait to hand over to, or to decline.
+        wait: WaitId,
+        /// Who asks.
+        who: Who,
+        /// What they say.
+        note: Arc<str>,
+    },
+    /// A holder has said no. The wait goes on.
+    Declined {
+        /// The wait that had left a note.
+        wait: WaitId,
+        /// The lock.
+        path: Arc<str>,
+        /// Who said no.
+        who: Who,
+    },
+    /// A wait is over without a grant.
+    WaitEnded {
+        /// Which.
+        wait: WaitId,
+        /// Why.
+        why: WaitEnd,
+    },
+    /// The session has been attached elsewhere; this attachment is void.
+    Moved,
+    /// The session is over.
+    Closed {
+        /// Why.
+        why: SessionEnd,
+    },
+}
+
+/// What a session was to be told, and may not have heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missed {
+    /// As [`Notice::Lost`].
+    Lost {
+        /// The lock.
+        path: Arc<str>,
+        /// The token it had.
+        token: Token,
+        /// Why.
+        cause: Cause,
+    },
+    /// As [`Notice::WaitEnded`].
+    WaitEnded {
+        /// Which.
+        wait: WaitId,
+        /// Why.
+        why: WaitEnd,
+    },
+}
+
+/// A person or a service, as others see them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Who {
+    /// Owner id.
+    pub owner: Arc<str>,
+    /// How people call them.
+    pub name: Arc<str>,
+}
+
+/// Why a hold has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Let go by its owner.
+    Released,
+    /// Not renewed in time.
+    Expired,
+    /// Its last session was closed.
+    SessionClosed,
+    /// Its last session was not resumed within its grace.
+    SessionLost,
+    /// Ended by an operator.
+    Forced {
+        /// The principal.
+        by: Arc<str>,
+        /// What they said.
+        reason: Arc<str>,
+    },
+    /// Taken by a moderator.
+    Seized {
+        /// Who has it.
+        by: Who,
+        /// What they said.
+        reason: Arc<str>,
+    },
+    /// Given to a waiter.
+    HandedTo {
+        /// Who has it.
+        to: Who,
+    },
+}
+
+/// Why a wait is over without a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WaitEnd {
+    /// Its time is up.
+    TimedOut,
+    /// Cancelled by its session.
+    Cancelled,
+    /// It can no longer be granted.
+    Refused(RefusalReason),
+    /// Its session is over.
+    SessionEnded,
+    /// Its session keeps its holds on disconnect, and has been disconnected.
+    Detached,
+    /// A limit of the org or the session stood in the way when its turn came.
+    TooManyHolds,
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionEnd {
+    /// Closed by whoever opened it.
+    Closed,
+    /// Not resumed within its grace.
+    GraceOver,
+    /// It kept its holds on disconnect, and the last of them is over.
+    LastHoldOver,
+    /// Without hold or wait for [`IDLE_MAX`](crate::limits::IDLE_MAX).
+    Idle,
+}
+
+/// Something that has happened in an org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The tenant.
+    pub org: Arc<str>,
+    /// When, for people to read.
+    pub wall: WallTime,
+    /// What.
+    pub what: What,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// An owner holds a lock that it did not hold.
+    Granted {
+        /// The lock.
+        path: Arc<str>,
+        /// Who.
+        who: Who,
+        /// How.
+        mode: Mode,
+        /// The fencing token.
+        token: Token,
+        /// How long it had waited.
+        waited: Millis,
+    },
+    /// An owner's hold has another mode.
+    Converted {
+        /// The lock.
+        path: Arc<str>,
+        /// Who.
+        who: Who,
+        /// How.
+        mode: Mode,
+        /// The fencing token.
+        token: Token,
+    },
+    /// An owner's hold is over.
+    Ended {
+        /// The lock.
+        path: Arc<str>,
+        /// Who.
+        who: Who,
+        /// The token it had.
+        token: Token,
+        /// Why.
+        cause: Cause,
+        /// How long it was held.
+        held: Millis,
+    },
+    /// The last attached session of a hold has been detached.
+    Orphaned {
+        /// The lock.
+        path: Arc<str>,
+        /// Who.
+        who: Who,
+        /// The fencing token.
+        token: Token,
+    },
+    /// A session of an orphaned hold has come back.
+    Adopted {
+        /// The lock.
+        path: Arc<str>,
+        /// Who.
+        who: Who,
+        /// The fencing token.
+        token: Token,
+    },
+    /// Somebody waits.
+    Queued {
+        /// The locks: one, or all of an `AcquireAll`.
+        paths: Vec<Arc<str>>,
+        /// Who.
+        who: Who,
+        /// The wait.
+        wait: WaitId,
+    },
+    /// Somebody waits no more, and was not granted.
+    WaitEnded {
+        /// The locks: one, or all of an `AcquireAll`.
+        paths: Vec<Arc<str>>,
+        /// Who.
+        who: Who,
+        /// The wait.
+        wait: WaitId,
+        /// Why.
+        why: WaitEnd,
+    },
+    /// A session has begun.
+    SessionOpened {
+        /// Which.
+        session: SessionId,
+        /// On whose behalf.
+        who: Who,
+    },
+    /// A session has lost its connection.
+    SessionDetached {
+        /// Which.
+        session: SessionId,
+        /// On whose behalf.
+        who: Who,
+    },
+    /// A session has come back.
+    SessionResumed {
+        /// Which.
+        session: SessionId,
+        /// On whose behalf.
+        who: Who,
+    },
+    /// A session is over.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// On whose behalf.
+        who: Who,
+        /// Why.
+        why: SessionEnd,
+    },
+}

@@ -1,0 +1,31 @@
+//! Bounds of the machine itself. What an operator may change is in `policy.rs`; what is here is part of the behaviour,
+//! so changing a number changes what a replay gives.
+
+use crate::time::Millis;
+
+/// Holds and waits that one entry ends at most when it sweeps; what is left counts as over and goes with the next entries.
+pub const SWEEP_MAX: usize = 256;
+
+/// Locks that one page of a list, or one step of a bulk release, looks at.
+pub const SCAN_MAX: usize = 4096;
+
+/// Holds in one page of a list, or ended by one step of a bulk release.
+pub const PAGE_MAX: usize = 256;
+
+/// Paths in one `AcquireAll`.
+pub const ACQUIRE_ALL_MAX: usize = 16;
+
+/// Holders that a truth names; the rest is counted.
+pub const TRUTH_HOLDERS_MAX: usize = 16;
+
+/// Losses that an attached session remembers. A detached one forgets none: it can lose no more than it had.
+pub const LOSSES_MAX: usize = 1024;
+
+/// How long an attached session remembers a loss.
+pub const LOSS_KEPT: Millis = Millis::from_secs(15 * 60);
+
+/// A session without hold or wait is ended after this long, unless it is renewed.
+pub const IDLE_MAX: Millis = Millis::from_secs(60 * 60);
+
+/// Least grace of the sessions that a restart has detached.
+pub const RESTART_GRACE_MIN: Millis = Millis::from_secs(60);
