@@ -1,6 +1,34 @@
-//! placeholder of the machine
+//! The machine as its callers see it, and the table of contents of what it can do: one match, no rule.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use crate::*;
+
+use hashbrown::HashMap;
+use slab::Slab;
+
+use crate::acquire_all::Group;
+use crate::command::{Command, Entry};
+use crate::deadlines::{Deadlines, Due};
+use crate::event::Effects;
+use crate::ids::{SessionId, Token, WaitId};
+use crate::limits::SWEEP_MAX;
+use crate::lock::{Hold, Lock};
+use crate::org::Org;
+use crate::policy::PolicyLayer;
+use crate::query::{Answer, Query};
+use crate::reply::Reply;
+use crate::session::Session;
+use crate::step::Step;
+use crate::time::LogTime;
+
+/// Where an org lies. Never leaves the engine, orders nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OrgKey(pub(crate) usize);
+
+/// Where a lock lies. Never leaves the engine, orders nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LockKey(pub(crate) usize);
 
 /// What an entry led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,30 +39,236 @@ pub struct Outcome {
     pub changed: bool,
 }
 
-/// The machine.
+/// The machine. See the crate's front page for what it promises and what it asks of its caller.
 #[derive(Debug, Clone)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) now: LogTime,
+    pub(crate) next: Counters,
+    /// Policy layer of every org.
+    pub(crate) layer: PolicyLayer,
+    pub(crate) orgs: Slab<Org>,
+    pub(crate) org_names: BTreeMap<Arc<str>, OrgKey>,
+    pub(crate) locks: Slab<Lock>,
+    pub(crate) groups: BTreeMap<WaitId, Group>,
+    pub(crate) sessions: HashMap<SessionId, Session>,
+    /// Sessions that have ended and still have holds or waits to be swept.
+    pub(crate) ending: BTreeSet<SessionId>,
+    /// Derived from the rest, as is `tally`.
+    pub(crate) deadlines: Deadlines,
+    pub(crate) tally: Tally,
+}
+
+/// The next number of each sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) session: u64,
+    pub(crate) wait: u64,
+    pub(crate) hold: u64,
+    pub(crate) token: u64,
+}
+
+/// How much there is of what cannot be counted at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) holds: u64,
+    pub(crate) holds_orphaned: u64,
+    pub(crate) waits: u64,
+    pub(crate) sessions_detached: u64,
+}
 
 impl Engine {
     /// An engine at the beginning of history, whose first token will be `first_token`.
-    pub fn new(_first_token: Token) -> Self { unimplemented!() }
-    /// Takes one step of history.
-    pub fn apply(&mut self, _entry: &Entry<'_>, _effects: &mut impl Effects) -> Outcome { unimplemented!() }
-    /// Reads, as of `at`.
-    pub fn query(&self, _query: &Query<'_>, _at: LogTime) -> Answer { unimplemented!() }
-    /// When a `Tick` is wanted, at the latest; may be early.
-    pub fn next_deadline(&mut self) -> Option<LogTime> { unimplemented!() }
+    #[must_use]
+    pub fn new(first_token: Token) -> Self {
+        Self {
+            now: LogTime::ZERO,
+            next: Counters {
+                session: 1,
+                wait: 1,
+                hold: 1,
+                token: first_token.0,
+            },
+            layer: PolicyLayer::default(),
+            orgs: Slab::new(),
+            org_names: BTreeMap::new(),
+            locks: Slab::new(),
+            groups: BTreeMap::new(),
+            sessions: HashMap::new(),
+            ending: BTreeSet::new(),
+            deadlines: Deadlines::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes one step of history: answers, and lets `effects` know of every consequence in order.
+    ///
+    /// Costs a few look-ups for a command about one lock; a step that frees a lock also pays for those it is granted to.
+    pub fn apply(&mut self, entry: &Entry<'_>, effects: &mut impl Effects) -> Outcome {
+        let now = self.now.max(entry.at);
+        let mut step = Step::new(self, effects, now, entry.wall);
+        let reply = match &entry.command {
+            Command::Started => step.started(),
+            Command::Tick => step.tick(),
+            Command::Configure { scope, layer } => step.configure(scope, layer),
+            Command::Settle { org, path } => step.settle_path(org, path),
+            Command::OpenSession(open) => step.open_session(open),
+            Command::ResumeSession(resume) => step.resume_session(resume),
+            Command::DetachSession(by) => step.detach_session(*by),
+            Command::RenewSession(by) => step.renew_session(*by),
+            Command::CloseSession(by) => step.close_session(*by),
+            Command::Acquire(acquire) => step.acquire(acquire),
+            Command::AcquireAll(acquire) => step.acquire_all(acquire),
+            Command::Renew(renew) => step.renew(renew),
+            Command::Release(release) => step.release(release),
+            Command::Cancel { by, wait } => step.cancel(*by, *wait),
+            Command::Convert(convert) => step.convert(convert),
+            Command::HandOver { by, path, to } => step.hand_over(*by, path, *to),
+            Command::Decline { by, path, to } => step.decline(*by, path, *to),
+            Command::ForceRelease(force) => step.force_release(force),
+        };
+        let changed = step.finish();
+        if changed {
+            self.now = now;
+        }
+        Outcome { reply, changed }
+    }
+
+    /// Reads, as of `at` or the engine's own time if that is later.
+    #[must_use]
+    pub fn query(&self, query: &Query<'_>, at: LogTime) -> Answer {
+        let now = self.now.max(at);
+        match query {
+            Query::Status { org, path } => Answer::Status(self.status(org, path, now)),
+            Query::Check { org, path, token } => self.check_token(org, path, *token, now),
+            Query::List(list) => self.list(list, now),
+            Query::Places { org, path } => Answer::Places(self.places(org, path, now)),
+            Query::Policy { org, kind } => self.policy(org, *kind),
+            Query::Counts => Answer::Counts(self.counts()),
+        }
+    }
+
     /// Log time of the last entry that changed something.
-    pub fn now(&self) -> LogTime { unimplemented!() }
-    /// The whole state in one canonical order: equal histories give equal bytes.
-    pub fn snapshot(&self, _out: &mut Vec<u8>) { unimplemented!() }
-    /// The state that `snapshot` wrote.
-    pub fn restore(_bytes: &[u8]) -> Result<Self, SnapshotError> { unimplemented!() }
-    /// A number that equal states share.
-    pub fn digest(&self) -> u64 { unimplemented!() }
-    /// Asserts every invariant; for tests and fuzzing.
-    pub fn check(&self) { unimplemented!() }
+    #[must_use]
+    pub const fn now(&self) -> LogTime {
+        self.now
+    }
+
+    /// When a `Tick` is wanted, at the latest; `None` when nothing has a deadline. It may be too early, if renewals came
+    /// faster than their timers could be armed anew, and then the tick changes nothing.
+    pub fn next_deadline(&mut self) -> Option<LogTime> {
+        if !self.ending.is_empty() {
+            return Some(self.now);
+        }
+        for _ in 0..SWEEP_MAX {
+            let (armed, due) = self.deadlines.first()?;
+            if !self.rearm_if_early(armed, due) {
+                return Some(armed);
+            }
+        }
+        self.deadlines.first().map(|(armed, _)| armed)
+    }
+
+    /// Arms a timer anew whose deadline has moved on, or drops it when there is none any more; tells whether it did.
+    pub(crate) fn rearm_if_early(&mut self, armed: LogTime, due: Due) -> bool {
+        let deadline = self.deadline_of(due);
+        if deadline == Some(armed) {
+            return false;
+        }
+        self.deadlines.disarm(armed, due);
+        if let Some(deadline) = deadline {
+            self.deadlines.arm(deadline, due);
+        }
+        match due {
+            Due::Hold(id, lock) => {
+                let hold = self
+                    .lock_mut(lock)
+                    .holds
+                    .iter_mut()
+                    .find(|hold| hold.id == id);
+                hold.expect("a timer goes with its hold").armed = deadline.unwrap_or(armed);
+            }
+            Due::Wait(id, lock) => {
+                let lock = self.lock_mut(lock);
+                let index = lock.wait_index(id).expect("a timer goes with its wait");
+                lock.queue[index].armed = deadline.unwrap_or(armed);
+            }
+            Due::Group(id) => {
+                let group = self
+                    .groups
+                    .get_mut(&id)
+                    .expect("a timer goes with its wait");
+                group.armed = deadline.unwrap_or(armed);
+            }
+            Due::Session(id) => {
+                let session = self
+                    .sessions
+                    .get_mut(&id)
+                    .expect("a timer goes with its session");
+                session.armed = deadline;
+            }
+        }
+        true
+    }
+
+    fn deadline_of(&self, due: Due) -> Option<LogTime> {
+        match due {
+            Due::Hold(id, lock) => {
+                let hold = self.lock(lock).holds.iter().find(|hold| hold.id == id)?;
+                Some(self.hold_deadline(hold))
+            }
+            Due::Wait(id, lock) => {
+                let lock = self.lock(lock);
+                Some(lock.queue[lock.wait_index(id)?].deadline)
+            }
+            Due::Group(id) => Some(self.groups.get(&id)?.deadline),
+            Due::Session(id) => self.sessions.get(&id)?.deadline(),
+        }
+    }
+
+    /// When a hold is over: by its own renewals, or by those of the sessions in it.
+    ///
+    /// A renewal of a session costs one store, whatever it holds: the deadlines of its holds are worked out when asked
+    /// for. (When a session leaves a hold, what it renewed stays.)
+    pub(crate) fn hold_deadline(&self, hold: &Hold) -> LogTime {
+        hold.members
+            .iter()
+            .filter_map(|member| self.sessions.get(&member.session))
+            .map(|session| session.renewed_at + hold.ttl)
+            .fold(hold.deadline, LogTime::max)
+    }
+
+    pub(crate) fn org(&self, key: OrgKey) -> &Org {
+        &self.orgs[key.0]
+    }
+
+    pub(crate) fn org_mut(&mut self, key: OrgKey) -> &mut Org {
+        &mut self.orgs[key.0]
+    }
+
+    pub(crate) fn org_named(&self, name: &str) -> Option<OrgKey> {
+        self.org_names.get(name).copied()
+    }
+
+    pub(crate) fn lock(&self, key: LockKey) -> &Lock {
+        &self.locks[key.0]
+    }
+
+    pub(crate) fn lock_mut(&mut self, key: LockKey) -> &mut Lock {
+        &mut self.locks[key.0]
+    }
+
+    /// The paths of the org's locks, in a vector for callers that change locks on their way.
+    pub(crate) fn locks_from(
+        &self,
+        org: OrgKey,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> Vec<(Arc<str>, LockKey)> {
+        let paths = self.org(org).paths.from(prefix, after);
+        paths
+            .take(most)
+            .map(|(path, lock)| (path.clone(), lock))
+            .collect()
+    }
 }
-/// Bytes that are no snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotError;

@@ -20,15 +20,30 @@
 
 extern crate alloc;
 
+mod acquire;
+mod acquire_all;
 mod command;
+mod configuring;
+mod deadlines;
 mod engine;
 mod event;
+mod holding;
 mod ids;
+mod invariants;
 pub mod limits;
+mod lock;
+mod org;
 mod policy;
 mod query;
+mod reading;
 mod reply;
+mod session;
+mod snapshot;
+mod step;
+mod sweep;
+mod takeover;
 mod time;
+mod wait_queue;
 
 pub use command::*;
 pub use engine::{Engine, Outcome};
@@ -37,4 +52,5 @@ pub use ids::*;
 pub use policy::*;
 pub use query::*;
 pub use reply::*;
+pub use snapshot::SnapshotError;
 pub use time::*;

@@ -97,7 +97,9 @@ impl Policy {
     pub fn under(self, layer: &PolicyLayer) -> Self {
         Self {
             grace: layer.grace.unwrap_or(self.grace),
-            release_on_disconnect: layer.release_on_disconnect.unwrap_or(self.release_on_disconnect),
+            release_on_disconnect: layer
+                .release_on_disconnect
+                .unwrap_or(self.release_on_disconnect),
             sessions_max: layer.sessions_max.unwrap_or(self.sessions_max),
             holds_max: layer.holds_max.unwrap_or(self.holds_max),
             session_holds_max: layer.session_holds_max.unwrap_or(self.session_holds_max),
@@ -121,6 +123,9 @@ impl Policy {
     /// The TTL that a request gets: its own, else the default, brought within the bounds (the lower one wins).
     #[must_use]
     pub fn ttl(&self, requested: Option<Millis>) -> Millis {
-        requested.unwrap_or(self.ttl_default).min(self.ttl_max).max(self.ttl_min)
+        requested
+            .unwrap_or(self.ttl_default)
+            .min(self.ttl_max)
+            .max(self.ttl_min)
     }
 }

@@ -1,0 +1,338 @@
+//! Asking for a lock, and getting it. Rules 12 to 15 and 17 to 20.
+//!
+//! Must hold: whoever is given a hold was found to have room for it in the same step.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::command::{Acquire, Mode, Role};
+use crate::engine::{Engine, LockKey, OrgKey};
+use crate::event::{Notice, What};
+use crate::ids::{SessionId, Token, WaitId};
+use crate::lock::{Lock, Room};
+use crate::reply::{GrantKind, Refusal, RefusalReason, Rejection, Reply};
+use crate::session::Session;
+use crate::step::Step;
+use crate::time::{LogTime, Millis};
+
+/// What is wanted of a lock, at once or later.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    pub(crate) session: SessionId,
+    pub(crate) owner: Arc<str>,
+    pub(crate) mode: Mode,
+    pub(crate) limit: Option<u32>,
+    pub(crate) ttl: Millis,
+    pub(crate) metadata: Option<Arc<[u8]>>,
+    /// The wait that it was, if it was one.
+    pub(crate) from: Option<WaitId>,
+    pub(crate) since: LogTime,
+}
+
+/// What an acquire leaves to be copied, if it is there.
+pub(crate) fn metadata(bytes: &[u8]) -> Option<Arc<[u8]>> {
+    (!bytes.is_empty()).then(|| Arc::from(bytes))
+}
+
+impl Step<'_> {
+    pub(crate) fn acquire(&mut self, acquire: &Acquire<'_>) -> Reply {
+        let session = match self.session(acquire.by) {
+            Ok(session) if session.role < Role::Member => {
+                return Reply::Rejected(Rejection::RoleTooLow);
+            }
+            Ok(session) => session,
+            Err(rejection) => return Reply::Rejected(rejection),
+        };
+        let org = session.org;
+        let want = Want {
+            session: session.id,
+            owner: session.owner.clone(),
+            mode: acquire.mode,
+            limit: acquire.limit,
+            ttl: self
+                .engine
+                .org(org)
+                .policy_for(acquire.path)
+                .ttl(acquire.ttl),
+            metadata: metadata(acquire.metadata),
+            from: None,
+            since: self.now,
+        };
+        if let Some(seize) = &acquire.seize {
+            if acquire.mode != Mode::Exclusive || acquire.wait > Millis::ZERO {
+                return Reply::Rejected(Rejection::BadSeize);
+            }
+            return self.seize(org, acquire.path, &want, seize);
+        }
+        let lock = self.settled(org, acquire.path);
+        match self.room(lock, &want) {
+            Ok(()) => self.give_now(org, acquire.path, &want),
+            Err(reason) => self.wait_or_refuse(lock, &want, reason, acquire.wait, acquire.note),
+        }
+    }
+
+    /// The lock of a path, settled, if anybody holds or awaits it.
+    pub(crate) fn settled(&mut self, org: OrgKey, path: &str) -> Option<LockKey> {
+        let lock = self.engine.org(org).paths.get(path)?;
+        self.settle(lock);
+        // Settling may have found it unused.
+        self.engine.orgs.get(org.0)?.paths.get(path)
+    }
+
+    fn room(&self, lock: Option<LockKey>, want: &Want) -> Result<(), RefusalReason> {
+        self.engine
+            .room(lock, &want.owner, want.mode, want.limit, self.now)
+    }
+
+    pub(crate) fn is_eligible(&self, session: SessionId) -> bool {
+        self.engine.is_eligible(session, self.now)
+    }
+
+    /// Gives a lock that there is room for to whoever asks, and answers.
+    pub(crate) fn give_now(&mut self, org: OrgKey, path: &str, want: &Want) -> Reply {
+        let lock = self.lock_at(org, path);
+        match self.give(lock, want) {
+            Ok(kind) => {
+                self.serve_owner(lock, &want.owner, kind);
+                let index = self.engine.lock(lock).hold_of(&want.owner);
+                let grant = self.grant(lock, index.expect("it was given in this step"), kind);
+                self.settle(lock);
+                Reply::Granted(grant)
+            }
+            Err(rejection) => {
+                self.drop_if_unused(lock);
+                Reply::Rejected(rejection)
+            }
+        }
+    }
+
+    /// Gives a lock that there is room for. What stands in the way are limits; then nothing has changed.
+    pub(crate) fn give(&mut self, lock: LockKey, want: &Want) -> Result<GrantKind, Rejection> {
+        let room = self
+            .engine
+            .lock(lock)
+            .room_for(&want.owner, want.mode, want.limit);
+        self.within_limits(lock, want, room)?;
+        match room {
+            Room::Joins(index) => {
+                self.join_hold(lock, index, want);
+                Ok(GrantKind::Joined)
+            }
+            Room::Upgrades(index) => {
+                let token = self.next_token()?;
+                let upgraded = self.engine.lock_mut(lock);
+                upgraded.token = token;
+                upgraded.mode = Mode::Exclusive;
+                upgraded.limit = None;
+                self.touch();
+                self.join_hold(lock, index, want);
+                self.converted(lock, index, want.session);
+                Ok(GrantKind::Converted)
+            }
+            Room::Free => {
+                self.begin_phase(lock, want)?;
+                self.begin_hold(lock, want.owner.clone(), want.ttl, want.metadata.clone());
+                let index = self.engine.lock(lock).holds.len() - 1;
+                self.join(lock, index, want.session, want.from);
+                let (org, path, token) = self.engine.lock(lock).event_parts();
+                let (who, waited) = (self.who(want.session), want.since.until(self.now));
+                self.event(
+                    org,
+                    What::Granted {
+                        path,
+                        who,
+                        mode: want.mode,
+                        token,
+                        waited,
+                    },
+                );
+                Ok(GrantKind::Fresh)
+            }
+            Room::UpgradeBlocked | Room::Held | Room::LimitDiffers => Err(Rejection::NotGrantable),
+        }
+    }
+
+    fn join_hold(&mut self, lock: LockKey, index: usize, want: &Want) {
+        self.extend(lock, index, want.ttl);
+        let hold = &mut self.engine.lock_mut(lock).holds[index];
+        if want.metadata.is_some() && hold.metadata != want.metadata {
+            hold.metadata.clone_from(&want.metadata);
+            self.touch();
+        }
+        self.join(lock, index, want.session, want.from);
+    }
+
+    /// Tells of a hold that has another mode: its sessions, except the one whose command it is, and the org.
+    pub(crate) fn converted(&mut self, lock: LockKey, index: usize, by: SessionId) {
+        let (org, path, token) = self.engine.lock(lock).event_parts();
+        let mode = self.engine.lock(lock).mode;
+        let grant = self.grant(lock, index, GrantKind::Converted);
+        let members = self.engine.lock(lock).holds[index].members.clone();
+        for member in members.iter().filter(|member| member.session != by) {
+            self.notice(
+                member.session,
+                Notice::Changed {
+                    path: path.clone(),
+                    grant,
+                },
+            );
+        }
+        let who = self.engine.who_holds(&self.engine.lock(lock).holds[index]);
+        self.event(
+            org,
+            What::Converted {
+                path,
+                who,
+                mode,
+                token,
+            },
+        );
+    }
+
+    /// The first holder fixes what a phase is; those who join it find it so.
+    fn begin_phase(&mut self, lock: LockKey, want: &Want) -> Result<(), Rejection> {
+        if self.engine.lock(lock).is_held() {
+            return Ok(());
+        }
+        let token = self.next_token()?;
+        let begun = self.engine.lock_mut(lock);
+        begun.token = token;
+        begun.mode = want.mode;
+        begun.limit = if want.mode == Mode::Shared {
+            want.limit
+        } else {
+            None
+        };
+        Ok(())
+    }
+
+    fn next_token(&mut self) -> Result<Token, Rejection> {
+        let token = Token(self.engine.next.token);
+        if token > Token::MAX {
+            return Err(Rejection::TokensExhausted);
+        }
+        self.engine.next.token += 1;
+        self.touch();
+        Ok(token)
+    }
+
+    fn within_limits(&self, lock: LockKey, want: &Want, room: Room) -> Result<(), Rejection> {
+        let mut needs = Needs::default();
+        needs.count(self.engine.lock(lock), want.session, room);
+        self.satisfies(self.engine.lock(lock).org, want.session, needs)
+    }
+
+    /// Rule 20, as far as it concerns holding.
+    pub(crate) fn satisfies(
+        &self,
+        org: OrgKey,
+        session: SessionId,
+        needs: Needs,
+    ) -> Result<(), Rejection> {
+        let org = self.engine.org(org);
+        if needs.fresh > 0
+            && org.holds as usize + needs.fresh > org.policy.holds_max as usize + needs.freed
+        {
+            return Err(Rejection::TooManyHolds);
+        }
+        let holds = self.engine.session(session).holds.len();
+        if needs.joined > 0 && holds + needs.joined > org.policy.session_holds_max as usize {
+            return Err(Rejection::TooManySessionHolds);
+        }
+        if self.engine.next.token.saturating_add(needs.tokens) > Token::MAX.0 + 1 {
+            return Err(Rejection::TokensExhausted);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn refused(&self, lock: Option<LockKey>, reason: RefusalReason) -> Reply {
+        let truth = lock.map(|lock| self.engine.truth(self.engine.lock(lock), self.now));
+        Reply::Refused(Box::new(Refusal {
+            reason,
+            truth: truth.unwrap_or_default(),
+        }))
+    }
+}
+
+impl Lock {
+    /// Whether the upgrade of another owner is pending.
+    pub(crate) fn has_upgrade_beside(&self, owner: &str) -> bool {
+        self.queue
+            .iter()
+            .any(|wait| *wait.owner != *owner && self.is_upgrade(wait))
+    }
+}
+
+/// What grants use up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Needs {
+    /// Holds that the org has more.
+    pub(crate) fresh: usize,
+    /// Holds that the org has less, because they make way.
+    pub(crate) freed: usize,
+    /// Holds that the session is in more.
+    pub(crate) joined: usize,
+    pub(crate) tokens: u64,
+}
+
+impl Needs {
+    /// Counts what a grant of the lock to the session uses up.
+    pub(crate) fn count(&mut self, lock: &Lock, session: SessionId, room: Room) {
+        match room {
+            Room::Joins(index) | Room::Upgrades(index) => {
+                self.joined += usize::from(lock.holds[index].member(session).is_none());
+                self.tokens += u64::from(matches!(room, Room::Upgrades(_)));
+            }
+            Room::Free => {
+                self.fresh += 1;
+                self.joined += 1;
+                self.tokens += u64::from(!lock.is_held());
+            }
+            Room::UpgradeBlocked | Room::Held | Room::LimitDiffers => {}
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn session(&self, id: SessionId) -> &Session {
+        &self.sessions[&id]
+    }
+
+    /// Whether a waiter of this session may be granted anything.
+    pub(crate) fn is_eligible(&self, session: SessionId, now: LogTime) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|session| session.is_eligible(now))
+    }
+
+    /// Whether an owner could be given a settled lock, those who wait ahead included.
+    pub(crate) fn room(
+        &self,
+        lock: Option<LockKey>,
+        owner: &str,
+        mode: Mode,
+        limit: Option<u32>,
+        now: LogTime,
+    ) -> Result<(), RefusalReason> {
+        let Some(lock) = lock.map(|lock| self.lock(lock)) else {
+            return Ok(());
+        };
+        match lock.room_for(owner, mode, limit) {
+            Room::Joins(_) | Room::Upgrades(_) => Ok(()),
+            Room::Free
+                if lock
+                    .queue
+                    .iter()
+                    .any(|wait| self.is_eligible(wait.session, now)) =>
+            {
+                Err(RefusalReason::QueuedAhead)
+            }
+            Room::Free => Ok(()),
+            Room::UpgradeBlocked if lock.has_upgrade_beside(owner) => {
+                Err(RefusalReason::UpgradePending)
+            }
+            Room::UpgradeBlocked | Room::Held => Err(RefusalReason::Held),
+            Room::LimitDiffers => Err(RefusalReason::LimitDiffers),
+        }
+    }
+}

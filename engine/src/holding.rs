@@ -1,0 +1,161 @@
+//! Keeping a lock, changing its mode, letting it go. Rules 26 to 29.
+
+use alloc::boxed::Box;
+
+use crate::acquire::Want;
+use crate::command::{Convert, Mode, Release, ReleaseScope, Renew};
+use crate::engine::LockKey;
+use crate::event::{Cause, Missed};
+use crate::ids::SessionRef;
+use crate::reply::{GrantKind, Loss, NotHeld, Rejection, Released, Reply};
+use crate::step::Step;
+
+impl Step<'_> {
+    pub(crate) fn renew(&mut self, renew: &Renew<'_>) -> Reply {
+        let (lock, index) = match self.own_hold(renew.by, renew.path) {
+            Ok(found) => found,
+            Err(reply) => return reply,
+        };
+        let found = self.engine.lock(lock);
+        if renew.token.is_some_and(|token| token != found.token) {
+            return self.not_held(renew.by, renew.path);
+        }
+        let asked = renew.ttl.unwrap_or(found.holds[index].ttl);
+        let ttl = self
+            .engine
+            .org(found.org)
+            .policy_for(renew.path)
+            .ttl(Some(asked));
+        self.extend(lock, index, ttl);
+        Reply::Granted(self.grant(lock, index, GrantKind::Joined))
+    }
+
+    pub(crate) fn release(&mut self, release: &Release<'_>) -> Reply {
+        let (lock, index) = match self.own_hold(release.by, release.path) {
+            Ok(found) => found,
+            Err(Reply::NotHeld(not_held)) if not_held.is_expiry() => {
+                return Reply::Released(Released::AlreadyExpired);
+            }
+            Err(reply) => return reply,
+        };
+        let found = self.engine.lock(lock);
+        if release.token.is_some_and(|token| token != found.token) {
+            return self.not_held(release.by, release.path);
+        }
+        let session = release.by.session;
+        let hold = &found.holds[index];
+        match release.scope {
+            ReleaseScope::Session if hold.member(session).is_none() => {
+                return self.not_held(release.by, release.path);
+            }
+            ReleaseScope::Session if hold.members.len() > 1 => {
+                self.leave(lock, index, session);
+                return Reply::Released(Released::Left);
+            }
+            ReleaseScope::Session | ReleaseScope::Owner => {}
+        }
+        self.end_hold(lock, index, &Cause::Released, Some(session));
+        self.settle(lock);
+        Reply::Released(Released::Ended)
+    }
+
+    pub(crate) fn convert(&mut self, convert: &Convert<'_>) -> Reply {
+        let (lock, index) = match self.own_hold(convert.by, convert.path) {
+            Ok(found) => found,
+            Err(reply) => return reply,
+        };
+        match (self.engine.lock(lock).mode, convert.mode) {
+            (Mode::Exclusive, Mode::Exclusive) | (Mode::Shared, Mode::Shared) => {
+                Reply::Granted(self.grant(lock, index, GrantKind::Joined))
+            }
+            (Mode::Exclusive, Mode::Shared) => self.downgrade(lock, index, convert),
+            (Mode::Shared, Mode::Exclusive) => self.upgrade(lock, index, convert),
+        }
+    }
+
+    /// Opens a shared phase under the same token.
+    fn downgrade(&mut self, lock: LockKey, index: usize, convert: &Convert<'_>) -> Reply {
+        let found = self.engine.lock_mut(lock);
+        found.mode = Mode::Shared;
+        found.limit = convert.limit;
+        self.touch();
+        self.converted(lock, index, convert.by.session);
+        let grant = self.grant(lock, index, GrantKind::Converted);
+        self.settle(lock);
+        Reply::Granted(grant)
+    }
+
+    fn upgrade(&mut self, lock: LockKey, index: usize, convert: &Convert<'_>) -> Reply {
+        let found = self.engine.lock(lock);
+        let want = Want {
+            session: convert.by.session,
+            owner: found.holds[index].owner.clone(),
+            mode: Mode::Exclusive,
+            limit: None,
+            ttl: found.holds[index].ttl,
+            metadata: None,
+            from: None,
+            since: self.now,
+        };
+        match self
+            .engine
+            .room(Some(lock), &want.owner, want.mode, want.limit, self.now)
+        {
+            Ok(()) => {
+                let org = found.org;
+                self.give_now(org, convert.path, &want)
+            }
+            Err(reason) => self.wait_or_refuse(Some(lock), &want, reason, convert.wait, None),
+        }
+    }
+
+    /// The settled hold of a session's owner, or the answer to whoever has none.
+    pub(crate) fn own_hold(
+        &mut self,
+        by: SessionRef,
+        path: &str,
+    ) -> Result<(LockKey, usize), Reply> {
+        let org = self.session(by).map_err(Reply::Rejected)?.org;
+        let lock = self.settled(org, path);
+        // Settling may have ended the session's last hold, but not an attached session.
+        let owner = &self.engine.session(by.session).owner;
+        lock.and_then(|lock| Some((lock, self.engine.lock(lock).hold_of(owner)?)))
+            .ok_or_else(|| self.not_held(by, path))
+    }
+
+    /// How the session lost the hold, if it remembers, and who has it.
+    pub(crate) fn not_held(&self, by: SessionRef, path: &str) -> Reply {
+        let Some(session) = self.engine.sessions.get(&by.session) else {
+            return Reply::Rejected(Rejection::UnknownSession);
+        };
+        let lost = session
+            .missed
+            .iter()
+            .rev()
+            .find_map(|(_, missed)| match missed {
+                Missed::Lost {
+                    path: lost,
+                    token,
+                    cause,
+                } if **lost == *path => Some(Loss {
+                    token: *token,
+                    cause: cause.clone(),
+                }),
+                Missed::Lost { .. } | Missed::WaitEnded { .. } => None,
+            });
+        let lock = self.engine.org(session.org).paths.get(path);
+        let truth = lock.map(|lock| self.engine.truth(self.engine.lock(lock), self.now));
+        Reply::NotHeld(Box::new(NotHeld {
+            lost,
+            truth: truth.unwrap_or_default(),
+        }))
+    }
+}
+
+impl NotHeld {
+    fn is_expiry(&self) -> bool {
+        self.lost
+            .as_ref()
+            .is_some_and(|loss| loss.cause == Cause::Expired)
+    }
+}

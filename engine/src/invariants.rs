@@ -1,0 +1,344 @@
+//! What must hold after every entry, whatever the history. Asserted in tests, simulation and fuzzing, and of a restored state.
+
+use crate::command::Mode;
+use crate::deadlines::Due;
+use crate::engine::{Engine, LockKey, Tally};
+use crate::ids::{SessionId, Token, WaitId};
+use crate::lock::{Hold, Lock};
+use crate::org::Org;
+use crate::session::{Link, Session};
+
+/// A broken invariant, by name.
+type Broken = &'static str;
+
+macro_rules! hold_that {
+    ($condition:expr, $what:literal) => {
+        if !$condition {
+            return Err($what);
+        }
+    };
+}
+
+impl Engine {
+    /// Asserts every invariant of the state. Costs time proportional to it, squared for long queues: for tests.
+    ///
+    /// # Panics
+    ///
+    /// When one is broken, which is a bug of the engine.
+    pub fn check(&self) {
+        assert_eq!(self.verify(), Ok(()), "the engine's state is broken");
+    }
+
+    /// The first invariant that is broken.
+    pub(crate) fn verify(&self) -> Result<(), Broken> {
+        for (key, lock) in &self.locks {
+            self.verify_lock(LockKey(key), lock)?;
+        }
+        for (id, session) in &self.sessions {
+            self.verify_session(*id, session)?;
+        }
+        for id in self.groups.keys() {
+            self.verify_group(*id)?;
+        }
+        for (_, org) in &self.orgs {
+            self.verify_org(org)?;
+        }
+        hold_that!(
+            self.org_names.len() == self.orgs.len(),
+            "every org has one name"
+        );
+        hold_that!(
+            self.tally == self.counted(),
+            "what is counted is what there is"
+        );
+        hold_that!(
+            self.deadlines.len() == self.timers(),
+            "everything with a deadline has one timer"
+        );
+        hold_that!(
+            self.next.token <= Token::MAX.0 + 1,
+            "tokens can be read by JavaScript"
+        );
+        Ok(())
+    }
+
+    fn verify_lock(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
+        hold_that!(
+            !lock.is_unused(),
+            "a lock that nobody holds or awaits is forgotten"
+        );
+        let org = self
+            .orgs
+            .get(lock.org.0)
+            .ok_or("a lock belongs to an org")?;
+        hold_that!(
+            org.paths.get(&lock.path) == Some(key),
+            "a lock is found by its path"
+        );
+        hold_that!(
+            lock.mode == Mode::Shared || lock.holds.len() <= 1,
+            "an exclusive lock has one holder"
+        );
+        let limit = lock.limit.map_or(usize::MAX, |limit| limit as usize);
+        hold_that!(
+            lock.holds.len() <= limit.max(1),
+            "a shared lock has holders up to its limit"
+        );
+        hold_that!(
+            !lock.is_held() || lock.token.0 < self.next.token,
+            "a token has come from the counter"
+        );
+        hold_that!(
+            lock.holds.is_sorted_by(|a, b| a.id < b.id),
+            "holds stand by age"
+        );
+        hold_that!(
+            lock.queue.iter().is_sorted_by(|a, b| a.id < b.id),
+            "the queue stands by number"
+        );
+        hold_that!(
+            lock.groups.is_sorted_by(|a, b| a < b),
+            "the groups stand by number"
+        );
+        for (index, hold) in lock.holds.iter().enumerate() {
+            hold_that!(
+                lock.hold_of(&hold.owner) == Some(index),
+                "an owner has one hold"
+            );
+            self.verify_hold(key, hold)?;
+        }
+        for wait in &lock.queue {
+            let session = self
+                .sessions
+                .get(&wait.session)
+                .ok_or("a wait has a session")?;
+            hold_that!(
+                session.waits.get(&wait.id) == Some(&Some(key)),
+                "a session knows its waits"
+            );
+            hold_that!(
+                session.owner == wait.owner,
+                "a wait is its session's owner's"
+            );
+            hold_that!(wait.armed <= wait.deadline, "a timer is never late");
+            hold_that!(
+                self.deadlines.is_armed(wait.armed, Due::Wait(wait.id, key)),
+                "a wait has a timer"
+            );
+            hold_that!(
+                wait.id.0 < self.next.wait,
+                "a wait's number has come from the counter"
+            );
+        }
+        self.verify_served(key, lock)
+    }
+
+    fn verify_hold(&self, key: LockKey, hold: &Hold) -> Result<(), Broken> {
+        hold_that!(!hold.members.is_empty(), "a hold has a session");
+        let mut attached = 0;
+        for (index, member) in hold.members.iter().enumerate() {
+            let session = self
+                .sessions
+                .get(&member.session)
+                .ok_or("a member is a session")?;
+            hold_that!(
+                session.holds.get(&hold.id) == Some(&key),
+                "a session knows its holds"
+            );
+            hold_that!(
+                session.owner == hold.owner,
+                "a hold is shared by sessions of one owner"
+            );
+            hold_that!(
+                hold.member(member.session) == Some(index),
+                "a session is in a hold once"
+            );
+            attached += u32::from(session.link == Link::Attached);
+        }
+        hold_that!(
+            hold.attached == attached,
+            "a hold knows how many of its sessions are attached"
+        );
+        hold_that!(
+            hold.armed <= self.hold_deadline(hold),
+            "a timer is never late"
+        );
+        hold_that!(
+            self.deadlines.is_armed(hold.armed, Due::Hold(hold.id, key)),
+            "a hold has a timer"
+        );
+        hold_that!(
+            hold.id.0 < self.next.hold,
+            "a hold's age has come from the counter"
+        );
+        Ok(())
+    }
+
+    /// Promise 3: a grantable lock never has an eligible waiter (things that are over and not yet swept aside).
+    fn verify_served(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
+        let is_waiting_for_a_sweep = lock.holds.len() != self.live_holds(lock, self.now).count()
+            || lock.queue.iter().any(|wait| {
+                wait.deadline <= self.now || self.session(wait.session).is_over(self.now)
+            });
+        if is_waiting_for_a_sweep {
+            return Ok(());
+        }
+        hold_that!(
+            self.next_turn(key, self.now).is_none(),
+            "nobody waits for what is to be had"
+        );
+        Ok(())
+    }
+
+    fn verify_session(&self, id: SessionId, session: &Session) -> Result<(), Broken> {
+        hold_that!(session.id == id, "a session is found by its number");
+        hold_that!(
+            id.0 < self.next.session,
+            "a session's number has come from the counter"
+        );
+        hold_that!(
+            session.ended.is_some() == self.ending.contains(&id),
+            "an ended session waits for its sweep"
+        );
+        let is_bare = session.holds.is_empty() && session.waits.is_empty();
+        hold_that!(
+            session.ended.is_none() || !is_bare,
+            "an ended session without a hold is forgotten"
+        );
+        hold_that!(
+            !(session.ends_with_last_hold() && session.ended.is_none() && session.holds.is_empty()),
+            "a detached session that keeps has a hold"
+        );
+        let is_in = |(hold, lock): (&_, &LockKey)| {
+            self.locks
+                .get(lock.0)
+                .is_some_and(|lock| lock.holds.iter().any(|held| held.id == *hold))
+        };
+        hold_that!(
+            session.holds.iter().all(is_in),
+            "a session is in the holds that it knows"
+        );
+        let is_waiting = |(wait, lock): (&WaitId, &Option<LockKey>)| match lock {
+            Some(lock) => self
+                .locks
+                .get(lock.0)
+                .is_some_and(|lock| lock.wait_index(*wait).is_some()),
+            None => self.groups.contains_key(wait),
+        };
+        hold_that!(
+            session.waits.iter().all(is_waiting),
+            "a session waits where it knows"
+        );
+        match (session.ended, session.deadline(), session.armed) {
+            (Some(_), _, armed) => hold_that!(armed.is_none(), "an ended session has no timer"),
+            (None, Some(deadline), Some(armed)) => {
+                hold_that!(armed <= deadline, "a timer is never late");
+            }
+            (None, Some(_), None) => return Err("a session with a deadline has a timer"),
+            (None, None, _) => {}
+        }
+        let has_timer = session
+            .armed
+            .is_none_or(|armed| self.deadlines.is_armed(armed, Due::Session(id)));
+        hold_that!(has_timer, "a session's timer is armed");
+        Ok(())
+    }
+
+    fn verify_group(&self, id: WaitId) -> Result<(), Broken> {
+        let group = &self.groups[&id];
+        let session = self
+            .sessions
+            .get(&group.session)
+            .ok_or("a wait has a session")?;
+        hold_that!(
+            session.waits.get(&id) == Some(&None),
+            "a session knows its waits"
+        );
+        let is_known = |lock: LockKey| {
+            self.locks
+                .get(lock.0)
+                .is_some_and(|lock| lock.groups.binary_search(&id).is_ok())
+        };
+        hold_that!(
+            group.locks().into_iter().all(is_known),
+            "a lock knows the groups that wait for it"
+        );
+        hold_that!(
+            self.deadlines.is_armed(group.armed, Due::Group(id)),
+            "a wait has a timer"
+        );
+        hold_that!(group.armed <= group.deadline, "a timer is never late");
+        hold_that!(
+            id.0 < self.next.wait,
+            "a wait's number has come from the counter"
+        );
+        let is_waiting_for_a_sweep = group.deadline <= self.now
+            || group.locks().iter().any(|lock| {
+                let lock = self.lock(*lock);
+                lock.holds.len() != self.live_holds(lock, self.now).count()
+            });
+        hold_that!(
+            is_waiting_for_a_sweep || !self.has_room_for_all(id, self.now),
+            "nobody waits for several locks that are all to be had"
+        );
+        Ok(())
+    }
+
+    fn verify_org(&self, org: &Org) -> Result<(), Broken> {
+        hold_that!(!org.is_unused(), "an org that has nothing is forgotten");
+        let key = self
+            .org_named(&org.name)
+            .ok_or("an org is found by its name")?;
+        let of_org = |session: &&Session| session.org == key;
+        let sessions = self.sessions.values().filter(of_org);
+        let live = sessions
+            .clone()
+            .filter(|session| session.ended.is_none())
+            .count();
+        hold_that!(
+            live == org.sessions as usize,
+            "an org's sessions are counted"
+        );
+        let owners: u32 = org.owners.values().sum();
+        hold_that!(
+            owners as usize == sessions.count(),
+            "an owner's sessions are counted"
+        );
+        let locks = self.locks.iter().filter(|(_, lock)| lock.org == key);
+        let holds: usize = locks.clone().map(|(_, lock)| lock.holds.len()).sum();
+        hold_that!(holds == org.holds as usize, "an org's holds are counted");
+        hold_that!(
+            org.paths.len() == locks.count(),
+            "an org's paths are its locks'"
+        );
+        Ok(())
+    }
+
+    fn counted(&self) -> Tally {
+        let holds = || self.locks.iter().flat_map(|(_, lock)| &lock.holds);
+        let queued: usize = self.locks.iter().map(|(_, lock)| lock.queue.len()).sum();
+        let detached = self
+            .sessions
+            .values()
+            .filter(|session| session.link != Link::Attached && session.ended.is_none());
+        Tally {
+            holds: holds().count() as u64,
+            holds_orphaned: holds().filter(|hold| hold.is_orphaned()).count() as u64,
+            waits: (queued + self.groups.len()) as u64,
+            sessions_detached: detached.count() as u64,
+        }
+    }
+
+    fn timers(&self) -> usize {
+        let sessions = self
+            .sessions
+            .values()
+            .filter(|session| session.armed.is_some())
+            .count();
+        let locks = self
+            .locks
+            .iter()
+            .map(|(_, lock)| lock.holds.len() + lock.queue.len());
+        sessions + self.groups.len() + locks.sum::<usize>()
+    }
+}

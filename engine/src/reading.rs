@@ -1,0 +1,180 @@
+//! Answering what is asked, and changing nothing by it. What is over is left out, whether or not a sweep has come by.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::command::Target;
+use crate::engine::{Engine, LockKey};
+use crate::ids::{SessionId, Token};
+use crate::limits::{PAGE_MAX, SCAN_MAX, TRUTH_HOLDERS_MAX};
+use crate::lock::{Hold, Lock};
+use crate::query::{Answer, Counts, List, ListedHold};
+use crate::reply::{Holder, Truth};
+use crate::time::LogTime;
+
+impl Engine {
+    pub(crate) fn status(&self, org: &str, path: &str, now: LogTime) -> Truth {
+        self.find(org, path)
+            .map(|lock| self.truth(lock, now))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn check_token(&self, org: &str, path: &str, token: Token, now: LogTime) -> Answer {
+        let held = self
+            .find(org, path)
+            .filter(|lock| self.live_holds(lock, now).next().is_some());
+        let current = held.map(|lock| lock.token);
+        Answer::Checked {
+            current: current == Some(token),
+            token: current,
+        }
+    }
+
+    fn find(&self, org: &str, path: &str) -> Option<&Lock> {
+        let lock = self.org(self.org_named(org)?).paths.get(path)?;
+        Some(self.lock(lock))
+    }
+
+    /// What one round trip must tell about a path.
+    pub(crate) fn truth(&self, lock: &Lock, now: LogTime) -> Truth {
+        let waiters = self.waiters(lock, now);
+        let holder_count = self.live_holds(lock, now).count();
+        if holder_count == 0 {
+            return Truth {
+                waiters,
+                ..Truth::default()
+            };
+        }
+        Truth {
+            mode: Some(lock.mode),
+            limit: lock.limit,
+            token: Some(lock.token),
+            holders: self
+                .live_holds(lock, now)
+                .take(TRUTH_HOLDERS_MAX)
+                .map(|hold| self.holder(hold, now))
+                .collect(),
+            holder_count: u32::try_from(holder_count).unwrap_or(u32::MAX),
+            waiters,
+        }
+    }
+
+    fn waiters(&self, lock: &Lock, now: LogTime) -> u32 {
+        let is_live = |session: SessionId, deadline: LogTime| {
+            deadline > now && !self.session(session).is_over(now)
+        };
+        let queued = lock
+            .queue
+            .iter()
+            .filter(|wait| is_live(wait.session, wait.deadline));
+        let groups = lock.groups.iter().map(|group| &self.groups[group]);
+        let grouped = groups.filter(|group| is_live(group.session, group.deadline));
+        u32::try_from(queued.count() + grouped.count()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn live_holds<'a>(
+        &'a self,
+        lock: &'a Lock,
+        now: LogTime,
+    ) -> impl Iterator<Item = &'a Hold> {
+        lock.holds.iter().filter(move |hold| {
+            self.hold_deadline(hold) > now && self.live_members(hold, now).next().is_some()
+        })
+    }
+
+    fn live_members<'a>(
+        &'a self,
+        hold: &'a Hold,
+        now: LogTime,
+    ) -> impl Iterator<Item = SessionId> + 'a {
+        let sessions = hold.members.iter().map(|member| member.session);
+        sessions.filter(move |session| !self.session(*session).is_over(now))
+    }
+
+    /// A holder as others see it.
+    fn holder(&self, hold: &Hold, now: LogTime) -> Holder {
+        let first = self
+            .live_members(hold, now)
+            .next()
+            .map(|session| self.session(session));
+        let attached = self
+            .live_members(hold, now)
+            .any(|session| self.session(session).attached().is_some());
+        let own = hold.metadata.clone();
+        Holder {
+            owner: hold.owner.clone(),
+            name: first.map_or_else(|| hold.owner.clone(), |session| session.name.clone()),
+            sessions: u32::try_from(self.live_members(hold, now).count()).unwrap_or(u32::MAX),
+            orphaned: !attached,
+            since: hold.since_wall,
+            held: hold.since.until(now),
+            remaining: now.until(self.hold_deadline(hold)),
+            metadata: own
+                .or_else(|| first.map(|session| session.metadata.clone()))
+                .unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn list(&self, list: &List<'_>, now: LogTime) -> Answer {
+        let none = Answer::Page {
+            holds: Vec::new(),
+            next: None,
+        };
+        let Some(org) = self.org_named(list.org) else {
+            return none;
+        };
+        let (prefix, most) = match list.target {
+            Target::Path(path) => (path, 1),
+            Target::Prefix(prefix) => (prefix, SCAN_MAX),
+            Target::Owner(_) | Target::Session(_) | Target::All => ("", SCAN_MAX),
+        };
+        let page = (list.page as usize).clamp(1, PAGE_MAX);
+        let mut holds = Vec::new();
+        let mut last: Option<&Arc<str>> = None;
+        let mut locks = self.org(org).paths.from(prefix, list.after);
+        for (path, lock) in locks.by_ref().take(most) {
+            self.list_lock(lock, list, now, &mut holds);
+            last = Some(path);
+            if holds.len() >= page {
+                break;
+            }
+        }
+        let is_path = matches!(list.target, Target::Path(_));
+        let next = if is_path || locks.next().is_none() {
+            None
+        } else {
+            last.cloned()
+        };
+        Answer::Page { holds, next }
+    }
+
+    fn list_lock(&self, key: LockKey, list: &List<'_>, now: LogTime, holds: &mut Vec<ListedHold>) {
+        let lock = self.lock(key);
+        if list.mode.is_some_and(|mode| mode != lock.mode) {
+            return;
+        }
+        let listed = self.live_holds(lock, now).filter(|hold| {
+            hold.since.until(now) >= list.held_min
+                && self.is_targeted(&lock.path, hold, &list.target)
+        });
+        holds.extend(listed.map(|hold| ListedHold {
+            path: lock.path.clone(),
+            mode: lock.mode,
+            token: lock.token,
+            holder: self.holder(hold, now),
+            waiters: self.waiters(lock, now),
+        }));
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            orgs: self.orgs.len() as u64,
+            sessions: (self.sessions.len() - self.ending.len()) as u64,
+            sessions_detached: self.tally.sessions_detached,
+            locks: self.locks.len() as u64,
+            holds: self.tally.holds,
+            holds_orphaned: self.tally.holds_orphaned,
+            waits: self.tally.waits,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A lock that changes hands: asked for and given, declined, seized, or freed by an operator. Rules 21 and 30 to 33.
+//!
+//! Must hold: the loser hears of it before the winner does.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::acquire::{Needs, Want};
+use crate::command::{ForceRelease, Role, Seize, Target};
+use crate::engine::{Engine, LockKey, OrgKey};
+use crate::event::{Cause, Notice};
+use crate::ids::{SessionRef, WaitId};
+use crate::limits::{PAGE_MAX, SCAN_MAX};
+use crate::lock::{Hold, Room};
+use crate::reply::{EndedHold, RefusalReason, Rejection, Reply};
+use crate::step::Step;
+
+impl Step<'_> {
+    pub(crate) fn seize(
+        &mut self,
+        org: OrgKey,
+        path: &str,
+        want: &Want,
+        seize: &Seize<'_>,
+    ) -> Reply {
+        let lock = self.settled(org, path);
+        if !self.may_seize(lock, want) {
+            return self.refused(lock, RefusalReason::RoleTooLow);
+        }
+        let Some(lock) = lock else {
+            return self.give_now(org, path, want);
+        };
+        if let Err(rejection) = self.seizure_within_limits(lock, want) {
+            return Reply::Rejected(rejection);
+        }
+        let by = self.who(want.session);
+        let cause = Cause::Seized {
+            by,
+            reason: Arc::from(seize.reason),
+        };
+        while let Some(index) = self
+            .engine
+            .lock(lock)
+            .holds
+            .iter()
+            .position(|hold| hold.owner != want.owner)
+        {
+            self.end_hold(lock, index, &cause, None);
+        }
+        self.give_now(org, path, want)
+    }
+
+    fn may_seize(&self, lock: Option<LockKey>, want: &Want) -> bool {
+        let role = self.engine.session(want.session).role;
+        let holds = lock.map_or(&[][..], |lock| &self.engine.lock(lock).holds);
+        let others = holds.iter().filter(|hold| hold.owner != want.owner);
+        let mut roles = others
+            .flat_map(|hold| &hold.members)
+            .map(|member| self.engine.session(member.session).role);
+        role >= Role::Moderator && roles.all(|holder| holder <= role)
+    }
+
+    /// Looked at before anybody loses anything: a seizure that fails must leave things as they were.
+    fn seizure_within_limits(&self, lock: LockKey, want: &Want) -> Result<(), Rejection> {
+        let mut alone = self.engine.lock(lock).clone();
+        let before = alone.holds.len();
+        alone.holds.retain(|hold| hold.owner == want.owner);
+        let mut needs = Needs {
+            freed: before - alone.holds.len(),
+            ..Needs::default()
+        };
+        needs.count(
+            &alone,
+            want.session,
+            alone.room_for(&want.owner, want.mode, want.limit),
+        );
+        self.satisfies(alone.org, want.session, needs)
+    }
+
+    pub(crate) fn hand_over(&mut self, by: SessionRef, path: &str, to: Option<WaitId>) -> Reply {
+        let (lock, index) = match self.own_hold(by, path) {
+            Ok(found) => found,
+            Err(reply) => return reply,
+        };
+        let Some(at) = self.wait_to_hand_to(lock, to) else {
+            return Reply::Rejected(Rejection::UnknownWait);
+        };
+        if !self.can_hand_to(lock, index, at) {
+            return Reply::Rejected(Rejection::NotGrantable);
+        }
+        let found = self.engine.lock(lock);
+        let (wait, receiver) = (found.queue[at].id, found.queue[at].owner.clone());
+        let to = self.who(found.queue[at].session);
+        self.end_hold(lock, index, &Cause::HandedTo { to }, Some(by.session));
+        let at = self
+            .engine
+            .lock(lock)
+            .wait_index(wait)
+            .expect("ending a hold ends no wait of others");
+        match self.grant_wait(lock, at) {
+            Some(kind) => self.serve_owner(lock, &receiver, kind),
+            None => return Reply::Rejected(Rejection::NotGrantable),
+        }
+        let token = self.engine.lock(lock).token;
+        self.settle(lock);
+        Reply::HandedOver {
+            token,
+            owner: receiver,
+        }
+    }
+
+    fn wait_to_hand_to(&self, lock: LockKey, to: Option<WaitId>) -> Option<usize> {
+        let found = self.engine.lock(lock);
+        match to {
+            Some(wait) => found.wait_index(wait),
+            None => found.queue.iter().position(|wait| {
+                let asks = wait.note.as_ref().is_some_and(|note| !note.declined);
+                asks && self.is_eligible(wait.session)
+            }),
+        }
+    }
+
+    /// Whether the waiter could be given the lock if the hold were gone, whoever else waits.
+    fn can_hand_to(&self, lock: LockKey, index: usize, at: usize) -> bool {
+        let mut without = self.engine.lock(lock).clone();
+        without.holds.remove(index);
+        let wait = &self.engine.lock(lock).queue[at];
+        let room = without.room_for(&wait.owner, wait.mode, wait.limit);
+        let has_room = matches!(room, Room::Free | Room::Joins(_) | Room::Upgrades(_));
+        let mut needs = Needs {
+            freed: 1,
+            ..Needs::default()
+        };
+        needs.count(&without, wait.session, room);
+        has_room
+            && self.is_eligible(wait.session)
+            && self.satisfies(without.org, wait.session, needs).is_ok()
+    }
+
+    pub(crate) fn decline(&mut self, by: SessionRef, path: &str, to: WaitId) -> Reply {
+        let lock = match self.own_hold(by, path) {
+            Ok((lock, _)) => lock,
+            Err(reply) => return reply,
+        };
+        let found = self.engine.lock_mut(lock);
+        let path = found.path.clone();
+        let wait = found.wait_index(to).map(|index| &mut found.queue[index]);
+        let Some((session, note)) = wait.and_then(|wait| Some((wait.session, wait.note.as_mut()?)))
+        else {
+            return Reply::Rejected(Rejection::UnknownWait);
+        };
+        if !note.declined {
+            note.declined = true;
+            self.touch();
+            let who = self.who(by.session);
+            self.notice(
+                session,
+                Notice::Declined {
+                    wait: to,
+                    path,
+                    who,
+                },
+            );
+        }
+        Reply::Done
+    }
+
+    pub(crate) fn force_release(&mut self, force: &ForceRelease<'_>) -> Reply {
+        let Some(org) = self.engine.org_named(force.org) else {
+            return Reply::Forced {
+                ended: Vec::new(),
+                next: None,
+            };
+        };
+        let cause = Cause::Forced {
+            by: Arc::from(force.principal),
+            reason: Arc::from(force.reason),
+        };
+        let (prefix, after, most) = match force.target {
+            Target::Path(path) => (path, None, 1),
+            Target::Prefix(prefix) => (prefix, force.after, SCAN_MAX),
+            Target::Owner(_) | Target::Session(_) | Target::All => ("", force.after, SCAN_MAX),
+        };
+        let mut ended = Vec::new();
+        let mut locks = self
+            .engine
+            .locks_from(org, prefix, after, most + 1)
+            .into_iter();
+        let mut last = None;
+        for (path, lock) in locks.by_ref().take(most) {
+            // An earlier lock's settling may have emptied this one.
+            if self.engine.locks.contains(lock.0) {
+                self.force_lock(lock, &force.target, &cause, &mut ended);
+            }
+            last = Some(path);
+            if ended.len() >= PAGE_MAX {
+                break;
+            }
+        }
+        let is_path = matches!(force.target, Target::Path(_));
+        let next = if is_path || locks.next().is_none() {
+            None
+        } else {
+            last
+        };
+        Reply::Forced { ended, next }
+    }
+
+    fn force_lock(
+        &mut self,
+        lock: LockKey,
+        target: &Target<'_>,
+        cause: &Cause,
+        ended: &mut Vec<EndedHold>,
+    ) {
+        self.settle_queue(lock);
+        let mut index = 0;
+        while let Some(hold) = self.engine.lock(lock).holds.get(index) {
+            if !self
+                .engine
+                .is_targeted(&self.engine.lock(lock).path, hold, target)
+            {
+                index += 1;
+                continue;
+            }
+            let who = self.engine.who_holds(hold);
+            let (_, path, token) = self.engine.lock(lock).event_parts();
+            ended.push(EndedHold {
+                path,
+                owner: who.owner,
+                name: who.name,
+                token,
+            });
+            self.end_hold(lock, index, cause, None);
+        }
+        self.settle(lock);
+    }
+}
+
+impl Engine {
+    /// Whether a bulk release, or a list, means this hold.
+    pub(crate) fn is_targeted(&self, path: &str, hold: &Hold, target: &Target<'_>) -> bool {
+        match target {
+            Target::Path(wanted) => path == *wanted,
+            Target::Prefix(prefix) => path.starts_with(prefix),
+            Target::Owner(owner) => *hold.owner == **owner,
+            Target::Session(session) => hold.member(*session).is_some(),
+            Target::All => true,
+        }
+    }
+}

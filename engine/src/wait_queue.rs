@@ -1,0 +1,406 @@
+//! Waiting for a lock, in a line that is served in order. Rules 16 to 18, and cancelling.
+//!
+//! Must hold: after [`Step::serve`] no eligible waiter of the queue waits for what it could be given; nobody who is
+//! detached, over or ended is given anything.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::acquire::Want;
+use crate::command::Mode;
+use crate::deadlines::Due;
+use crate::engine::{Engine, LockKey};
+use crate::event::{Notice, WaitEnd, What};
+use crate::ids::{SessionId, SessionRef, WaitId};
+use crate::lock::{Lock, Note, Room, Wait};
+use crate::query::Place;
+use crate::reply::{GrantKind, Held, RefusalReason, Rejection, Reply};
+use crate::step::Step;
+use crate::time::{LogTime, Millis};
+
+/// What the head of a queue gets.
+pub(crate) enum Turn {
+    Grant(usize),
+    Refuse(usize),
+}
+
+impl Step<'_> {
+    // Asking.
+
+    /// There is no room at this instant: queues what wants to wait, refuses the rest.
+    pub(crate) fn wait_or_refuse(
+        &mut self,
+        lock: Option<LockKey>,
+        want: &Want,
+        reason: RefusalReason,
+        wait: Millis,
+        note: Option<&str>,
+    ) -> Reply {
+        let waits_in_vain = matches!(
+            reason,
+            RefusalReason::LimitDiffers | RefusalReason::UpgradePending
+        );
+        match lock {
+            Some(lock) if wait > Millis::ZERO && !waits_in_vain => {
+                self.enqueue(lock, want, self.now + wait, note)
+            }
+            _ => self.refused(lock, reason),
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        lock: LockKey,
+        want: &Want,
+        deadline: LogTime,
+        note: Option<&str>,
+    ) -> Reply {
+        let index = match self.waiting_already(lock, want) {
+            Some(index) => {
+                self.ask_again(lock, index, want, deadline);
+                index
+            }
+            None => {
+                if let Err(reply) = self.room_to_wait(lock, want.session) {
+                    return reply;
+                }
+                self.begin_wait(lock, want, deadline)
+            }
+        };
+        if let Some(note) = note {
+            self.leave_note(lock, index, note);
+        }
+        let found = self.engine.lock(lock);
+        Reply::Queued {
+            wait: found.queue[index].id,
+            place: self.engine.place(found, index),
+        }
+    }
+
+    fn waiting_already(&self, lock: LockKey, want: &Want) -> Option<usize> {
+        let found = self.engine.lock(lock);
+        let waits = &self.engine.session(want.session).waits;
+        waits
+            .iter()
+            .filter(|(_, at)| **at == Some(lock))
+            .find_map(|(wait, _)| {
+                let index = found.wait_index(*wait)?;
+                let queued = &found.queue[index];
+                (queued.mode == want.mode && queued.limit == want.limit).then_some(index)
+            })
+    }
+
+    /// Rule 18: nothing that it has gets worse.
+    fn ask_again(&mut self, lock: LockKey, index: usize, want: &Want, deadline: LogTime) {
+        let queued = &mut self.engine.lock_mut(lock).queue[index];
+        let before = (queued.ttl, queued.deadline, queued.metadata.clone());
+        queued.ttl = queued.ttl.max(want.ttl);
+        queued.deadline = queued.deadline.max(deadline);
+        if want.metadata.is_some() {
+            queued.metadata.clone_from(&want.metadata);
+        }
+        if before != (queued.ttl, queued.deadline, queued.metadata.clone()) {
+            self.touch();
+        }
+    }
+
+    /// Rule 20, as far as it concerns waiting.
+    fn room_to_wait(&self, lock: LockKey, session: SessionId) -> Result<(), Reply> {
+        if self.queue_is_full(lock) {
+            return Err(self.refused(Some(lock), RefusalReason::QueueFull));
+        }
+        self.waits_left(session).map_err(Reply::Rejected)
+    }
+
+    pub(crate) fn queue_is_full(&self, lock: LockKey) -> bool {
+        let found = self.engine.lock(lock);
+        let policy = self.engine.org(found.org).policy_for(&found.path);
+        found.queue.len() + found.groups.len() >= policy.queue_max as usize
+    }
+
+    pub(crate) fn waits_left(&self, session: SessionId) -> Result<(), Rejection> {
+        let session = self.engine.session(session);
+        let most = self.engine.org(session.org).policy.session_waits_max;
+        if session.waits.len() >= most as usize {
+            return Err(Rejection::TooManySessionWaits);
+        }
+        Ok(())
+    }
+
+    fn begin_wait(&mut self, lock: LockKey, want: &Want, deadline: LogTime) -> usize {
+        let id = self.next_wait();
+        let wait = Wait {
+            id,
+            session: want.session,
+            owner: want.owner.clone(),
+            mode: want.mode,
+            limit: want.limit,
+            ttl: want.ttl,
+            since: self.now,
+            deadline,
+            note: None,
+            metadata: want.metadata.clone(),
+            armed: deadline,
+        };
+        let found = self.engine.lock_mut(lock);
+        found.queue.push_back(wait);
+        let index = found.queue.len() - 1;
+        self.engine.deadlines.arm(deadline, Due::Wait(id, lock));
+        self.session_mut(want.session).waits.insert(id, Some(lock));
+        self.engine.tally.waits += 1;
+        self.touch();
+        let (org, path, _) = self.engine.lock(lock).event_parts();
+        let who = self.who(want.session);
+        self.event(
+            org,
+            What::Queued {
+                paths: Vec::from([path]),
+                who,
+                wait: id,
+            },
+        );
+        index
+    }
+
+    pub(crate) fn next_wait(&mut self) -> WaitId {
+        let id = WaitId(self.engine.next.wait);
+        self.engine.next.wait += 1;
+        id
+    }
+
+    // Being served.
+
+    /// Serves the queue as far as it goes.
+    pub(crate) fn serve(&mut self, lock: LockKey) {
+        while let Some(turn) = self.engine.next_turn(lock, self.now) {
+            match turn {
+                Turn::Grant(index) => {
+                    let owner = self.engine.lock(lock).queue[index].owner.clone();
+                    if let Some(kind) = self.grant_wait(lock, index) {
+                        self.serve_owner(lock, &owner, kind);
+                    }
+                }
+                Turn::Refuse(index) => {
+                    self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::LimitDiffers));
+                }
+            }
+        }
+    }
+
+    /// What follows when an owner has got a hold, or a stronger one. Rule 17.
+    pub(crate) fn serve_owner(&mut self, lock: LockKey, owner: &Arc<str>, kind: GrantKind) {
+        if kind == GrantKind::Joined || self.engine.lock(lock).queue.is_empty() {
+            return;
+        }
+        let found = self.engine.lock(lock);
+        if found.mode == Mode::Shared && found.has_upgrade_beside(owner) {
+            let is_second = |wait: &Wait| wait.owner == *owner && wait.mode == Mode::Exclusive;
+            while let Some(index) = self.engine.lock(lock).queue.iter().position(is_second) {
+                self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
+            }
+        }
+        while let Some(index) = self
+            .engine
+            .wait_that_joins(lock, self.now, |wait| wait.owner == *owner)
+        {
+            self.grant_wait(lock, index);
+        }
+    }
+
+    /// The waits of a resumed session on a path that its owner holds already.
+    pub(crate) fn serve_owner_of(&mut self, session: SessionId, lock: LockKey) {
+        while let Some(index) = self
+            .engine
+            .wait_that_joins(lock, self.now, |wait| wait.session == session)
+        {
+            self.grant_wait(lock, index);
+        }
+    }
+
+    /// Turns a wait into a hold and tells; or ends it, when a limit stands in the way.
+    pub(crate) fn grant_wait(&mut self, lock: LockKey, index: usize) -> Option<GrantKind> {
+        let wait = self.take_wait(lock, index);
+        let want = Want {
+            session: wait.session,
+            owner: wait.owner,
+            mode: wait.mode,
+            limit: wait.limit,
+            ttl: wait.ttl,
+            metadata: wait.metadata,
+            from: Some(wait.id),
+            since: wait.since,
+        };
+        let path = self.engine.lock(lock).path.clone();
+        match self.give(lock, &want) {
+            Ok(kind) => {
+                let index = self
+                    .engine
+                    .lock(lock)
+                    .hold_of(&want.owner)
+                    .expect("it was given");
+                let grant = self.grant(lock, index, kind);
+                let holds = Vec::from([Held { path, grant }]);
+                self.notice(
+                    want.session,
+                    Notice::Granted {
+                        wait: wait.id,
+                        holds,
+                    },
+                );
+                Some(kind)
+            }
+            Err(_) => {
+                let org = self.engine.lock(lock).org;
+                let paths = Vec::from([path]);
+                self.wait_ended(org, want.session, wait.id, paths, WaitEnd::TooManyHolds);
+                None
+            }
+        }
+    }
+
+    // Going away.
+
+    pub(crate) fn cancel(&mut self, by: SessionRef, wait: WaitId) -> Reply {
+        if let Err(rejection) = self.session(by) {
+            return Reply::Rejected(rejection);
+        }
+        let is_waiting = |step: &Self| step.engine.session(by.session).waits.contains_key(&wait);
+        if is_waiting(self) {
+            let locks = self.locks_awaited(by.session, wait);
+            self.settle_all(&locks);
+        }
+        if is_waiting(self) {
+            let locks = self.locks_awaited(by.session, wait);
+            self.end_wait_of(by.session, wait, WaitEnd::Cancelled);
+            self.settle_all(&locks);
+            return Reply::Cancelled;
+        }
+        let granted = self.held_from(by.session, wait);
+        if granted.is_empty() {
+            Reply::Rejected(Rejection::UnknownWait)
+        } else {
+            Reply::GrantedBefore(granted)
+        }
+    }
+
+    /// What a session holds because of a wait that was granted.
+    fn held_from(&self, session: SessionId, wait: WaitId) -> Vec<Held> {
+        let holds = &self.engine.session(session).holds;
+        let granted = holds.iter().filter_map(|(hold, &lock)| {
+            let index = self.hold_index(lock, *hold);
+            let member = self.engine.lock(lock).holds[index].member(session)?;
+            let member = self.engine.lock(lock).holds[index].members[member];
+            (member.from == Some(wait)).then(|| Held {
+                path: self.engine.lock(lock).path.clone(),
+                grant: self.grant(lock, index, GrantKind::Joined),
+            })
+        });
+        granted.collect()
+    }
+
+    /// "May I have it?", told to those who have it.
+    fn leave_note(&mut self, lock: LockKey, index: usize, text: &str) {
+        let wait = &self.engine.lock(lock).queue[index];
+        if wait
+            .note
+            .as_ref()
+            .is_some_and(|note| *note.text == *text && !note.declined)
+        {
+            return;
+        }
+        let (id, session) = (wait.id, wait.session);
+        let text: Arc<str> = Arc::from(text);
+        self.engine.lock_mut(lock).queue[index].note = Some(Note {
+            text: text.clone(),
+            declined: false,
+        });
+        self.touch();
+        let path = self.engine.lock(lock).path.clone();
+        let who = self.who(session);
+        let holds = &self.engine.lock(lock).holds;
+        let asked: Vec<_> = holds
+            .iter()
+            .flat_map(|hold| &hold.members)
+            .map(|member| member.session)
+            .collect();
+        for holder in asked {
+            let (path, who, note) = (path.clone(), who.clone(), text.clone());
+            self.notice(
+                holder,
+                Notice::Asked {
+                    path,
+                    wait: id,
+                    who,
+                    note,
+                },
+            );
+        }
+    }
+}
+
+impl Engine {
+    /// Whose turn it is in a queue, if anybody's.
+    pub(crate) fn next_turn(&self, lock: LockKey, now: LogTime) -> Option<Turn> {
+        let lock = self.lock(lock);
+        for index in lock.serving_order() {
+            let wait = &lock.queue[index];
+            if !self.is_eligible(wait.session, now) {
+                continue;
+            }
+            return match lock.room_for(&wait.owner, wait.mode, wait.limit) {
+                Room::Joins(_) | Room::Upgrades(_) | Room::Free => Some(Turn::Grant(index)),
+                Room::LimitDiffers => Some(Turn::Refuse(index)),
+                Room::UpgradeBlocked | Room::Held => None,
+            };
+        }
+        None
+    }
+
+    /// The first eligible of the waits asked for whose owner holds as much already.
+    pub(crate) fn wait_that_joins(
+        &self,
+        lock: LockKey,
+        now: LogTime,
+        is_asked_for: impl Fn(&Wait) -> bool,
+    ) -> Option<usize> {
+        let lock = self.lock(lock);
+        lock.queue.iter().position(|wait| {
+            is_asked_for(wait)
+                && self.is_eligible(wait.session, now)
+                && matches!(
+                    lock.room_for(&wait.owner, wait.mode, wait.limit),
+                    Room::Joins(_)
+                )
+        })
+    }
+
+    /// The place of a wait: how many are served before it, detached ones included, plus one.
+    pub(crate) fn place(&self, lock: &Lock, index: usize) -> u32 {
+        let ahead = lock
+            .serving_order()
+            .take_while(|served| *served != index)
+            .count();
+        u32::try_from(ahead + 1).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn places(&self, org: &str, path: &str, now: LogTime) -> Vec<Place> {
+        let lock = self
+            .org_named(org)
+            .and_then(|org| self.org(org).paths.get(path));
+        let Some(lock) = lock.map(|lock| self.lock(lock)) else {
+            return Vec::new();
+        };
+        let in_order = lock.serving_order().map(|index| &lock.queue[index]);
+        let attached = in_order.zip(1..).filter_map(|(wait, place)| {
+            let session = self.session(wait.session);
+            let is_waiting = wait.deadline > now && !session.is_over(now);
+            let to = session.attached().filter(|_| is_waiting)?;
+            Some(Place {
+                to,
+                wait: wait.id,
+                place,
+            })
+        });
+        attached.collect()
+    }
+}
