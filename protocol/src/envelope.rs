@@ -1,0 +1,303 @@
+//! What stands around a message: which it is, and which request it belongs to.
+//!
+//! A request is `[op, id, fields...]`, its reply the same, an error `[0, id, fields...]`, a push `[op, fields...]` with an
+//! op from 128. Rule: a request whose op and id can be read is answered, however wrong the rest of it is.
+
+use bytes::{BufMut, BytesMut};
+use serde::ser::{SerializeMap, SerializeTuple};
+use serde::{Serialize, Serializer};
+
+use crate::catalog::{Push, PushKind, Reply, Request, RequestKind};
+use crate::fault::{DecodeError, Fault};
+use crate::message::{Body, ReadBody};
+use crate::messagepack::{Fields, Reader};
+use crate::{ErrorCode, frame, reply};
+
+/// The op of an error.
+const ERROR: u64 = 0;
+/// The lowest op of a push.
+const FIRST_PUSH: u64 = 128;
+
+/// A request as a server gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromClient<'a> {
+    /// Chosen by the client, from 1.
+    pub id: u64,
+    /// What is asked. It has kept every bound.
+    pub request: Request<'a>,
+}
+
+impl<'a> FromClient<'a> {
+    /// Reads the payload of one frame.
+    ///
+    /// # Errors
+    /// When it is not a request, or not one that keeps its bounds. See [`DecodeError::fails_connection`].
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let (op, mut fields) = open(&mut reader)?;
+        let id = id(&mut fields).map_err(|fault| DecodeError {
+            op: Some(op),
+            id: None,
+            fault,
+        })?;
+        let request = || {
+            let kind = RequestKind::from_number(op).ok_or_else(|| unknown_op(op))?;
+            let request = Request::read(kind, &mut fields)?;
+            fields.finish()?;
+            request.check()?;
+            Ok(request)
+        };
+        request()
+            .map(|request| Self { id, request })
+            .map_err(|fault| DecodeError {
+                op: Some(op),
+                id: Some(id),
+                fault,
+            })
+    }
+}
+
+impl Serialize for FromClient<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Envelope::request(self.id, &self.request).serialize(serializer)
+    }
+}
+
+/// What a client gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromServer<'a> {
+    /// The answer to a request.
+    Reply {
+        /// The request's.
+        id: u64,
+        /// The answer.
+        reply: Reply<'a>,
+    },
+    /// A request has failed.
+    Error {
+        /// The request's; 0 when it is about the connection.
+        id: u64,
+        /// Why.
+        error: reply::Error<'a>,
+    },
+    /// Something unasked.
+    Push(Push<'a>),
+    /// Something unasked of a later version. It is to be ignored.
+    UnknownPush {
+        /// Its number.
+        op: u64,
+    },
+}
+
+impl<'a> FromServer<'a> {
+    /// Reads the payload of one frame.
+    ///
+    /// # Errors
+    /// When it is not a message of a server. One that answers a request says which.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let (op, mut fields) = open(&mut reader)?;
+        if op >= FIRST_PUSH {
+            return push(op, fields).map_err(|fault| DecodeError {
+                op: Some(op),
+                id: None,
+                fault,
+            });
+        }
+        let id = fields.take("id").map_err(|fault| DecodeError {
+            op: Some(op),
+            id: None,
+            fault,
+        })?;
+        let answer = || {
+            if op == ERROR {
+                let error = reply::Error::read_body(&mut fields)?;
+                fields.finish()?;
+                return Ok(Self::Error { id, error });
+            }
+            let kind = RequestKind::from_number(op).ok_or_else(|| unknown_op(op))?;
+            let reply = Reply::read(kind, &mut fields)?;
+            fields.finish()?;
+            Ok(Self::Reply { id, reply })
+        };
+        answer().map_err(|fault| DecodeError {
+            op: Some(op),
+            id: Some(id),
+            fault,
+        })
+    }
+}
+
+impl Serialize for FromServer<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Reply { id, reply } => Envelope::reply(*id, reply).serialize(serializer),
+            Self::Error { id, error } => Envelope::error(*id, error).serialize(serializer),
+            Self::Push(push) => Envelope::push(push).serialize(serializer),
+            Self::UnknownPush { op } => Envelope {
+                op: *op,
+                name: "unknown",
+                id: None,
+                body: &reply::Done {},
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+impl Request<'_> {
+    /// Appends the request to `out` as a frame. Gives the length of the frame.
+    pub fn encode(&self, id: u64, out: &mut BytesMut) -> usize {
+        append(out, &Envelope::request(id, self))
+    }
+
+    /// Looks whether every field keeps its bounds, as the server will.
+    ///
+    /// # Errors
+    /// Says which field does not.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.check_body()
+    }
+}
+
+impl Reply<'_> {
+    /// Appends the reply to `out` as a frame: the answer to the request `id`. Gives the length of the frame.
+    pub fn encode(&self, id: u64, out: &mut BytesMut) -> usize {
+        append(out, &Envelope::reply(id, self))
+    }
+}
+
+impl reply::Error<'_> {
+    /// Appends the error to `out` as a frame: the answer to the request `id`, or 0 when there is none. Gives the length
+    /// of the frame.
+    pub fn encode(&self, id: u64, out: &mut BytesMut) -> usize {
+        append(out, &Envelope::error(id, self))
+    }
+}
+
+impl Push<'_> {
+    /// Appends the push to `out` as a frame. Gives the length of the frame.
+    pub fn encode(&self, out: &mut BytesMut) -> usize {
+        append(out, &Envelope::push(self))
+    }
+}
+
+fn append<B: Body>(out: &mut BytesMut, envelope: &Envelope<'_, B>) -> usize {
+    frame::append(out, |out| {
+        let mut serializer = rmp_serde::Serializer::new(out.writer());
+        envelope.serialize(&mut serializer).expect(
+            "a buffer in memory takes every byte, and messages have only what MessagePack has",
+        );
+    })
+}
+
+/// A message with what stands around it, ready to be written.
+struct Envelope<'m, B> {
+    op: u64,
+    name: &'static str,
+    id: Option<u64>,
+    body: &'m B,
+}
+
+impl<'m, 'a> Envelope<'m, Request<'a>> {
+    fn request(id: u64, body: &'m Request<'a>) -> Self {
+        let kind = body.kind();
+        Self {
+            op: kind.number(),
+            name: kind.name(),
+            id: Some(id),
+            body,
+        }
+    }
+}
+
+impl<'m, 'a> Envelope<'m, Reply<'a>> {
+    fn reply(id: u64, body: &'m Reply<'a>) -> Self {
+        let kind = body.kind();
+        Self {
+            op: kind.number(),
+            name: kind.name(),
+            id: Some(id),
+            body,
+        }
+    }
+}
+
+impl<'m, 'a> Envelope<'m, reply::Error<'a>> {
+    const fn error(id: u64, body: &'m reply::Error<'a>) -> Self {
+        Self {
+            op: ERROR,
+            name: "error",
+            id: Some(id),
+            body,
+        }
+    }
+}
+
+impl<'m, 'a> Envelope<'m, Push<'a>> {
+    fn push(body: &'m Push<'a>) -> Self {
+        let kind = body.kind();
+        Self {
+            op: kind.number(),
+            name: kind.name(),
+            id: None,
+            body,
+        }
+    }
+}
+
+impl<B: Body> Serialize for Envelope<'_, B> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("op", self.name)?;
+            if let Some(id) = self.id {
+                map.serialize_entry("id", &id)?;
+            }
+            self.body.entries(&mut map)?;
+            return map.end();
+        }
+        let own = 1 + usize::from(self.id.is_some());
+        let mut tuple = serializer.serialize_tuple(own + self.body.count())?;
+        tuple.serialize_element(&self.op)?;
+        if let Some(id) = self.id {
+            tuple.serialize_element(&id)?;
+        }
+        self.body.elements(&mut tuple)?;
+        tuple.end()
+    }
+}
+
+/// Opens a message, and reads which it is.
+fn open<'r, 'a>(reader: &'r mut Reader<'a>) -> Result<(u64, Fields<'r, 'a>), DecodeError> {
+    let opened = Fields::open(reader).and_then(|mut fields| Ok((fields.take("op")?, fields)));
+    opened.map_err(|fault| DecodeError {
+        op: None,
+        id: None,
+        fault,
+    })
+}
+
+/// The id of a request. 0 would be mistaken for "no request" in an error.
+fn id(fields: &mut Fields<'_, '_>) -> Result<u64, Fault> {
+    match fields.take("id")? {
+        0 => Err(Fault::value("an id from 1", "0").within("id")),
+        id => Ok(id),
+    }
+}
+
+fn push<'a>(op: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault> {
+    let Some(kind) = PushKind::from_number(op) else {
+        return Ok(FromServer::UnknownPush { op });
+    };
+    let push = Push::read(kind, &mut fields)?;
+    fields.finish()?;
+    Ok(FromServer::Push(push))
+}
+
+fn unknown_op(op: u64) -> Fault {
+    Fault {
+        code: ErrorCode::UnknownCommand,
+        ..Fault::shape("the number of a command", op.to_string())
+    }
+}

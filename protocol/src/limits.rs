@@ -1,0 +1,278 @@
+//! The bounds of everything on the wire: frames, fields, lists. What an operator may narrow is in the server's
+//! configuration and is told in the hello; what is here is part of the protocol.
+//!
+//! Each bound says itself what it expects, in error messages and in the document alike.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::fault::Fault;
+
+/// Length of the largest frame before the hello: whoever has not been introduced costs little.
+pub const FRAME_BEFORE_HELLO: usize = 4 * 1024;
+
+/// Length of the largest frame that a server takes.
+pub const FRAME_FROM_CLIENT: usize = 256 * 1024;
+
+/// Length of the largest frame that a client takes. The answer to a resume is the largest there is.
+pub const FRAME_FROM_SERVER: usize = 16 * 1024 * 1024;
+
+/// The largest number anywhere: what JavaScript reads exactly.
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// A server hears from its client at least this often, or ends the connection; and the reverse.
+pub const DEAD_AFTER_MS: u64 = 15_000;
+
+/// Bytes of the secret that lets a session be resumed.
+pub const RESUME_KEY_BYTES: usize = 16;
+
+/// Most that the answer to a resume tells of what was missed; the oldest are left out and counted.
+pub const MISSED_MAX: usize = 1024;
+
+/// An organisation.
+pub const ORG: Text = Text::new(1, 64, Spelling::Identifier);
+/// What a lock is on.
+pub const PATH: Text = Text::new(1, 512, Spelling::Path);
+/// How the paths begin.
+pub const PREFIX: Text = Text::new(1, 512, Spelling::Printable);
+/// Where a page begins.
+pub const CURSOR: Text = Text::new(1, 512, Spelling::Printable);
+/// The first segment of paths.
+pub const KIND: Text = Text::new(1, 512, Spelling::Segment);
+/// On whose behalf.
+pub const OWNER: Text = Text::new(1, 1024, Spelling::Printable);
+/// How people call an owner.
+pub const NAME: Text = Text::new(0, 256, Spelling::Printable);
+/// What an asker tells the holders.
+pub const NOTE: Text = Text::new(0, 1024, Spelling::Any);
+/// Why something is taken from somebody.
+pub const REASON: Text = Text::new(1, 1024, Spelling::Any);
+/// What program a client is.
+pub const CLIENT: Text = Text::new(0, 256, Spelling::Printable);
+/// An API key.
+pub const KEY: Text = Text::new(1, 2048, Spelling::Printable);
+
+/// What is opaque to the server and shown to others.
+pub const METADATA: Bytes = Bytes { max: 4096 };
+
+/// How long a hold lives without renewal.
+pub const TTL_MS: Span = Span::new(1000, 24 * 60 * 60 * 1000);
+/// How long to wait.
+pub const WAIT_MS: Span = Span::new(0, 24 * 60 * 60 * 1000);
+/// How long a session may be resumed.
+pub const GRACE_MS: Span = Span::new(0, 60 * 60 * 1000);
+/// Owners that may share a lock.
+pub const SHARED: Span = Span::new(1, 1_000_000);
+/// Holds in a page.
+pub const PAGE: Span = Span::new(1, 256);
+/// Waits on one path.
+pub const QUEUE: Span = Span::new(0, 1_000_000);
+/// Holds of one session: as many as the answer to a resume has room for.
+pub const SESSION_HOLDS: Span = Span::new(1, 10_000);
+/// Waits of one session: as many as the answer to a resume has room for.
+pub const SESSION_WAITS: Span = Span::new(0, 1000);
+
+/// Locks asked for at once.
+pub const ITEMS: Count = Count { min: 1, max: 16 };
+/// Sessions renewed at once.
+pub const SESSIONS: Count = Count { min: 1, max: 1000 };
+
+/// What bounds a value, and says so when it is displayed.
+pub(crate) trait Bound<T: ?Sized>: fmt::Display {
+    /// What was found, if it does not keep the bound.
+    fn breach(&self, value: &T) -> Option<Cow<'static, str>>;
+}
+
+/// Looks whether the field keeps the bound.
+pub(crate) fn keeps<T, B: Bound<T>>(bound: &B, value: &T, field: &str) -> Result<(), Fault> {
+    match bound.breach(value) {
+        None => Ok(()),
+        Some(found) => Err(Fault::value(bound.to_string(), found).within(field)),
+    }
+}
+
+impl<T, B: Bound<T>> Bound<Option<T>> for B {
+    fn breach(&self, value: &Option<T>) -> Option<Cow<'static, str>> {
+        value.as_ref().and_then(|value| self.breach(value))
+    }
+}
+
+/// Bounds of a text: its length in bytes, and what it may consist of.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    /// Fewest bytes.
+    pub min: usize,
+    /// Most bytes.
+    pub max: usize,
+    /// What it may consist of.
+    pub spelling: Spelling,
+}
+
+/// What a text may consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// Anything in UTF-8.
+    Any,
+    /// Anything but control characters.
+    Printable,
+    /// Letters, digits, dot, underscore and hyphen of ASCII.
+    Identifier,
+    /// Segments with `/` between them, none empty, none `*` or `**`, without control characters.
+    Path,
+    /// One segment of a path.
+    Segment,
+}
+
+impl Text {
+    const fn new(min: usize, max: usize, spelling: Spelling) -> Self {
+        Self { min, max, spelling }
+    }
+
+    /// What is wrong with the text, if anything is.
+    #[must_use]
+    pub fn breach(&self, text: &str) -> Option<Cow<'static, str>> {
+        if !(self.min..=self.max).contains(&text.len()) {
+            return Some(Cow::Owned(format!("{} bytes", text.len())));
+        }
+        self.spelling.breach(text).map(Cow::Borrowed)
+    }
+}
+
+impl Bound<&str> for Text {
+    fn breach(&self, text: &&str) -> Option<Cow<'static, str>> {
+        Self::breach(self, text)
+    }
+}
+
+impl Bound<crate::Secret<'_>> for Text {
+    fn breach(&self, secret: &crate::Secret<'_>) -> Option<Cow<'static, str>> {
+        Self::breach(self, secret.0)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} to {} bytes of {}",
+            self.min,
+            self.max,
+            self.spelling.describe()
+        )
+    }
+}
+
+impl Spelling {
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Any => "text",
+            Self::Printable => "text without control characters",
+            Self::Identifier => "letters, digits, `.`, `_`, `-`",
+            Self::Path => {
+                "path: segments with `/` between, none empty, `*` or `**`, no control characters"
+            }
+            Self::Segment => "text without `/` and control characters, not `*` or `**`",
+        }
+    }
+
+    fn breach(self, text: &str) -> Option<&'static str> {
+        match self {
+            Self::Any => None,
+            Self::Printable => control(text),
+            Self::Identifier => text
+                .bytes()
+                .any(|byte| !matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+                .then_some("another character"),
+            Self::Path => text.split('/').find_map(segment).or_else(|| control(text)),
+            Self::Segment if text.contains('/') => Some("a `/`"),
+            Self::Segment => segment(text).or_else(|| control(text)),
+        }
+    }
+}
+
+fn control(text: &str) -> Option<&'static str> {
+    text.chars()
+        .any(char::is_control)
+        .then_some("a control character")
+}
+
+fn segment(segment: &str) -> Option<&'static str> {
+    match segment {
+        "" => Some("an empty segment"),
+        "*" | "**" => Some("a segment that is a wildcard"),
+        _ => None,
+    }
+}
+
+/// Bounds of bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes {
+    /// Most of them.
+    pub max: usize,
+}
+
+impl Bound<&[u8]> for Bytes {
+    fn breach(&self, bytes: &&[u8]) -> Option<Cow<'static, str>> {
+        (bytes.len() > self.max).then(|| Cow::Owned(format!("{} bytes", bytes.len())))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} bytes", self.max)
+    }
+}
+
+/// Bounds of a number.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// Least.
+    pub min: u64,
+    /// Most.
+    pub max: u64,
+}
+
+impl Span {
+    const fn new(min: u64, max: u64) -> Self {
+        Self { min, max }
+    }
+}
+
+impl Bound<u64> for Span {
+    fn breach(&self, number: &u64) -> Option<Cow<'static, str>> {
+        (!(self.min..=self.max).contains(number)).then(|| Cow::Owned(number.to_string()))
+    }
+}
+
+impl Bound<u32> for Span {
+    fn breach(&self, number: &u32) -> Option<Cow<'static, str>> {
+        self.breach(&u64::from(*number))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.min, self.max)
+    }
+}
+
+/// Bounds of a list's length.
+#[derive(Debug, Clone, Copy)]
+pub struct Count {
+    /// Fewest.
+    pub min: usize,
+    /// Most.
+    pub max: usize,
+}
+
+impl<T> Bound<Vec<T>> for Count {
+    fn breach(&self, list: &Vec<T>) -> Option<Cow<'static, str>> {
+        (!(self.min..=self.max).contains(&list.len())).then(|| Cow::Owned(list.len().to_string()))
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {} of them", self.min, self.max)
+    }
+}
