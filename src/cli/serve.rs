@@ -1,0 +1,207 @@
+//! `tenure serve`: reads the configuration, starts the log, runs the server, and turns signals into its shutdown.
+
+use std::io::{Write as _, stdout};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tenure::config::{Config, LISTEN, LogFormat, Settings};
+use tenure::server::Server;
+use tenure::{telemetry, tls};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Status, duration};
+
+/// Run a server until it is told to stop
+///
+/// A setting is taken from its flag, else from its environment variable, else from the configuration
+/// file, else it has its default. The file has the same keys: --in-flight-max is in_flight_max = 1024,
+/// and --policy-grace-ms is grace_ms = 10000 in the table [policy]. API keys are [[keys]] in the file.
+///
+/// Without a key anyone who can connect is an admin, so it then listens on this machine alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Serve {
+    /// Configuration file, TOML [default: none]
+    #[arg(long, env = "TENURE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Check the configuration and the files that it names, and end
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  tenure serve
+      for development: 127.0.0.1:7420, no key, no TLS
+  tenure serve --config /etc/tenure.toml --check
+      is the file right?
+  TENURE_LOG_FORMAT=json tenure serve --config /etc/tenure.toml --listen 0.0.0.0:7420
+      for production; the file has [[keys]], tls_cert and tls_key:
+          tls_cert = \"server.pem\"
+          tls_key = \"server.key\"
+          [[keys]]
+          name = \"help-desk\"
+          key_file = \"help-desk.key\"      # openssl rand -hex 32 > help-desk.key
+          role = \"moderator\"              # observer, member, moderator or admin
+          orgs = [\"acme\", \"acme-*\"]       # \"*\" is all
+
+Signals: the first SIGINT or SIGTERM ends it gracefully, the second at once.
+Exit status: 0 ended as it was told to, 2 trouble (also a mistake in the settings)";
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<Status> {
+        let config = Config::load(self.config.as_deref(), self.settings)?;
+        if self.check {
+            tls::acceptor(&config)?;
+            writeln!(
+                stdout(),
+                "the configuration is right; it would listen on {}",
+                config.listen
+            )?;
+            return Ok(Status::Yes);
+        }
+        telemetry::init(&config.log, config.log_format)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start threads")?;
+        runtime.block_on(serve(config))?;
+        Ok(Status::Yes)
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    watch_signals(shutdown.clone(), &config)?;
+    let server = Server::bind(config.clone()).await?;
+    announce(&config, server.local_addr(), server.admin_addr());
+    server.serve(shutdown).await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Says in the log what is served and how it is protected, and to people what to type next.
+fn announce(config: &Config, listen: SocketAddr, admin: Option<SocketAddr>) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %listen,
+        admin = admin.map(tracing::field::display),
+        tls = config.has_tls(),
+        keys = config.keys.len(),
+        shards = config.shards,
+        "listening"
+    );
+    if config.is_open() {
+        warn!("no keys are configured: whoever connects is an admin of every org");
+    }
+    if !listen.ip().is_loopback() && !config.has_tls() {
+        warn!("no TLS is configured: keys and data travel in the clear");
+    }
+    if config.log_format == LogFormat::Text {
+        // A closed stdout is no reason not to serve.
+        let next = next_command(config, listen);
+        drop(writeln!(
+            stdout(),
+            "tenure listens on {listen}; in another terminal:  {next}"
+        ));
+    }
+}
+
+/// What a person on this machine types to see that it works.
+fn next_command(config: &Config, listen: SocketAddr) -> String {
+    let mut reachable = listen;
+    match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => reachable.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => reachable.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    let mut next = String::from("tenure ping");
+    if reachable != LISTEN {
+        next.push_str(&format!(" --server {reachable}"));
+    }
+    if !config.is_open() {
+        next.push_str(" --key KEY");
+    }
+    if config.has_tls() {
+        next.push_str(" --tls-ca FILE");
+    }
+    if config.tls_client_ca.is_some() {
+        next.push_str(" --tls-client-cert FILE --tls-client-key FILE");
+    }
+    next
+}
+
+/// Cancels `shutdown` at the first signal, and ends the process at the second.
+fn watch_signals(shutdown: CancellationToken, config: &Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot watch for signals")?;
+    let grace = duration::show(config.shutdown_grace());
+    tokio::spawn(async move {
+        signals.next().await;
+        info!("shutting down, in {grace} at the latest; a second signal ends it at once");
+        shutdown.cancel();
+        signals.next().await;
+        warn!("ended at once");
+        std::process::exit(Status::Trouble as i32);
+    });
+    Ok(())
+}
+
+/// The signals that ask a server to stop.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        // Where there is no such signal, none ever comes.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_type_next_reaches_the_server() {
+        let mut config = Config::default();
+        assert_eq!(next_command(&config, LISTEN), "tenure ping");
+        config.tls_cert = Some(PathBuf::from("server.pem"));
+        let next = next_command(&config, "0.0.0.0:9000".parse().unwrap());
+        assert_eq!(next, "tenure ping --server 127.0.0.1:9000 --tls-ca FILE");
+    }
+}
