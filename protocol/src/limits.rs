@@ -65,6 +65,8 @@ pub const GRACE_MS: Span = Span::new(0, 60 * 60 * 1000);
 pub const SHARED: Span = Span::new(1, 1_000_000);
 /// Holds in a page.
 pub const PAGE: Span = Span::new(1, 256);
+/// Sessions or holds of an org.
+pub const AMOUNT: Span = Span::new(0, 0xffff_ffff);
 /// Waits on one path.
 pub const QUEUE: Span = Span::new(0, 1_000_000);
 /// Holds of one session: as many as the answer to a resume has room for.
@@ -152,29 +154,20 @@ impl Bound<crate::Secret<'_>> for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} to {} bytes of {}",
-            self.min,
-            self.max,
-            self.spelling.describe()
-        )
+        let spelling = match self.spelling {
+            Spelling::Any => "",
+            Spelling::Printable => " without control characters",
+            Spelling::Identifier => " of letters, digits, `.`, `_` and `-`",
+            Spelling::Path => {
+                ": segments with `/` between them, none empty, none `*` or `**`, no control characters"
+            }
+            Spelling::Segment => " without `/` and control characters, not `*` or `**`",
+        };
+        write!(f, "{} to {} bytes{spelling}", self.min, self.max)
     }
 }
 
 impl Spelling {
-    const fn describe(self) -> &'static str {
-        match self {
-            Self::Any => "text",
-            Self::Printable => "text without control characters",
-            Self::Identifier => "letters, digits, `.`, `_`, `-`",
-            Self::Path => {
-                "path: segments with `/` between, none empty, `*` or `**`, no control characters"
-            }
-            Self::Segment => "text without `/` and control characters, not `*` or `**`",
-        }
-    }
-
     fn breach(self, text: &str) -> Option<&'static str> {
         match self {
             Self::Any => None,

@@ -238,7 +238,7 @@ macro_rules! choice {
             ) -> Result<(), T::Error> {
                 match self {
                     $(Self::$variant $({ $($field,)* })? => {
-                        tuple.serialize_element(&$number)?;
+                        tuple.serialize_element::<u8>(&$number)?;
                         $($(tuple.serialize_element(&$crate::messagepack::Wire($field))?;)*)?
                     })*
                 }

@@ -2,7 +2,26 @@
 //!
 //! What a session must be told while it is not attached is not pushed later: it stands in the answer to its resume.
 
-use crate::{Cause, Code, Grant, Held, SessionEnd, WaitEnd, Who};
+use crate::{Cause, Code, Grant, Held, Push, SessionEnd, WaitEnd, Who};
+
+impl Push<'_> {
+    /// The session that it is for, if it concerns one.
+    #[must_use]
+    pub const fn session(&self) -> Option<u64> {
+        Some(match self {
+            Self::ServerPing(_) | Self::ServerGoodbye(_) => return None,
+            Self::SessionMoved(push) => push.session,
+            Self::SessionClosed(push) => push.session,
+            Self::LockGranted(push) => push.session,
+            Self::LockLost(push) => push.session,
+            Self::LockChanged(push) => push.session,
+            Self::LockAsked(push) => push.session,
+            Self::LockDeclined(push) => push.session,
+            Self::LockWaitEnded(push) => push.session,
+            Self::LockPlace(push) => push.session,
+        })
+    }
+}
 
 message! {
     /// A sign of life, and a request for one: the client answers with any frame.

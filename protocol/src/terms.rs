@@ -424,9 +424,9 @@ message! {
         /// Whether a session that does not say releases (true) or keeps on disconnect.
         release_on_disconnect: Option<bool>,
         /// Sessions of one org at most.
-        sessions_max: Option<u32>,
+        sessions_max: Option<u32> where AMOUNT,
         /// Holds of one org at most.
-        holds_max: Option<u32>,
+        holds_max: Option<u32> where AMOUNT,
         /// Holds of one session at most.
         session_holds_max: Option<u32> where SESSION_HOLDS,
         /// Waits of one session at most.
