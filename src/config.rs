@@ -216,8 +216,14 @@ impl Config {
         let (least, most) = (policy.ttl_min.0, policy.ttl_max.0);
         let ttl = limits::TTL_MS;
         within("policy.ttl_max_ms", most, ttl.min, ttl.max)?;
-        within("policy.ttl_min_ms", least, ttl.min, most)?;
-        within("policy.ttl_default_ms", policy.ttl_default.0, least, most)?;
+        within("policy.ttl_min_ms", least, ttl.min, ttl.max)?;
+        if !(least..=most).contains(&policy.ttl_default.0) {
+            let key = "policy.ttl_default_ms";
+            let expected = format!("a number from ttl_min_ms ({least}) to ttl_max_ms ({most})");
+            let remedy = "set the three so that they are in order";
+            let found = policy.ttl_default.0;
+            return Err(ConfigError::impossible(key, expected, found, remedy));
+        }
         for (key, found, bounds) in [
             ("policy.queue_max", policy.queue_max.into(), limits::QUEUE),
             ("policy.grace_ms", policy.grace.0, limits::GRACE_MS),

@@ -76,6 +76,6 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "not permitted; ports below 1024 are for privileged processes, so choose another"
         }
-        _ => "see the reason below",
+        _ => "the system refuses it",
     }
 }

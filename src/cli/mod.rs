@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -47,7 +48,7 @@ struct Shared {
     key: Option<String>,
 
     /// Encrypt, and check the server's certificate
-    #[arg(long, global = true, env = "TENURE_TLS")]
+    #[arg(long, global = true, env = "TENURE_TLS", value_parser = BoolishValueParser::new())]
     tls: bool,
 
     /// Trust these authorities instead of the operating system's, PEM; implies --tls

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use clap::builder::BoolishValueParser;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tenure_engine::{Millis, PolicyLayer, Role};
@@ -44,6 +45,7 @@ pub struct Settings {
     /// Listen beyond this machine even without keys or TLS [default: false]
     #[arg(long, env = "TENURE_INSECURE", value_name = "BOOL", num_args = 0..=1)]
     #[arg(require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
 
     /// Connections at a time; one more is turned away [default: 10000]
@@ -156,7 +158,7 @@ pub struct PolicySettings {
         long = "policy-release-on-disconnect",
         env = "TENURE_POLICY_RELEASE_ON_DISCONNECT"
     )]
-    #[arg(value_name = "BOOL")]
+    #[arg(value_name = "BOOL", value_parser = BoolishValueParser::new())]
     pub release_on_disconnect: Option<bool>,
 
     /// Sessions of one org at most [default: 1000000]

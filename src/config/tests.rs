@@ -229,7 +229,7 @@ fn an_impossible_value_says_what_to_do_and_where_it_was_set() {
         ),
         (
             "[policy]\nttl_min_ms = 400000",
-            "policy.ttl_default_ms: expected a number from 400000",
+            "policy.ttl_default_ms: expected a number from ttl_min_ms (400000)",
         ),
     ] {
         let error = refusal(text);
