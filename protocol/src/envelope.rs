@@ -3,7 +3,9 @@
 //! A request is `[op, id, fields...]`, its reply the same, an error `[0, id, fields...]`, a push `[op, fields...]` with an
 //! op from 128. Rule: a request whose op and id can be read is answered, however wrong the rest of it is.
 
-use bytes::{BufMut, BytesMut};
+use std::io;
+
+use bytes::BytesMut;
 use serde::ser::{SerializeMap, SerializeTuple};
 use serde::{Serialize, Serializer};
 
@@ -11,7 +13,7 @@ use crate::catalog::{Push, PushKind, Reply, Request, RequestKind};
 use crate::fault::{DecodeError, Fault};
 use crate::message::{Body, ReadBody};
 use crate::messagepack::{Fields, Reader};
-use crate::{ErrorCode, frame, reply};
+use crate::{frame, reply};
 
 /// The op of an error.
 const ERROR: u64 = 0;
@@ -41,7 +43,7 @@ impl<'a> FromClient<'a> {
             fault,
         })?;
         let request = || {
-            let kind = RequestKind::from_number(op).ok_or_else(|| unknown_op(op))?;
+            let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
             let request = Request::read(kind, &mut fields)?;
             fields.finish()?;
             request.check()?;
@@ -115,7 +117,7 @@ impl<'a> FromServer<'a> {
                 fields.finish()?;
                 return Ok(Self::Error { id, error });
             }
-            let kind = RequestKind::from_number(op).ok_or_else(|| unknown_op(op))?;
+            let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
             let reply = Reply::read(kind, &mut fields)?;
             fields.finish()?;
             Ok(Self::Reply { id, reply })
@@ -184,11 +186,32 @@ impl Push<'_> {
 
 fn append<B: Body>(out: &mut BytesMut, envelope: &Envelope<'_, B>) -> usize {
     frame::append(out, |out| {
-        let mut serializer = rmp_serde::Serializer::new(out.writer());
+        let mut serializer = rmp_serde::Serializer::new(Appender(out));
         envelope.serialize(&mut serializer).expect(
             "a buffer in memory takes every byte, and messages have only what MessagePack has",
         );
     })
+}
+
+/// Writes to the end of a buffer. `BufMut::writer` does the same in more steps, which shows with writes of a byte or two.
+struct Appender<'b>(&'b mut BytesMut);
+
+impl io::Write for Appender<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A message with what stands around it, ready to be written.
@@ -293,11 +316,4 @@ fn push<'a>(op: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault
     let push = Push::read(kind, &mut fields)?;
     fields.finish()?;
     Ok(FromServer::Push(push))
-}
-
-fn unknown_op(op: u64) -> Fault {
-    Fault {
-        code: ErrorCode::UnknownCommand,
-        ..Fault::shape("the number of a command", op.to_string())
-    }
 }

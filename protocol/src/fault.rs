@@ -11,61 +11,101 @@ use bytes::BytesMut;
 use crate::{ErrorCode, reply};
 
 /// One thing that is wrong with a message.
+///
+/// It is a pointer: every value that is read passes a `Result` with it upwards, and nearly all of them are well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// [`ErrorCode::BadMessage`] for a wrong type or shape, [`ErrorCode::BadValue`] for what is out of bounds.
-    pub code: ErrorCode,
-    /// The field, with the fields around it: `items.path`. Empty when it is the message itself.
-    pub field: String,
-    /// What should have been there.
-    pub expected: Cow<'static, str>,
-    /// What was there.
-    pub found: Cow<'static, str>,
+pub struct Fault(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
+    code: ErrorCode,
+    field: String,
+    expected: Cow<'static, str>,
+    found: Cow<'static, str>,
 }
 
 impl Fault {
-    /// The message has another shape than it should.
+    /// The bytes have another shape than they should.
+    #[cold]
     pub(crate) fn shape(
         expected: impl Into<Cow<'static, str>>,
         found: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            code: ErrorCode::BadMessage,
-            field: String::new(),
-            expected: expected.into(),
-            found: found.into(),
-        }
+        Self::new(ErrorCode::BadMessage, expected.into(), found.into())
     }
 
     /// A value is well formed but not allowed.
+    #[cold]
     pub(crate) fn value(
         expected: impl Into<Cow<'static, str>>,
         found: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            code: ErrorCode::BadValue,
-            ..Self::shape(expected, found)
-        }
+        Self::new(ErrorCode::BadValue, expected.into(), found.into())
+    }
+
+    /// There is no operation with this number.
+    #[cold]
+    pub(crate) fn operation(op: u64) -> Self {
+        let expected = Cow::Borrowed("the number of a command");
+        Self::new(
+            ErrorCode::UnknownCommand,
+            expected,
+            Cow::Owned(op.to_string()),
+        )
+    }
+
+    fn new(code: ErrorCode, expected: Cow<'static, str>, found: Cow<'static, str>) -> Self {
+        Self(Box::new(Parts {
+            code,
+            field: String::new(),
+            expected,
+            found,
+        }))
     }
 
     /// The same fault, as seen from the message that has the field.
+    #[cold]
     pub(crate) fn within(mut self, field: &str) -> Self {
-        if self.field.is_empty() {
-            field.clone_into(&mut self.field);
-        } else {
-            self.field.insert(0, '.');
-            self.field.insert_str(0, field);
+        let inner = &mut self.0.field;
+        if !inner.is_empty() {
+            inner.insert(0, '.');
         }
+        inner.insert_str(0, field);
         self
+    }
+
+    /// [`ErrorCode::BadMessage`] for a wrong type or shape, [`ErrorCode::BadValue`] for what is out of bounds,
+    /// [`ErrorCode::UnknownCommand`] for an operation that does not exist.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        self.0.code
+    }
+
+    /// The field, with the fields around it: `items.path`. None when it is the message itself.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        Some(self.0.field.as_str()).filter(|field| !field.is_empty())
+    }
+
+    /// What should have been there.
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.0.expected
+    }
+
+    /// What was there.
+    #[must_use]
+    pub fn found(&self) -> &str {
+        &self.0.found
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+        if let Some(field) = self.field() {
+            write!(f, "{field}: ")?;
         }
-        write!(f, "expected {}, found {}", self.expected, self.found)
+        write!(f, "expected {}, found {}", self.0.expected, self.0.found)
     }
 }
 
@@ -88,7 +128,7 @@ impl DecodeError {
     /// What the other side is told.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
-        self.fault.code
+        self.fault.code()
     }
 
     /// Whether the connection has to end, since there is no request that the error could answer.
@@ -99,11 +139,10 @@ impl DecodeError {
 
     /// Appends the error reply to `out`; id 0 when there is no request to answer. Gives the length of the frame.
     pub fn encode_reply(&self, out: &mut BytesMut) -> usize {
-        let field = self.fault.field.as_str();
         reply::Error {
             code: self.code().into(),
             message: &self.fault.to_string(),
-            field: (!field.is_empty()).then_some(field),
+            field: self.fault.field(),
         }
         .encode(self.id.unwrap_or(0), out)
     }

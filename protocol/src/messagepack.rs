@@ -65,7 +65,19 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    /// A number. Most are small ones, in one byte.
+    #[inline]
     pub(crate) fn number(&mut self, expected: &'static str) -> Result<u64, Fault> {
+        match self.rest {
+            [small @ 0..=0x7f, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*small))
+            }
+            _ => self.any_number(expected),
+        }
+    }
+
+    fn any_number(&mut self, expected: &'static str) -> Result<u64, Fault> {
         let number = match self.marker(expected)? {
             Marker::FixPos(number) => u64::from(number),
             Marker::U8 => u64::from(u8::from_be_bytes(self.array()?)),

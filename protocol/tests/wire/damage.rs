@@ -210,7 +210,7 @@ fn neither_secrets_nor_payloads_stand_in_errors_and_debug_output() {
         tenure_protocol::Request::Hello(hello).encode(1, out)
     });
     let error = FromClient::decode(&payload).expect_err("a key has no control characters");
-    assert_eq!(error.fault.field, "key");
+    assert_eq!(error.fault.field(), Some("key"));
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 
     let debug = format!(
