@@ -105,7 +105,7 @@ macro_rules! error_codes {
 error_codes! {
     101 Unavailable "unavailable" "The server cannot do this at the moment.";
     102 TooManyInFlight "too_many_in_flight" "The connection has as many unanswered requests as it may.";
-    103 TooManySessions "too_many_sessions" "The org has as many sessions as its policy allows.";
+    103 TooManySessions "too_many_sessions" "The org or the connection has as many sessions as it may.";
     104 TooManyHolds "too_many_holds" "The org has as many holds as its policy allows.";
     105 TooManySessionHolds "too_many_session_holds" "The session has as many holds as the policy allows.";
     106 TooManySessionWaits "too_many_session_waits" "The session has as many waits as the policy allows.";

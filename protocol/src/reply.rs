@@ -56,6 +56,8 @@ message! {
         frame_bytes: u64,
         /// Requests that may be unanswered at once; beyond that the server stops reading.
         in_flight: u32,
+        /// Sessions of this connection at once.
+        sessions: u32,
         /// Bytes of a path.
         path_bytes: u32,
         /// Bytes of metadata.

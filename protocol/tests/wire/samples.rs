@@ -508,6 +508,7 @@ fn replies() -> Vec<Sample> {
                 limits: reply::Limits {
                     frame_bytes: 262_144,
                     in_flight: 1_024,
+                    sessions: 100_000,
                     path_bytes: 512,
                     metadata_bytes: 4_096,
                 },
