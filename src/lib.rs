@@ -2,9 +2,14 @@
 
 pub mod access;
 pub mod admin;
+mod clock;
 pub mod config;
+mod connection;
+mod dispatch;
 pub mod error;
 pub mod metrics;
+mod outbox;
 pub mod server;
+mod shards;
 pub mod telemetry;
 pub mod tls;

@@ -1,33 +1,62 @@
-//! Placeholder of the server: binds its listeners, answers on the admin one, and waits for the shutdown.
+//! The server as a whole: what is bound, who is let in, which tasks run, and how it all ends.
+//!
+//! ```text
+//!  bind --> serve: accept --> one task per connection ----> shards <-- one timekeeper per shard
+//!             |                    ^                                    place teller, admin listener
+//!             +-- shutdown: goodbye to every outbox, wait for the connections, stop
+//! ```
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use dashmap::DashMap;
+use tenure_engine::{Command, Scope, Token};
+use tenure_protocol::ErrorCode;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::admin::{self, Readiness};
+use crate::clock::{Clock, unix_micros};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::error::ServerError;
-use crate::metrics::{Metrics, ShardView, Shards};
+use crate::metrics::{ConnectionRefusal, Metrics, OpenConnection, ShardView};
+use crate::outbox::Outbox;
+use crate::shards::Shards;
 use crate::tls;
 
+/// Pause after an accept that failed for want of something, such as file descriptors, that may come back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often waiters are told their places, if these have changed.
+const PLACES_EVERY: Duration = Duration::from_secs(1);
+
 /// A server that is bound and not yet serving.
-#[derive(Debug)]
 pub struct Server {
+    config: Config,
+    acceptor: Option<TlsAcceptor>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     local_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
 }
 
-/// No shards.
-#[derive(Debug)]
-struct NoShards;
-
-impl Shards for NoShards {
-    fn visit(&self, _: &mut dyn FnMut(ShardView<'_>)) {}
+/// What every connection needs.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) access: Access,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The open connections, for the goodbye at the end.
+    connections: DashMap<u64, Arc<Outbox>>,
+    next_connection: AtomicU64,
 }
 
 /// Serves until `shutdown` is cancelled.
@@ -47,7 +76,7 @@ impl Server {
     /// The configuration, a file it names, or an address cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
         config.validate()?;
-        let _acceptor = tls::acceptor(&config)?;
+        let acceptor = tls::acceptor(&config)?;
         let (listener, local_addr) = listen("listen", config.listen).await?;
         let admin = match config.admin {
             Some(address) => Some(listen("admin", address).await?),
@@ -55,6 +84,8 @@ impl Server {
         };
         let (admin, admin_addr) = admin.unzip();
         Ok(Self {
+            config,
+            acceptor,
             listener,
             admin,
             local_addr,
@@ -64,34 +95,232 @@ impl Server {
 
     /// Where clients connect.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
+    pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
     /// Where health and metrics are read.
     #[must_use]
-    pub fn admin_addr(&self) -> Option<SocketAddr> {
+    pub const fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
     }
 
-    /// Serves until `shutdown` is cancelled.
+    /// Serves until `shutdown` is cancelled; then says goodbye to every client and waits for them to have heard it, but not
+    /// longer than the configured grace.
     ///
     /// # Errors
     ///
     /// A listener has failed.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ServerError> {
-        let metrics = Metrics::new(Arc::new(NoShards));
+        let shards = Arc::new(Shards::new(
+            self.config.shards,
+            Token(unix_micros().min(Token::MAX.0)),
+            Clock::from(tenure_engine::LogTime::ZERO),
+        ));
+        begin_history(&shards, &self.config);
+        let metrics = Metrics::new(Arc::new(ForMetrics(Arc::clone(&shards))));
         let readiness = Readiness::new();
-        readiness.ready();
-        if let (Some(listener), Some(address)) = (self.admin, self.admin_addr) {
-            admin::serve(listener, metrics, readiness, shutdown.cancelled_owned())
-                .await
-                .map_err(|source| ServerError::Listener { address, source })?;
-        } else {
-            shutdown.cancelled().await;
+        let shared = Arc::new(Shared {
+            access: Access::new(&self.config.keys),
+            config: self.config,
+            shards,
+            metrics,
+            connections: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+        });
+
+        // Ends with the rest, when this is dropped.
+        let mut tasks = JoinSet::new();
+        for shard in shared.shards.indexes() {
+            let shards = Arc::clone(&shared.shards);
+            tasks.spawn(async move { shards.keep_time(shard).await });
         }
+        tasks.spawn(tell_places(Arc::clone(&shared.shards)));
+
+        let admin_shutdown = CancellationToken::new();
+        let admin = self.admin.map(|listener| {
+            let (metrics, readiness) = (Arc::clone(&shared.metrics), readiness.clone());
+            let until = admin_shutdown.clone().cancelled_owned();
+            tokio::spawn(admin::serve(listener, metrics, readiness, until))
+        });
+
+        readiness.ready();
+        let mut connections = JoinSet::new();
+        accept_until(
+            &shutdown,
+            &self.listener,
+            self.acceptor.as_ref(),
+            &shared,
+            &mut connections,
+        )
+        .await;
+
+        readiness.shutting_down();
         drop(self.listener);
-        Ok(())
+        say_goodbye(&shared, connections).await;
+        admin_shutdown.cancel();
+        match (admin, self.admin_addr) {
+            (Some(admin), Some(address)) => admin
+                .await
+                .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+                .map_err(|source| ServerError::Listener { address, source }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first entries of every shard's history: what the operator has configured, and that a server leads.
+fn begin_history(shards: &Shards, config: &Config) {
+    let configure = Command::Configure {
+        scope: Scope::Server,
+        layer: config.policy,
+    };
+    for shard in shards.indexes() {
+        shards.propose(shard, &[configure, Command::Started]);
+    }
+}
+
+async fn accept_until(
+    shutdown: &CancellationToken,
+    listener: &TcpListener,
+    acceptor: Option<&TlsAcceptor>,
+    shared: &Arc<Shared>,
+    connections: &mut JoinSet<()>,
+) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(admit(Arc::clone(shared), acceptor.cloned(), stream, peer));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection's task has failed");
+                }
+            }
+        }
+    }
+}
+
+/// Lets a client in, or turns it away.
+async fn admit(
+    shared: Arc<Shared>,
+    acceptor: Option<TlsAcceptor>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) {
+    // Replies are written as a whole: there is nothing to wait for.
+    drop(stream.set_nodelay(true));
+    let number = shared.next_connection.fetch_add(1, Ordering::Relaxed);
+    let outbox = Arc::new(Outbox::new(shared.config.outbound_bytes_max));
+    if shared.connections.len() >= shared.config.connections_max {
+        shared.metrics.connection_refused(ConnectionRefusal::Full);
+        outbox.close(
+            ErrorCode::TooManyConnections,
+            "this server has as many connections as it may",
+        );
+        let open = shared.metrics.connection_opened();
+        let connection = Connection::new(shared, number, peer, outbox, open);
+        let (reader, writer) = stream.split();
+        return connection.serve(reader, writer).await;
+    }
+    let registered = Registered::new(Arc::clone(&shared), number, &outbox);
+    let open = shared.metrics.connection_opened();
+    match acceptor {
+        None => {
+            let connection = Connection::new(shared, number, peer, outbox, open);
+            let (reader, writer) = stream.split();
+            connection.serve(reader, writer).await;
+        }
+        Some(acceptor) => serve_tls(shared, acceptor, stream, (number, peer), outbox, open).await,
+    }
+    drop(registered);
+}
+
+async fn serve_tls(
+    shared: Arc<Shared>,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    (number, peer): (u64, SocketAddr),
+    outbox: Arc<Outbox>,
+    open: OpenConnection,
+) {
+    match timeout(shared.config.hello_timeout(), acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let connection = Connection::new(shared, number, peer, outbox, open);
+            let (reader, writer) = tokio::io::split(stream);
+            connection.serve(reader, writer).await;
+        }
+        Ok(Err(error)) => {
+            shared.metrics.connection_refused(ConnectionRefusal::Tls);
+            tracing::debug!(connection = number, %peer, %error, "TLS handshake failed");
+        }
+        Err(_) => {
+            shared.metrics.connection_refused(ConnectionRefusal::Tls);
+            tracing::debug!(connection = number, %peer, "no TLS handshake in time");
+        }
+    }
+}
+
+/// A connection's place among the open ones, until this is dropped.
+struct Registered {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Registered {
+    fn new(shared: Arc<Shared>, number: u64, outbox: &Arc<Outbox>) -> Self {
+        shared.connections.insert(number, Arc::clone(outbox));
+        Self { shared, number }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.connections.remove(&self.number);
+    }
+}
+
+/// Tells every client to go, and waits until they have.
+async fn say_goodbye(shared: &Shared, mut connections: JoinSet<()>) {
+    tracing::info!(connections = connections.len(), "shutting down");
+    for connection in &shared.connections {
+        connection.close(
+            ErrorCode::ShuttingDown,
+            "this server is about to stop; connect again",
+        );
+    }
+    let deadline = Instant::now() + shared.config.shutdown_grace();
+    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
+    if !connections.is_empty() {
+        tracing::warn!(connections = connections.len(), "not waiting any longer");
+    }
+}
+
+async fn tell_places(shards: Arc<Shards>) {
+    let mut every = interval(PLACES_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        for shard in shards.indexes() {
+            shards.tell_places(shard);
+        }
+    }
+}
+
+/// The shards, as the metrics see them.
+#[derive(Debug)]
+struct ForMetrics(Arc<Shards>);
+
+impl crate::metrics::Shards for ForMetrics {
+    fn visit(&self, visit: &mut dyn FnMut(ShardView<'_>)) {
+        self.0.visit(visit);
     }
 }
 

@@ -298,10 +298,11 @@ impl Step<'_> {
     /// Tries the groups of every lock that asks for it, and of those that this stirs.
     pub(crate) fn try_groups(&mut self) {
         while let Some(lock) = self.to_try.pop_front() {
-            let Some(found) = self.engine.locks.get(lock.0) else {
+            if !self.engine.locks.contains(lock.0) {
                 continue;
-            };
-            for id in found.groups.clone() {
+            }
+            self.settle_queue(lock);
+            for id in self.engine.lock(lock).groups.clone() {
                 if self.engine.groups.contains_key(&id) {
                     self.try_group(id, lock);
                 }

@@ -20,12 +20,9 @@ impl Step<'_> {
         if renew.token.is_some_and(|token| token != found.token) {
             return self.not_held(renew.by, renew.path);
         }
-        let asked = renew.ttl.unwrap_or(found.holds[index].ttl);
-        let ttl = self
-            .engine
-            .org(found.org)
-            .policy_for(renew.path)
-            .ttl(Some(asked));
+        let policy = self.engine.org(found.org).policy_for(renew.path);
+        let own = found.holds[index].ttl;
+        let ttl = renew.ttl.map_or(own, |asked| policy.ttl(Some(asked)));
         self.extend(lock, index, ttl);
         Reply::Granted(self.grant(lock, index, GrantKind::Joined))
     }

@@ -292,7 +292,16 @@ impl Step<'_> {
         }
         if until.is_none() {
             self.keep_by_holds_alone(id);
+        } else {
+            self.let_others_pass(id);
         }
+    }
+
+    /// Its waits are passed over from here on: those behind them may have their turn.
+    fn let_others_pass(&mut self, id: SessionId) {
+        let waits = self.engine.sessions[&id].waits.keys();
+        let locks = waits.flat_map(|wait| self.locks_awaited(id, *wait));
+        self.settle_all(&locks.collect::<Vec<_>>());
     }
 
     /// What a disconnect does to a session that keeps: its waits end, and without a hold it ends itself.
@@ -349,10 +358,10 @@ impl Step<'_> {
 
     /// Rule 8. Everybody is detached before anybody's wait ends, so that nobody is granted anything.
     pub(crate) fn started(&mut self) -> Reply {
-        self.touch();
-        let mut ids: Vec<_> = self.engine.sessions.keys().copied().collect();
+        let sessions = self.engine.sessions.values();
+        let live = sessions.filter(|session| !session.is_over(self.now));
+        let mut ids: Vec<_> = live.map(|session| session.id).collect();
         ids.sort_unstable();
-        ids.retain(|id| self.engine.sessions[id].ended.is_none());
         for &id in &ids {
             self.detach_for_restart(id);
         }
@@ -372,12 +381,16 @@ impl Step<'_> {
             OnDisconnect::Release { grace } => Some(from + grace.max(RESTART_GRACE_MIN)),
             OnDisconnect::Keep => None,
         };
+        if session.link == (Link::Detached { until }) {
+            return;
+        }
         session.link = Link::Detached { until };
         let holds: Vec<_> = session
             .holds
             .iter()
             .map(|(id, lock)| (*id, *lock))
             .collect();
+        self.touch();
         self.arm_session(id);
         if !was_attached {
             return;

@@ -199,14 +199,16 @@ impl<'a> Step<'a> {
 
     /// Moves a hold's deadline away from the present, never towards it; its timer follows when it comes up.
     pub(crate) fn extend(&mut self, lock: LockKey, index: usize, ttl: Millis) {
-        let until = self.now + ttl;
         let hold = &self.engine.lock(lock).holds[index];
+        // Never less than its sessions have renewed it for, so that what they did before they joined cannot show.
+        let ttl = hold.ttl.max(ttl);
+        let until = self.now + ttl;
         let deadline = self.engine.hold_deadline(hold);
-        if hold.ttl >= ttl && deadline >= until {
+        if hold.ttl == ttl && deadline >= until {
             return;
         }
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        hold.ttl = hold.ttl.max(ttl);
+        hold.ttl = ttl;
         hold.deadline = deadline.max(until);
         self.touch();
     }

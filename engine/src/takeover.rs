@@ -177,7 +177,7 @@ impl Step<'_> {
             reason: Arc::from(force.reason),
         };
         let (prefix, after, most) = match force.target {
-            Target::Path(path) => (path, None, 1),
+            Target::Path(path) => (path, force.after, 1),
             Target::Prefix(prefix) => (prefix, force.after, SCAN_MAX),
             Target::Owner(_) | Target::Session(_) | Target::All => ("", force.after, SCAN_MAX),
         };

@@ -275,6 +275,7 @@ impl Step<'_> {
             self.settle_all(&locks);
             return Reply::Cancelled;
         }
+        self.settle_granted(by.session, wait);
         let granted = self.held_from(by.session, wait);
         if granted.is_empty() {
             Reply::Rejected(Rejection::UnknownWait)
@@ -285,17 +286,32 @@ impl Step<'_> {
 
     /// What a session holds because of a wait that was granted.
     fn held_from(&self, session: SessionId, wait: WaitId) -> Vec<Held> {
-        let holds = &self.engine.session(session).holds;
-        let granted = holds.iter().filter_map(|(hold, &lock)| {
-            let index = self.hold_index(lock, *hold);
-            let member = self.engine.lock(lock).holds[index].member(session)?;
-            let member = self.engine.lock(lock).holds[index].members[member];
-            (member.from == Some(wait)).then(|| Held {
-                path: self.engine.lock(lock).path.clone(),
-                grant: self.grant(lock, index, GrantKind::Joined),
-            })
+        let granted = self.granted_to(session, wait).map(|(lock, index)| Held {
+            path: self.engine.lock(lock).path.clone(),
+            grant: self.grant(lock, index, GrantKind::Joined),
         });
         granted.collect()
+    }
+
+    /// What is over is not held: the paths that the wait brought are settled before anybody is told that they are.
+    fn settle_granted(&mut self, session: SessionId, wait: WaitId) {
+        let granted = self.granted_to(session, wait);
+        let locks: Vec<_> = granted.map(|(lock, _)| lock).collect();
+        self.settle_all(&locks);
+    }
+
+    fn granted_to(
+        &self,
+        session: SessionId,
+        wait: WaitId,
+    ) -> impl Iterator<Item = (LockKey, usize)> + '_ {
+        let holds = &self.engine.session(session).holds;
+        holds.iter().filter_map(move |(hold, &lock)| {
+            let index = self.hold_index(lock, *hold);
+            let found = &self.engine.lock(lock).holds[index];
+            let member = found.members[found.member(session)?];
+            (member.from == Some(wait)).then_some((lock, index))
+        })
     }
 
     /// "May I have it?", told to those who have it.

@@ -1,0 +1,560 @@
+//! One connection, from its first byte to its last: what is there is read and taken as one batch, what is to be said is
+//! written in one go, and whoever is silent for too long is given up.
+//!
+//! ```text
+//!  accepted --hello--> introduced --+-- the client goes, or is silent --> its sessions are detached
+//!      |                            |
+//!      +-- no hello in time --------+-- goodbye (what is in the outbox is still written)
+//! ```
+//!
+//! Must hold: reading stops while much is to be written, so a client that does not read its replies slows itself alone;
+//! when the connection ends, every session that it speaks for is detached.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use hashbrown::HashMap;
+use tenure_engine::{Attach, Command, SessionId, SessionRef};
+use tenure_protocol::frame::{FrameError, Frames};
+use tenure_protocol::{
+    ErrorCode, FromClient, Push, Reply, Request, RequestKind, VERSION, limits, push, reply, request,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use crate::access::Principal;
+use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
+use crate::dispatch::{Item, replies, terms};
+use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
+use crate::outbox::{Attachment, Outbox, Taken};
+use crate::server::Shared;
+use crate::shards::{BATCH_MAX, ShardIndex};
+
+/// Silence after which a sign of life is asked for. Clients send one at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Silence after which a connection is given up: early enough that promise 5 is kept with the time that noticing takes.
+const DEAD_AFTER: Duration = Duration::from_millis(limits::DEAD_AFTER_MS - 500);
+
+/// A client that takes nothing of what it is sent for this long is given up.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a goodbye may take to be written.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Bytes that are read at once: as few when the connection has been quiet, as many when much is there.
+const READ_BYTES_MIN: usize = 4096;
+const READ_BYTES: usize = 64 * 1024;
+
+/// Reading stops while more than this is to be written.
+const UNWRITTEN_MAX: usize = 256 * 1024;
+
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// See the file's header.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    number: u64,
+    peer: SocketAddr,
+    outbox: Arc<Outbox>,
+    open: OpenConnection,
+    /// Nobody, until the hello.
+    principal: Option<Arc<Principal>>,
+    /// The sessions it speaks for, by number on the wire.
+    sessions: HashMap<u64, Attach>,
+    heard: Instant,
+    began: Instant,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client has closed it, or the network has.
+    Gone,
+    /// The server has said goodbye.
+    Goodbye(ErrorCode),
+}
+
+/// The reads and writes of one loop, and when to look at the clock.
+struct Io<R, W> {
+    reader: R,
+    writer: W,
+    inbound: BytesMut,
+    /// Being written; swapped with the outbox's when it is done.
+    unwritten: BytesMut,
+    progress: Instant,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        number: u64,
+        peer: SocketAddr,
+        outbox: Arc<Outbox>,
+        open: OpenConnection,
+    ) -> Self {
+        let now = Instant::now();
+        let sessions = HashMap::new();
+        Self {
+            shared,
+            number,
+            peer,
+            outbox,
+            open,
+            principal: None,
+            sessions,
+            heard: now,
+            began: now,
+        }
+    }
+
+    /// Serves until the connection ends, and then detaches its sessions.
+    pub(crate) async fn serve<R, W>(mut self, reader: R, writer: W)
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut io = Io {
+            reader,
+            writer,
+            inbound: BytesMut::new(),
+            unwritten: BytesMut::new(),
+            progress: Instant::now(),
+        };
+        let end = self.run(&mut io).await;
+        if let End::Goodbye(code) = end {
+            self.shared.metrics.goodbye(code);
+            let _ = timeout(GOODBYE_WITHIN, io.flush(&self.outbox)).await;
+        }
+        self.detach_sessions();
+        tracing::debug!(connection = self.number, peer = %self.peer, ?end, "connection ended");
+    }
+
+    async fn run<R, W>(&mut self, io: &mut Io<R, W>) -> End
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let alarm = sleep(self.next_alarm(Duration::ZERO));
+        tokio::pin!(alarm);
+        loop {
+            if io.unwritten.is_empty() {
+                let taken = io.refill(&self.outbox);
+                if let Some(code) = taken.closing {
+                    return End::Goodbye(code);
+                }
+                self.open.sent(io.unwritten.len() as u64, taken.frames);
+                self.keep_attachments();
+            }
+            let has_room = io.unwritten.len() + self.outbox.len() < UNWRITTEN_MAX;
+            // What a full outbox has held up is taken before more is read.
+            if has_room && self.take_frames(&mut io.inbound) {
+                continue;
+            }
+            reserve_for_reading(&mut io.inbound);
+            tokio::select! {
+                biased;
+                written = io.writer.write(&io.unwritten), if !io.unwritten.is_empty() => match written {
+                    Ok(0) | Err(_) => return End::Gone,
+                    Ok(count) => {
+                        io.unwritten.advance(count);
+                        io.progress = Instant::now();
+                    }
+                },
+                read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
+                    Ok(0) | Err(_) => return End::Gone,
+                    Ok(count) => {
+                        self.heard = Instant::now();
+                        self.open.received(count as u64, 0);
+                    }
+                },
+                () = self.outbox.ready(), if io.unwritten.is_empty() => {}
+                () = &mut alarm => self.look_at_the_clock(io, alarm.as_mut()),
+            }
+        }
+    }
+
+    // Time.
+
+    fn look_at_the_clock<R, W>(&self, io: &Io<R, W>, alarm: std::pin::Pin<&mut Sleep>) {
+        let silence = self.heard.elapsed();
+        let is_stalled = !io.unwritten.is_empty() && io.progress.elapsed() >= STALLED_AFTER;
+        if self.principal.is_none() && self.began.elapsed() >= self.shared.config.hello_timeout() {
+            self.shared
+                .metrics
+                .connection_refused(ConnectionRefusal::HelloTimeout);
+            self.outbox.close(
+                ErrorCode::HelloTimeout,
+                "expected a hello, found nothing in time",
+            );
+        } else if is_stalled {
+            self.outbox.close(
+                ErrorCode::SlowReader,
+                "the client takes nothing of what it is sent",
+            );
+        } else if silence >= DEAD_AFTER {
+            let message =
+                "expected a sign of life within 15 s; send a ping when there is nothing else";
+            self.outbox.close(ErrorCode::Silent, message);
+        } else if silence >= HEARTBEAT {
+            self.outbox.push(&Push::ServerPing(push::Ping {}));
+        }
+        alarm.reset(Instant::now() + self.next_alarm(silence));
+    }
+
+    /// How long until the clock has to be looked at again.
+    fn next_alarm(&self, silence: Duration) -> Duration {
+        let least = Duration::from_millis(50);
+        let until_dead = DEAD_AFTER.saturating_sub(silence).max(least);
+        let until_hello = match self.principal {
+            Some(_) => HEARTBEAT,
+            None => self
+                .shared
+                .config
+                .hello_timeout()
+                .saturating_sub(self.began.elapsed())
+                .max(least),
+        };
+        HEARTBEAT.min(until_dead).min(until_hello)
+    }
+
+    // Reading.
+
+    /// Takes the frames that are there, a batch at a time. Tells whether there is more to be taken at once.
+    fn take_frames(&mut self, inbound: &mut BytesMut) -> bool {
+        let bytes_max = match self.principal {
+            Some(_) => limits::FRAME_FROM_CLIENT,
+            None => limits::FRAME_BEFORE_HELLO,
+        };
+        let mut frames = Frames::new(inbound, bytes_max);
+        let mut batch = Batch::default();
+        let principal = self.principal.clone();
+        let mut count = 0;
+        let mut failed = None;
+        for payload in frames.by_ref().take(BATCH_MAX) {
+            count += 1;
+            match payload {
+                Ok(payload) => {
+                    let is_last = self.take_frame(principal.as_deref(), payload, &mut batch);
+                    if is_last {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let consumed = frames.consumed();
+        batch.submit(&self.shared, &self.outbox);
+        self.keep_attachments();
+        inbound.advance(consumed);
+        self.open.received(0, count);
+        if let Some(error) = failed {
+            self.broken_frame(error);
+        }
+        count > 0
+    }
+
+    /// Takes one frame. Tells whether what comes after it has to wait until it has been executed.
+    fn take_frame<'a>(
+        &mut self,
+        principal: Option<&'a Principal>,
+        payload: &'a [u8],
+        batch: &mut Batch<'a>,
+    ) -> bool {
+        let FromClient { id, request } = match FromClient::decode(payload) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.count(error.op, CommandOutcome::Malformed);
+                batch.own.add(|out| error.encode_reply(out));
+                if error.fails_connection() || principal.is_none() {
+                    batch.close = Some((error.code(), error.to_string()));
+                    return true;
+                }
+                return false;
+            }
+        };
+        match (principal, request) {
+            (None, Request::Hello(hello)) => {
+                self.hello(id, &hello, batch);
+                true
+            }
+            (None, _) => {
+                let message = String::from("expected a hello first, found another request");
+                self.fail(batch, id, ErrorCode::HelloExpected, &message);
+                batch.close = Some((ErrorCode::HelloExpected, message));
+                true
+            }
+            (Some(_), Request::Hello(_)) => {
+                let message = "this connection has been introduced already";
+                self.fail(batch, id, ErrorCode::HelloRepeated, message);
+                false
+            }
+            (Some(_), Request::Ping(_)) => {
+                self.count(Some(RequestKind::Ping.number()), CommandOutcome::Done);
+                batch
+                    .own
+                    .add(|out| Reply::Ping(reply::Done {}).encode(id, out));
+                false
+            }
+            (Some(principal), request) => self.take_request(principal, id, request, batch),
+        }
+    }
+
+    fn take_request<'a>(
+        &mut self,
+        principal: &'a Principal,
+        id: u64,
+        request: Request<'a>,
+        batch: &mut Batch<'a>,
+    ) -> bool {
+        let kind = request.kind();
+        if let Request::SessionRenew(renew) = &request {
+            // What was asked before is done before.
+            batch.submit(&self.shared, &self.outbox);
+            self.renew_sessions(principal, id, renew, batch);
+            return false;
+        }
+        match self.asker(principal).item(id, request) {
+            Ok(item) => {
+                batch.items.push(item);
+                is_alone(kind)
+            }
+            Err(Refused { code, message }) => {
+                self.count(Some(kind.number()), CommandOutcome::Denied);
+                self.fail(batch, id, code, &message);
+                false
+            }
+        }
+    }
+
+    fn asker<'c, 'a>(&'c self, principal: &'a Principal) -> Asker<'c, 'a> {
+        Asker {
+            shards: &self.shared.shards,
+            principal,
+            sessions: &self.sessions,
+        }
+    }
+
+    fn fail(&self, batch: &mut Batch<'_>, id: u64, code: ErrorCode, message: &str) {
+        batch.own.add(|out| replies::error(id, code, message, out));
+    }
+
+    fn count(&self, op: Option<u64>, outcome: CommandOutcome) {
+        if let Some(kind) = op.and_then(RequestKind::from_number) {
+            self.shared.metrics.command(kind, outcome);
+        }
+    }
+
+    fn broken_frame(&self, error: FrameError) {
+        if self.principal.is_none() {
+            self.shared
+                .metrics
+                .connection_refused(ConnectionRefusal::HelloMalformed);
+        }
+        tracing::debug!(connection = self.number, peer = %self.peer, %error, "broken frame");
+        self.outbox.close(error.code(), &error.to_string());
+    }
+
+    // What is answered without a shard, or with several.
+
+    fn hello(&mut self, id: u64, hello: &request::Hello<'_>, batch: &mut Batch<'_>) {
+        if hello.version == 0 {
+            let message = "expected a version from 1, found 0";
+            self.fail(batch, id, ErrorCode::VersionUnsupported, message);
+            batch.close = Some((ErrorCode::VersionUnsupported, String::from(message)));
+            return;
+        }
+        let key = hello.key.as_ref().map(|key| key.0);
+        let Some(principal) = self.shared.access.authenticate(key) else {
+            let message = if key.is_some() {
+                "the API key is none of this server's"
+            } else {
+                "this server asks for an API key, and the hello has none"
+            };
+            self.shared
+                .metrics
+                .connection_refused(ConnectionRefusal::Key);
+            tracing::warn!(connection = self.number, peer = %self.peer, "{message}");
+            self.fail(batch, id, ErrorCode::BadCredentials, message);
+            batch.close = Some((ErrorCode::BadCredentials, String::from(message)));
+            return;
+        };
+        self.count(Some(RequestKind::Hello.number()), CommandOutcome::Done);
+        let (number, client) = (self.number, hello.client);
+        tracing::debug!(connection = number, peer = %self.peer, principal = %principal.name, client, "hello");
+        let reply = Reply::Hello(reply::Hello {
+            version: hello.version.min(VERSION),
+            server: concat!("tenure/", env!("CARGO_PKG_VERSION")),
+            connection: self.number,
+            principal: &principal.name,
+            role: terms::role_to_wire(principal.role),
+            heartbeat_ms: HEARTBEAT.as_millis() as u64,
+            dead_after_ms: limits::DEAD_AFTER_MS,
+            limits: reply::Limits {
+                frame_bytes: limits::FRAME_FROM_CLIENT as u64,
+                in_flight: u32::try_from(self.shared.config.in_flight_max).unwrap_or(u32::MAX),
+                sessions: SESSIONS_MAX as u32,
+                path_bytes: limits::PATH.max as u32,
+                metadata_bytes: limits::METADATA.max as u32,
+            },
+        });
+        batch.own.add(|out| reply.encode(id, out));
+        self.principal = Some(principal);
+    }
+
+    fn renew_sessions(
+        &self,
+        principal: &Principal,
+        id: u64,
+        renew: &request::RenewSessions,
+        batch: &mut Batch<'_>,
+    ) {
+        let asker = self.asker(principal);
+        let results = renew
+            .sessions
+            .iter()
+            .map(|number| match asker.session(*number) {
+                Some((shard, by)) => self.shared.shards.renew_session(shard, by),
+                None => reply::SessionRenewal::NotAttached,
+            });
+        let results = results.collect();
+        self.count(
+            Some(RequestKind::SessionRenew.number()),
+            CommandOutcome::Done,
+        );
+        let reply = Reply::SessionRenew(reply::SessionsRenewed { results });
+        batch.own.add(|out| reply.encode(id, out));
+    }
+
+    // Sessions.
+
+    fn keep_attachments(&mut self) {
+        for attachment in self.outbox.take_attachments() {
+            match attachment {
+                Attachment::Made(shard, session, attach) => {
+                    let number = self.shared.shards.to_wire(shard, session.0);
+                    self.sessions.insert(number, attach);
+                }
+                Attachment::Gone(shard, session) => {
+                    self.sessions
+                        .remove(&self.shared.shards.to_wire(shard, session.0));
+                }
+            }
+        }
+    }
+
+    /// Nobody speaks for the sessions any more: their grace begins.
+    fn detach_sessions(&mut self) {
+        self.keep_attachments();
+        let mut by_shard: HashMap<ShardIndex, Vec<Command<'static>>> = HashMap::new();
+        for (number, attach) in self.sessions.drain() {
+            let (shard, session) = self.shared.shards.home_of(number);
+            let by = SessionRef {
+                session: SessionId(session),
+                attach,
+            };
+            by_shard
+                .entry(shard)
+                .or_default()
+                .push(Command::DetachSession(by));
+        }
+        for (shard, commands) in by_shard {
+            for batch in commands.chunks(BATCH_MAX) {
+                self.shared.shards.propose(shard, batch);
+            }
+        }
+    }
+}
+
+/// Whether nothing may be executed together with this: what comes after it may depend on what it leads to, or its answer
+/// may be large, and the outbox is to be looked at first.
+const fn is_alone(kind: RequestKind) -> bool {
+    matches!(
+        kind,
+        RequestKind::SessionOpen
+            | RequestKind::SessionResume
+            | RequestKind::SessionClose
+            | RequestKind::LockList
+            | RequestKind::LockForceRelease
+    )
+}
+
+/// What one read has brought, decoded.
+#[derive(Default)]
+struct Batch<'a> {
+    items: Vec<Item<'a>>,
+    /// Answers of the connection's own.
+    own: Own,
+    close: Option<(ErrorCode, String)>,
+}
+
+#[derive(Default)]
+struct Own {
+    bytes: BytesMut,
+    frames: u64,
+}
+
+impl Own {
+    fn add(&mut self, encode: impl FnOnce(&mut BytesMut) -> usize) {
+        encode(&mut self.bytes);
+        self.frames += 1;
+    }
+}
+
+impl Batch<'_> {
+    /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came.
+    fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) {
+        self.items.sort_by_key(|item| item.shard);
+        for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
+            shared.shards.submit(items[0].shard, items, outbox);
+        }
+        self.items.clear();
+        if self.own.frames > 0 {
+            outbox.append(&self.own.bytes, self.own.frames);
+            self.own = Own::default();
+        }
+        if let Some((code, message)) = self.close.take() {
+            outbox.close(code, &message);
+        }
+    }
+}
+
+impl<R, W: AsyncWrite + Unpin> Io<R, W> {
+    /// Takes what is to be written next.
+    fn refill(&mut self, outbox: &Outbox) -> Taken {
+        if self.unwritten.capacity() > KEPT_BYTES {
+            self.unwritten = BytesMut::new();
+        }
+        self.unwritten.clear();
+        self.progress = Instant::now();
+        outbox.take(&mut self.unwritten)
+    }
+
+    /// Writes what is left, and what comes meanwhile.
+    async fn flush(&mut self, outbox: &Outbox) -> std::io::Result<()> {
+        loop {
+            while !self.unwritten.is_empty() {
+                self.writer.write_buf(&mut self.unwritten).await?;
+            }
+            self.refill(outbox);
+            if self.unwritten.is_empty() {
+                return self.writer.shutdown().await;
+            }
+        }
+    }
+}
+
+/// Makes room for one read, and gives memory back that a burst has taken.
+fn reserve_for_reading(inbound: &mut BytesMut) {
+    if inbound.is_empty() && inbound.capacity() > KEPT_BYTES {
+        *inbound = BytesMut::new();
+    }
+    // A busy connection fills what it is given, and is given more the next time.
+    inbound.reserve((2 * inbound.len()).clamp(READ_BYTES_MIN, READ_BYTES));
+}

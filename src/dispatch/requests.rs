@@ -1,0 +1,384 @@
+//! Requests, as work for a shard. What is refused here is refused because of who asks, not of what the locks are.
+
+use hashbrown::HashMap;
+use tenure_engine::{
+    Acquire, Attach, Command, Convert, ForceRelease, Item as LockItem, List, Millis, OpenSession,
+    Query, Release, Renew, ResumeKey as EngineKey, ResumeSession, Scope, Seize, SessionId,
+    SessionRef, Token, WaitId,
+};
+use tenure_protocol::{ErrorCode, Request, RequestKind, ResumeKey, limits, request};
+
+use super::terms::{disconnect, layer, mode, role, scope, target};
+use super::{All, Item, Work};
+use crate::access::Principal;
+use crate::shards::{ShardIndex, Shards};
+
+/// Sessions of one connection at once. A service speaks for thousands of people; this bounds what its crash costs.
+pub(crate) const SESSIONS_MAX: usize = 100_000;
+
+/// Who asks, and for which sessions it speaks.
+pub(crate) struct Asker<'c, 'a> {
+    pub(crate) shards: &'c Shards,
+    pub(crate) principal: &'a Principal,
+    /// By number on the wire.
+    pub(crate) sessions: &'c HashMap<u64, Attach>,
+}
+
+/// Why a request is refused before it comes to a shard.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+impl Refused {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl<'a> Asker<'_, 'a> {
+    /// The work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
+    pub(crate) fn item(&self, id: u64, request: Request<'a>) -> Result<Item<'a>, Refused> {
+        let kind = request.kind();
+        self.may(kind)?;
+        match request {
+            Request::SessionOpen(open) => self.open(id, open),
+            Request::SessionResume(resume) => self.resume(id, resume),
+            Request::SessionClose(close) => {
+                self.by(id, kind, close.session, |by| Ok(Command::CloseSession(by)))
+            }
+            Request::LockAcquire(acquire) => self.acquire(id, acquire),
+            Request::LockAcquireAll(all) => self.acquire_all(id, &all),
+            Request::LockRenew(renew) => self.by(id, kind, renew.session, |by| {
+                Ok(Command::Renew(Renew {
+                    by,
+                    path: renew.path,
+                    ttl: renew.ttl_ms.map(Millis),
+                    token: renew.token.map(Token),
+                }))
+            }),
+            Request::LockRelease(release) => self.by(id, kind, release.session, |by| {
+                Ok(Command::Release(Release {
+                    by,
+                    path: release.path,
+                    scope: scope(release.scope),
+                    token: release.token.map(Token),
+                }))
+            }),
+            Request::LockCancel(cancel) => self.by(id, kind, cancel.session, |by| {
+                let wait = self.wait(cancel.session, cancel.wait)?;
+                Ok(Command::Cancel { by, wait })
+            }),
+            Request::LockConvert(convert) => self.by(id, kind, convert.session, |by| {
+                Ok(Command::Convert(Convert {
+                    by,
+                    path: convert.path,
+                    mode: mode(convert.mode),
+                    limit: convert.limit,
+                    wait: Millis(convert.wait_ms),
+                }))
+            }),
+            Request::LockHandOver(hand) => self.by(id, kind, hand.session, |by| {
+                let to = hand
+                    .to
+                    .map(|wait| self.wait(hand.session, wait))
+                    .transpose()?;
+                Ok(Command::HandOver {
+                    by,
+                    path: hand.path,
+                    to,
+                })
+            }),
+            Request::LockDecline(decline) => self.by(id, kind, decline.session, |by| {
+                let to = self.wait(decline.session, decline.to)?;
+                Ok(Command::Decline {
+                    by,
+                    path: decline.path,
+                    to,
+                })
+            }),
+            Request::LockForceRelease(force) => self.force_release(id, force),
+            Request::LockStatus(status) => self.in_org(id, kind, status.org, |_| {
+                Work::Query(Query::Status {
+                    org: status.org,
+                    path: status.path,
+                })
+            }),
+            Request::LockList(list) => self.list(id, list),
+            Request::LockCheck(check) => self.in_org(id, kind, check.org, |_| {
+                let token = Token(check.token);
+                Work::Query(Query::Check {
+                    org: check.org,
+                    path: check.path,
+                    token,
+                })
+            }),
+            Request::PolicySet(set) => self.in_org(id, kind, set.org, |_| {
+                let org = set.org;
+                let scope = set
+                    .kind
+                    .map_or(Scope::Org(org), |kind| Scope::Kind { org, kind });
+                Work::Command(Command::Configure {
+                    scope,
+                    layer: layer(&set.layer),
+                })
+            }),
+            Request::PolicyGet(get) => self.in_org(id, kind, get.org, |_| {
+                Work::Query(Query::Policy {
+                    org: get.org,
+                    kind: get.kind,
+                })
+            }),
+            Request::Hello(_) | Request::Ping(_) | Request::SessionRenew(_) => Err(Refused::new(
+                ErrorCode::Internal,
+                "the connection answers this itself",
+            )),
+        }
+    }
+
+    /// The session that the connection speaks for, with the shard that knows it.
+    pub(crate) fn session(&self, number: u64) -> Option<(ShardIndex, SessionRef)> {
+        let attach = *self.sessions.get(&number)?;
+        let (shard, session) = self.shards.home_of(number);
+        Some((
+            shard,
+            SessionRef {
+                session: SessionId(session),
+                attach,
+            },
+        ))
+    }
+
+    /// Whether the principal may ask this at all.
+    pub(crate) fn may(&self, kind: RequestKind) -> Result<(), Refused> {
+        if self.principal.may_act_as(role(kind.least_role())) {
+            return Ok(());
+        }
+        let message = format!(
+            "{kind} needs the role {} at least; ask with another key",
+            kind.least_role()
+        );
+        Err(Refused::new(ErrorCode::RoleTooLow, message))
+    }
+
+    fn may_speak_for(&self, org: &str) -> Result<ShardIndex, Refused> {
+        if self.principal.may_speak_for(org) {
+            return Ok(self.shards.of_org(org));
+        }
+        let message = format!(
+            "the key of {} is not for the org {org}",
+            self.principal.name
+        );
+        Err(Refused::new(ErrorCode::OrgNotAllowed, message))
+    }
+
+    fn in_org(
+        &self,
+        id: u64,
+        kind: RequestKind,
+        org: &str,
+        work: impl FnOnce(ShardIndex) -> Work<'a>,
+    ) -> Result<Item<'a>, Refused> {
+        let shard = self.may_speak_for(org)?;
+        Ok(Item {
+            shard,
+            id,
+            kind,
+            work: work(shard),
+            resume_key: None,
+        })
+    }
+
+    fn by(
+        &self,
+        id: u64,
+        kind: RequestKind,
+        number: u64,
+        command: impl FnOnce(SessionRef) -> Result<Command<'a>, Refused>,
+    ) -> Result<Item<'a>, Refused> {
+        let (shard, by) = self.own_session(number)?;
+        Ok(Item {
+            shard,
+            id,
+            kind,
+            work: Work::Command(command(by)?),
+            resume_key: None,
+        })
+    }
+
+    fn own_session(&self, number: u64) -> Result<(ShardIndex, SessionRef), Refused> {
+        self.session(number).ok_or_else(|| {
+            let message = "this connection has no such session; open one, or resume it here";
+            Refused::new(ErrorCode::NotAttached, message)
+        })
+    }
+
+    /// A wait lives in the shard of its session.
+    fn wait(&self, session: u64, wait: u64) -> Result<WaitId, Refused> {
+        let (shard, number) = self.shards.home_of(wait);
+        if shard != self.shards.home_of(session).0 {
+            return Err(Refused::new(
+                ErrorCode::UnknownWait,
+                ErrorCode::UnknownWait.sentence(),
+            ));
+        }
+        Ok(WaitId(number))
+    }
+
+    fn open(&self, id: u64, open: request::OpenSession<'a>) -> Result<Item<'a>, Refused> {
+        if self.sessions.len() >= SESSIONS_MAX {
+            let message = format!("a connection has at most {SESSIONS_MAX} sessions");
+            return Err(Refused::new(ErrorCode::TooManySessions, message));
+        }
+        let role = open.role.map_or(self.principal.role, role);
+        if role > self.principal.role {
+            let message = "a session's role is at most its connection's";
+            return Err(Refused::new(ErrorCode::RoleTooLow, message));
+        }
+        let resume_key = random_key();
+        let command = Command::OpenSession(OpenSession {
+            org: open.org,
+            owner: open.owner,
+            name: open.name,
+            metadata: open.metadata,
+            role,
+            resume_key: key(resume_key),
+            on_disconnect: disconnect(open.on_disconnect),
+        });
+        let kind = RequestKind::SessionOpen;
+        let item = self.in_org(id, kind, open.org, |_| Work::Command(command))?;
+        Ok(Item {
+            resume_key: Some(resume_key),
+            ..item
+        })
+    }
+
+    fn resume(&self, id: u64, resume: request::ResumeSession<'a>) -> Result<Item<'a>, Refused> {
+        let (shard, session) = self.shards.home_of(resume.session);
+        let command = Command::ResumeSession(ResumeSession {
+            org: resume.org,
+            session: SessionId(session),
+            resume_key: key(resume.resume_key),
+            role: self.principal.role,
+        });
+        let item = self.in_org(id, RequestKind::SessionResume, resume.org, |_| {
+            Work::Command(command)
+        })?;
+        if item.shard != shard {
+            let code = ErrorCode::UnknownSession;
+            return Err(Refused::new(code, code.sentence()));
+        }
+        Ok(item)
+    }
+
+    fn acquire(&self, id: u64, acquire: request::Acquire<'a>) -> Result<Item<'a>, Refused> {
+        let principal = &*self.principal.name;
+        self.by(id, RequestKind::LockAcquire, acquire.session, |by| {
+            Ok(Command::Acquire(Acquire {
+                by,
+                path: acquire.path,
+                mode: mode(acquire.mode),
+                limit: acquire.limit,
+                ttl: acquire.ttl_ms.map(Millis),
+                wait: Millis(acquire.wait_ms),
+                note: acquire.note,
+                seize: acquire.seize.map(|reason| Seize { reason, principal }),
+                metadata: acquire.metadata,
+            }))
+        })
+    }
+
+    fn acquire_all(&self, id: u64, all: &request::AcquireAll<'a>) -> Result<Item<'a>, Refused> {
+        let (shard, by) = self.own_session(all.session)?;
+        let items = all.items.iter().map(|item| LockItem {
+            path: item.path,
+            mode: mode(item.mode),
+            limit: item.limit,
+        });
+        let work = All {
+            by,
+            items: items.collect(),
+            ttl: all.ttl_ms.map(Millis),
+            wait: Millis(all.wait_ms),
+            metadata: all.metadata,
+        };
+        let work = Work::AcquireAll(Box::new(work));
+        Ok(Item {
+            shard,
+            id,
+            kind: RequestKind::LockAcquireAll,
+            work,
+            resume_key: None,
+        })
+    }
+
+    fn force_release(
+        &self,
+        id: u64,
+        force: request::ForceRelease<'a>,
+    ) -> Result<Item<'a>, Refused> {
+        let org = force.org;
+        let kind = RequestKind::LockForceRelease;
+        let shard = self.may_speak_for(org)?;
+        let target = target(self.shards, shard, force.target);
+        let work = if force.dry_run {
+            Work::Query(Query::List(List {
+                org,
+                target,
+                mode: None,
+                held_min: Millis::ZERO,
+                after: force.cursor,
+                page: limits::PAGE.max as u32,
+            }))
+        } else {
+            Work::Command(Command::ForceRelease(ForceRelease {
+                org,
+                target,
+                after: force.cursor,
+                reason: force.reason,
+                principal: &self.principal.name,
+            }))
+        };
+        Ok(Item {
+            shard,
+            id,
+            kind,
+            work,
+            resume_key: None,
+        })
+    }
+
+    fn list(&self, id: u64, list: request::List<'a>) -> Result<Item<'a>, Refused> {
+        let shard = self.may_speak_for(list.org)?;
+        let target = target(self.shards, shard, list.target);
+        let work = Work::Query(Query::List(List {
+            org: list.org,
+            target,
+            mode: list.mode.map(mode),
+            held_min: Millis(list.held_min_ms),
+            after: list.cursor,
+            page: list.page,
+        }));
+        Ok(Item {
+            shard,
+            id,
+            kind: RequestKind::LockList,
+            work,
+            resume_key: None,
+        })
+    }
+}
+
+const fn key(key: ResumeKey) -> EngineKey {
+    EngineKey(u128::from_be_bytes(key.0))
+}
+
+fn random_key() -> ResumeKey {
+    let mut key = [0; limits::RESUME_KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key).expect("the operating system gives random bytes");
+    ResumeKey(key)
+}

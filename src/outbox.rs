@@ -1,0 +1,127 @@
+//! What is to be written to one connection, in order, from whichever thread it comes.
+//!
+//! Shards append replies and notices under their own mutex, so what one shard says to a connection arrives in the order in
+//! which it happened. Knows frames only as bytes. Nothing in here is ever dropped: a connection that lets it grow beyond
+//! its bound is closed instead.
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tenure_engine::{Attach, SessionId};
+use tenure_protocol::{ErrorCode, Push, push};
+use tokio::sync::Notify;
+
+use crate::shards::ShardIndex;
+
+/// See the file's header.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    ready: Notify,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: BytesMut,
+    frames: u64,
+    attachments: Vec<Attachment>,
+    closing: Option<ErrorCode>,
+}
+
+/// A session has come to the connection, or gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attachment {
+    Made(ShardIndex, SessionId, Attach),
+    Gone(ShardIndex, SessionId),
+}
+
+/// What the connection takes out in one go.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) frames: u64,
+    pub(crate) closing: Option<ErrorCode>,
+}
+
+impl Outbox {
+    /// An empty one, which closes its connection when what others put in it exceeds `bytes_max`.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            ready: Notify::new(),
+            bytes_max,
+        }
+    }
+
+    /// Appends what the connection itself has asked for. It takes it out without being woken.
+    pub(crate) fn append(&self, bytes: &[u8], frames: u64) {
+        let mut state = self.state.lock();
+        state.bytes.extend_from_slice(bytes);
+        state.frames += frames;
+    }
+
+    /// Appends what the connection has not asked for, and wakes it.
+    pub(crate) fn push(&self, push: &Push<'_>) {
+        let mut state = self.state.lock();
+        if state.closing.is_some() {
+            return;
+        }
+        push.encode(&mut state.bytes);
+        state.frames += 1;
+        if state.bytes.len() > self.bytes_max {
+            state.close(
+                ErrorCode::SlowReader,
+                "the client does not read what it is sent; connect again and resume",
+            );
+        }
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// Says goodbye: what is in here is still written, nothing more is taken.
+    pub(crate) fn close(&self, code: ErrorCode, message: &str) {
+        self.state.lock().close(code, message);
+        self.ready.notify_one();
+    }
+
+    pub(crate) fn note(&self, attachment: Attachment) {
+        self.state.lock().attachments.push(attachment);
+    }
+
+    /// The sessions that have come and gone since the last call.
+    pub(crate) fn take_attachments(&self) -> Vec<Attachment> {
+        std::mem::take(&mut self.state.lock().attachments)
+    }
+
+    /// Swaps what is to be written for `written`, an empty buffer.
+    pub(crate) fn take(&self, written: &mut BytesMut) -> Taken {
+        let mut state = self.state.lock();
+        std::mem::swap(&mut state.bytes, written);
+        Taken {
+            frames: std::mem::take(&mut state.frames),
+            closing: state.closing,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().bytes.len()
+    }
+
+    /// Waits until something has been pushed.
+    pub(crate) async fn ready(&self) {
+        self.ready.notified().await;
+    }
+}
+
+impl State {
+    fn close(&mut self, code: ErrorCode, message: &str) {
+        if self.closing.is_none() {
+            self.closing = Some(code);
+            Push::ServerGoodbye(push::Goodbye {
+                code: code.into(),
+                message,
+            })
+            .encode(&mut self.bytes);
+            self.frames += 1;
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The shards: who orders history, and what follows from it. [`Shards::submit`] is the way in for every command.
+//!
+//! An org lives in one shard: an engine and the routes of its sessions behind one mutex. Under that mutex a batch is
+//! stamped once, applied, and what it says is put into outboxes: the loser's notice before the winner's grant or reply.
+//! Nothing awaits under it, and nothing is written to a socket.
+//!
+//! Knows no lock rule, no socket, no wire (that is `dispatch/`).
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tenure_engine::{
+    Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
+    SessionId, SessionRef, Token, What,
+};
+use tenure_protocol::reply::SessionRenewal;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Stamp};
+use crate::dispatch::{Item, Work, notices, replies};
+use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
+use crate::outbox::{Attachment, Outbox};
+
+/// Commands that one hold of a shard's mutex takes at most.
+pub(crate) const BATCH_MAX: usize = 64;
+
+/// Paths whose waiters are told their places in one second, per shard.
+const MOVED_MAX: usize = 1024;
+
+/// Which shard. Numbers on the wire carry it, so that a session or a wait is found without asking every shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ShardIndex(pub(crate) usize);
+
+/// See the file's header.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    shards: Box<[Shard]>,
+    pub(crate) clock: Clock,
+}
+
+#[derive(Debug)]
+struct Shard {
+    state: Mutex<State>,
+    /// Something is due earlier than the timekeeper of this shard believes.
+    due_earlier: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    engine: Engine,
+    /// Where the attached sessions are to be reached.
+    routes: HashMap<SessionId, Route>,
+    counters: ShardCounters,
+    /// When the timekeeper will wake up by itself.
+    sleeps_until: Option<LogTime>,
+    /// Queues in which somebody has moved up since their waiters were told.
+    moved: HashMap<(Arc<str>, Arc<str>), ()>,
+}
+
+#[derive(Debug, Clone)]
+struct Route {
+    attach: Attach,
+    outbox: Arc<Outbox>,
+}
+
+impl Shards {
+    /// So many empty shards, whose tokens begin at `first_token`.
+    pub(crate) fn new(count: usize, first_token: Token, clock: Clock) -> Self {
+        let shard = |_| Shard {
+            state: Mutex::new(State {
+                engine: Engine::new(first_token),
+                routes: HashMap::new(),
+                counters: ShardCounters::default(),
+                sleeps_until: None,
+                moved: HashMap::new(),
+            }),
+            due_earlier: Notify::new(),
+        };
+        Self {
+            shards: (0..count).map(shard).collect(),
+            clock,
+        }
+    }
+
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = ShardIndex> + use<> {
+        (0..self.shards.len()).map(ShardIndex)
+    }
+
+    /// Where an org lives: by FNV-1a of its name, for good.
+    pub(crate) fn of_org(&self, org: &str) -> ShardIndex {
+        let hash = org.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        ShardIndex((hash % self.shards.len() as u64) as usize)
+    }
+
+    /// The number on the wire of a session or wait of a shard.
+    pub(crate) fn to_wire(&self, shard: ShardIndex, number: u64) -> u64 {
+        number * self.shards.len() as u64 + shard.0 as u64
+    }
+
+    /// The shard, and its own number, of a number on the wire.
+    pub(crate) fn home_of(&self, number: u64) -> (ShardIndex, u64) {
+        let count = self.shards.len() as u64;
+        (ShardIndex((number % count) as usize), number / count)
+    }
+
+    /// Applies a batch at one instant, on the caller's own thread, and puts the answers into the asker's outbox.
+    ///
+    /// Who orders history is hidden here: an answer may come later than this returns, always through the outbox.
+    pub(crate) fn submit(&self, shard: ShardIndex, batch: &[Item<'_>], asker: &Arc<Outbox>) {
+        let mut out = BytesMut::with_capacity(64 * batch.len());
+        let mut state = self.shards[shard.0].state.lock();
+        let stamp = self.clock.stamp();
+        let mut frames = 0;
+        for item in batch {
+            frames += 1 + state.execute(self, shard, item, stamp, asker, &mut out);
+        }
+        asker.append(&out, frames);
+        self.wake_timekeeper(shard, &mut state);
+    }
+
+    /// Applies what nobody waits for an answer of: the passing of time, a lost connection, a start.
+    pub(crate) fn propose(&self, shard: ShardIndex, commands: &[Command<'_>]) {
+        let mut state = self.shards[shard.0].state.lock();
+        let stamp = self.clock.stamp();
+        for command in commands {
+            state.propose(self, shard, *command, stamp);
+        }
+        self.wake_timekeeper(shard, &mut state);
+    }
+
+    /// Renews one of the sessions of a list, which may lie in several shards.
+    pub(crate) fn renew_session(&self, shard: ShardIndex, by: SessionRef) -> SessionRenewal {
+        let mut state = self.shards[shard.0].state.lock();
+        let stamp = self.clock.stamp();
+        let command = Command::RenewSession(by);
+        replies::renewal(&state.apply(self, shard, command, stamp, None).0)
+    }
+
+    fn wake_timekeeper(&self, shard: ShardIndex, state: &mut State) {
+        let Some(deadline) = state.engine.next_deadline() else {
+            return;
+        };
+        if state.sleeps_until.is_none_or(|wake| deadline < wake) {
+            state.sleeps_until = Some(deadline);
+            self.shards[shard.0].due_earlier.notify_one();
+        }
+    }
+
+    /// Proposes a tick whenever something is due in the shard. Never returns.
+    pub(crate) async fn keep_time(&self, shard: ShardIndex) {
+        loop {
+            let deadline = {
+                let mut state = self.shards[shard.0].state.lock();
+                state.sleeps_until = state.engine.next_deadline();
+                state.sleeps_until
+            };
+            let now = self.clock.now();
+            match deadline {
+                Some(deadline) if deadline <= now => {
+                    self.tick(shard, deadline, now);
+                    // A long sweep is many short steps, between which others have their turn.
+                    tokio::task::yield_now().await;
+                }
+                _ => self.sleep(shard, deadline).await,
+            }
+        }
+    }
+
+    fn tick(&self, shard: ShardIndex, deadline: LogTime, now: LogTime) {
+        self.shards[shard.0]
+            .state
+            .lock()
+            .counters
+            .tick(deadline, now);
+        self.propose(shard, &[Command::Tick]);
+    }
+
+    async fn sleep(&self, shard: ShardIndex, deadline: Option<LogTime>) {
+        let earlier = self.shards[shard.0].due_earlier.notified();
+        match deadline.and_then(|deadline| self.clock.instant_of(deadline)) {
+            Some(instant) => {
+                let _ = tokio::time::timeout_at(instant.into(), earlier).await;
+            }
+            None => earlier.await,
+        }
+    }
+
+    /// Tells the waiters of every queue that has moved where they stand. To be called about once a second.
+    pub(crate) fn tell_places(&self, shard: ShardIndex) {
+        let mut state = self.shards[shard.0].state.lock();
+        let moved: Vec<_> = state.moved.drain().map(|(at, ())| at).collect();
+        for (org, path) in moved {
+            let query = Query::Places {
+                org: &org,
+                path: &path,
+            };
+            let Answer::Places(places) = state.engine.query(&query, LogTime::ZERO) else {
+                continue;
+            };
+            for place in places {
+                if let Some(outbox) = state.outbox_of(place.to) {
+                    outbox.push(&notices::place(self, shard, &place));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn visit(&self, visit: &mut dyn FnMut(ShardView<'_>)) {
+        for shard in &self.shards {
+            let mut state = shard.state.lock();
+            let overdue = state
+                .engine
+                .next_deadline()
+                .map_or(Millis::ZERO, |deadline| deadline.until(self.clock.now()));
+            let Answer::Counts(counts) = state.engine.query(&Query::Counts, LogTime::ZERO) else {
+                continue;
+            };
+            visit(ShardView {
+                counters: &state.counters,
+                counts,
+                overdue,
+            });
+        }
+    }
+}
+
+impl State {
+    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
+    fn execute(
+        &mut self,
+        shards: &Shards,
+        shard: ShardIndex,
+        item: &Item<'_>,
+        stamp: Stamp,
+        asker: &Arc<Outbox>,
+        out: &mut BytesMut,
+    ) -> u64 {
+        let answering = replies::Answering {
+            shards,
+            shard,
+            id: item.id,
+        };
+        if let Some((org, path)) = item.work.reads_path() {
+            // A read tells the truth of this instant, however far the sweeps have got.
+            self.propose(shards, shard, Command::Settle { org, path }, stamp);
+        }
+        let (reply, pushed) = match &item.work {
+            Work::Query(query) => {
+                self.counters.command(item.kind, CommandOutcome::Done);
+                replies::answer(
+                    &answering,
+                    item.kind,
+                    &self.engine.query(query, stamp.at),
+                    out,
+                );
+                return 0;
+            }
+            Work::Command(command) => {
+                self.apply(shards, shard, *command, stamp, Some((asker, out)))
+            }
+            Work::AcquireAll(all) => {
+                self.apply(shards, shard, all.command(), stamp, Some((asker, out)))
+            }
+        };
+        self.note_attachment(shard, &item.work, &reply, asker);
+        self.counters.command(item.kind, CommandOutcome::of(&reply));
+        replies::reply(&answering, item, &reply, out);
+        pushed
+    }
+
+    fn propose(&mut self, shards: &Shards, shard: ShardIndex, command: Command<'_>, stamp: Stamp) {
+        self.apply(shards, shard, command, stamp, None);
+    }
+
+    /// One step of history. What the asker is told beside its reply goes to `own`, before the reply.
+    fn apply(
+        &mut self,
+        shards: &Shards,
+        shard: ShardIndex,
+        command: Command<'_>,
+        stamp: Stamp,
+        own: Option<(&Arc<Outbox>, &mut BytesMut)>,
+    ) -> (Reply, u64) {
+        let resumes = if let Command::ResumeSession(resume) = &command {
+            Some(resume.session)
+        } else {
+            None
+        };
+        let mut router = Router {
+            shards,
+            shard,
+            routes: &mut self.routes,
+            counters: &mut self.counters,
+            moved: &mut self.moved,
+            own,
+            resumes,
+            pushed: 0,
+        };
+        let entry = Entry {
+            at: stamp.at,
+            wall: stamp.wall,
+            command,
+        };
+        let outcome = self.engine.apply(&entry, &mut router);
+        let pushed = router.pushed;
+        (outcome.reply, pushed)
+    }
+
+    /// A session has been attached to the asking connection: from here on it is reached there.
+    fn note_attachment(
+        &mut self,
+        shard: ShardIndex,
+        work: &Work<'_>,
+        reply: &Reply,
+        asker: &Arc<Outbox>,
+    ) {
+        let (session, attach) = match (work, reply) {
+            (
+                _,
+                Reply::Opened {
+                    session, attach, ..
+                },
+            ) => (*session, *attach),
+            (Work::Command(Command::ResumeSession(resume)), Reply::Resumed(resumed)) => {
+                (resume.session, resumed.attach)
+            }
+            _ => return,
+        };
+        self.routes.insert(
+            session,
+            Route {
+                attach,
+                outbox: Arc::clone(asker),
+            },
+        );
+        asker.note(Attachment::Made(shard, session, attach));
+    }
+
+    fn outbox_of(&self, to: SessionRef) -> Option<&Arc<Outbox>> {
+        self.routes
+            .get(&to.session)
+            .filter(|route| route.attach == to.attach)
+            .map(|route| &route.outbox)
+    }
+}
+
+/// Carries the consequences of one entry to where they belong.
+struct Router<'s> {
+    shards: &'s Shards,
+    shard: ShardIndex,
+    routes: &'s mut HashMap<SessionId, Route>,
+    counters: &'s mut ShardCounters,
+    moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
+    /// The asking connection: what it is told goes before its reply, into the same buffer.
+    own: Option<(&'s Arc<Outbox>, &'s mut BytesMut)>,
+    /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
+    resumes: Option<SessionId>,
+    /// Frames put into the asker's buffer.
+    pushed: u64,
+}
+
+impl Effects for Router<'_> {
+    fn notice(&mut self, to: SessionRef, notice: Notice) {
+        let push = notices::push(self.shards, self.shard, to.session, &notice);
+        let route = self
+            .routes
+            .get(&to.session)
+            .filter(|route| route.attach == to.attach);
+        match (route, &mut self.own) {
+            (Some(route), Some((asker, out))) if Arc::ptr_eq(&route.outbox, asker) => {
+                push.encode(out);
+                self.pushed += 1;
+            }
+            (Some(route), _) => route.outbox.push(&push),
+            (None, Some((_, out))) if self.resumes == Some(to.session) => {
+                push.encode(out);
+                self.pushed += 1;
+            }
+            (None, _) => {}
+        }
+        if let (Notice::Moved, Some(route)) = (&notice, route) {
+            route.outbox.note(Attachment::Gone(self.shard, to.session));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.counters.event(&event.what);
+        match event.what {
+            What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
+                if let Some(route) = self.routes.remove(&session) {
+                    route.outbox.note(Attachment::Gone(self.shard, session));
+                }
+            }
+            What::Granted { path, waited, .. } if waited > Millis::ZERO => {
+                self.queue_moved(&event.org, path);
+            }
+            What::WaitEnded { paths, .. } => {
+                paths
+                    .into_iter()
+                    .for_each(|path| self.queue_moved(&event.org, path));
+            }
+            What::Granted { .. }
+            | What::Converted { .. }
+            | What::Ended { .. }
+            | What::Orphaned { .. }
+            | What::Adopted { .. }
+            | What::Queued { .. }
+            | What::SessionOpened { .. }
+            | What::SessionResumed { .. } => {}
+        }
+    }
+}
+
+impl Router<'_> {
+    fn queue_moved(&mut self, org: &Arc<str>, path: Arc<str>) {
+        if self.moved.len() < MOVED_MAX {
+            self.moved.insert((Arc::clone(org), path), ());
+        }
+    }
+}
