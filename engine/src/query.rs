@@ -33,7 +33,7 @@ pub enum Query<'a> {
     },
     /// The holds of an org, by path. Answered with [`Answer::Page`].
     List(List<'a>),
-    /// Where the waits on a path stand. Answered with [`Answer::Places`].
+    /// Where the waits of attached sessions stand on a path. Answered with [`Answer::Places`].
     Places {
         /// The tenant.
         org: &'a str,

@@ -92,7 +92,7 @@ impl Session {
 
     /// Whether it lives by its holds alone.
     pub(crate) fn ends_with_last_hold(&self) -> bool {
-        self.link == Link::Detached { until: None }
+        self.ended.is_none() && self.link == Link::Detached { until: None }
     }
 
     /// Why it ends when its deadline has come.
@@ -311,12 +311,14 @@ impl Step<'_> {
             self.end_session(id, SessionEnd::LastHoldOver);
             return;
         }
+        // All of them end before anything is settled, which could end another of them otherwise.
         let waits: Vec<_> = session.waits.keys().copied().collect();
+        let awaited = waits.iter().flat_map(|wait| self.locks_awaited(id, *wait));
+        let locks: Vec<_> = awaited.collect();
         for wait in waits {
-            let locks = self.locks_awaited(id, wait);
             self.end_wait_of(id, wait, WaitEnd::Detached);
-            self.settle_all(&locks);
         }
+        self.settle_all(&locks);
     }
 
     /// The locks that a wait of the session is for.
@@ -366,7 +368,9 @@ impl Step<'_> {
             self.detach_for_restart(id);
         }
         for &id in &ids {
-            if self.engine.sessions[&id].ends_with_last_hold() {
+            // Settling what an earlier one awaited may have ended this one.
+            let session = self.engine.sessions.get(&id);
+            if session.is_some_and(Session::ends_with_last_hold) {
                 self.keep_by_holds_alone(id);
             }
         }
