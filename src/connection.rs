@@ -28,7 +28,7 @@ use crate::access::Principal;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{Item, replies, terms};
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
-use crate::outbox::{Attachment, Outbox, Taken};
+use crate::outbox::{Attachment, Outbox};
 use crate::server::Shared;
 use crate::shards::{BATCH_MAX, ShardIndex};
 
@@ -95,8 +95,8 @@ impl Connection {
         peer: SocketAddr,
         outbox: Arc<Outbox>,
         open: OpenConnection,
+        began: Instant,
     ) -> Self {
-        let now = Instant::now();
         let sessions = HashMap::new();
         Self {
             shared,
@@ -106,8 +106,8 @@ impl Connection {
             open,
             principal: None,
             sessions,
-            heard: now,
-            began: now,
+            heard: began,
+            began,
         }
     }
 
@@ -142,12 +142,12 @@ impl Connection {
         tokio::pin!(alarm);
         loop {
             if io.unwritten.is_empty() {
-                let taken = io.refill(&self.outbox);
-                if let Some(code) = taken.closing {
-                    return End::Goodbye(code);
-                }
-                self.open.sent(io.unwritten.len() as u64, taken.frames);
+                let frames = io.refill(&self.outbox);
+                self.open.sent(io.unwritten.len() as u64, frames);
                 self.keep_attachments();
+            }
+            if let Some(code) = self.outbox.closing() {
+                return End::Goodbye(code);
             }
             let has_room = io.unwritten.len() + self.outbox.len() < UNWRITTEN_MAX;
             // What a full outbox has held up is taken before more is read.
@@ -171,7 +171,7 @@ impl Connection {
                         self.open.received(count as u64, 0);
                     }
                 },
-                () = self.outbox.ready(), if io.unwritten.is_empty() => {}
+                () = self.outbox.ready() => {}
                 () = &mut alarm => self.look_at_the_clock(io, alarm.as_mut()),
             }
         }
@@ -234,7 +234,10 @@ impl Connection {
         let principal = self.principal.clone();
         let mut count = 0;
         let mut failed = None;
-        for payload in frames.by_ref().take(BATCH_MAX) {
+        for payload in frames
+            .by_ref()
+            .take(BATCH_MAX.min(self.shared.config.in_flight_max))
+        {
             count += 1;
             match payload {
                 Ok(payload) => {
@@ -526,8 +529,8 @@ impl Batch<'_> {
 }
 
 impl<R, W: AsyncWrite + Unpin> Io<R, W> {
-    /// Takes what is to be written next.
-    fn refill(&mut self, outbox: &Outbox) -> Taken {
+    /// Takes what is to be written next. Gives the number of frames.
+    fn refill(&mut self, outbox: &Outbox) -> u64 {
         if self.unwritten.capacity() > KEPT_BYTES {
             self.unwritten = BytesMut::new();
         }

@@ -35,13 +35,6 @@ pub(crate) enum Attachment {
     Gone(ShardIndex, SessionId),
 }
 
-/// What the connection takes out in one go.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    pub(crate) frames: u64,
-    pub(crate) closing: Option<ErrorCode>,
-}
-
 impl Outbox {
     /// An empty one, which closes its connection when what others put in it exceeds `bytes_max`.
     pub(crate) fn new(bytes_max: usize) -> Self {
@@ -55,6 +48,10 @@ impl Outbox {
     /// Appends what the connection itself has asked for. It takes it out without being woken.
     pub(crate) fn append(&self, bytes: &[u8], frames: u64) {
         let mut state = self.state.lock();
+        if state.closing.is_some() {
+            // A goodbye is the last frame; what a lost reply leaves open, the resume answers.
+            return;
+        }
         state.bytes.extend_from_slice(bytes);
         state.frames += frames;
     }
@@ -92,14 +89,16 @@ impl Outbox {
         std::mem::take(&mut self.state.lock().attachments)
     }
 
-    /// Swaps what is to be written for `written`, an empty buffer.
-    pub(crate) fn take(&self, written: &mut BytesMut) -> Taken {
+    /// Swaps what is to be written for `written`, an empty buffer. Gives the number of frames.
+    pub(crate) fn take(&self, written: &mut BytesMut) -> u64 {
         let mut state = self.state.lock();
         std::mem::swap(&mut state.bytes, written);
-        Taken {
-            frames: std::mem::take(&mut state.frames),
-            closing: state.closing,
-        }
+        std::mem::take(&mut state.frames)
+    }
+
+    /// Whether, and why, the connection is to end.
+    pub(crate) fn closing(&self) -> Option<ErrorCode> {
+        self.state.lock().closing
     }
 
     pub(crate) fn len(&self) -> usize {

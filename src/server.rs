@@ -12,13 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use dashmap::DashMap;
 use tenure_engine::{Command, Scope, Token};
 use tenure_protocol::ErrorCode;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
@@ -27,13 +30,16 @@ use crate::clock::{Clock, unix_micros};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::ServerError;
-use crate::metrics::{ConnectionRefusal, Metrics, OpenConnection, ShardView};
+use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
 use crate::outbox::Outbox;
 use crate::shards::Shards;
 use crate::tls;
 
 /// Pause after an accept that failed for want of something, such as file descriptors, that may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long one connection too many is listened to.
+const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often waiters are told their places, if these have changed.
 const PLACES_EVERY: Duration = Duration::from_secs(1);
@@ -215,57 +221,58 @@ async fn admit(
     mut stream: TcpStream,
     peer: SocketAddr,
 ) {
+    let began = Instant::now();
     // Replies are written as a whole: there is nothing to wait for.
     drop(stream.set_nodelay(true));
     let number = shared.next_connection.fetch_add(1, Ordering::Relaxed);
     let outbox = Arc::new(Outbox::new(shared.config.outbound_bytes_max));
     if shared.connections.len() >= shared.config.connections_max {
-        shared.metrics.connection_refused(ConnectionRefusal::Full);
-        outbox.close(
-            ErrorCode::TooManyConnections,
-            "this server has as many connections as it may",
-        );
-        let open = shared.metrics.connection_opened();
-        let connection = Connection::new(shared, number, peer, outbox, open);
-        let (reader, writer) = stream.split();
-        return connection.serve(reader, writer).await;
+        return turn_away(&shared, stream, &outbox).await;
     }
     let registered = Registered::new(Arc::clone(&shared), number, &outbox);
     let open = shared.metrics.connection_opened();
+    let connection = Connection::new(Arc::clone(&shared), number, peer, outbox, open, began);
     match acceptor {
         None => {
-            let connection = Connection::new(shared, number, peer, outbox, open);
             let (reader, writer) = stream.split();
             connection.serve(reader, writer).await;
         }
-        Some(acceptor) => serve_tls(shared, acceptor, stream, (number, peer), outbox, open).await,
+        Some(acceptor) => {
+            if let Some(stream) = shake_hands(&shared, &acceptor, stream, peer).await {
+                let (reader, writer) = tokio::io::split(stream);
+                connection.serve(reader, writer).await;
+            }
+        }
     }
     drop(registered);
 }
 
-async fn serve_tls(
-    shared: Arc<Shared>,
-    acceptor: TlsAcceptor,
+/// Says goodbye to one connection too many. (Where TLS is spoken it is not understood, and is as good as a reset.)
+async fn turn_away(shared: &Shared, mut stream: TcpStream, outbox: &Outbox) {
+    shared.metrics.connection_refused(ConnectionRefusal::Full);
+    outbox.close(
+        ErrorCode::TooManyConnections,
+        "this server has as many connections as it may",
+    );
+    let mut goodbye = BytesMut::new();
+    outbox.take(&mut goodbye);
+    let _ = timeout(TURN_AWAY_WITHIN, stream.write_all(&goodbye)).await;
+}
+
+async fn shake_hands(
+    shared: &Shared,
+    acceptor: &TlsAcceptor,
     stream: TcpStream,
-    (number, peer): (u64, SocketAddr),
-    outbox: Arc<Outbox>,
-    open: OpenConnection,
-) {
-    match timeout(shared.config.hello_timeout(), acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let connection = Connection::new(shared, number, peer, outbox, open);
-            let (reader, writer) = tokio::io::split(stream);
-            connection.serve(reader, writer).await;
-        }
-        Ok(Err(error)) => {
-            shared.metrics.connection_refused(ConnectionRefusal::Tls);
-            tracing::debug!(connection = number, %peer, %error, "TLS handshake failed");
-        }
-        Err(_) => {
-            shared.metrics.connection_refused(ConnectionRefusal::Tls);
-            tracing::debug!(connection = number, %peer, "no TLS handshake in time");
-        }
-    }
+    peer: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
+    let failure = match timeout(shared.config.hello_timeout(), acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => String::from("not done in time"),
+    };
+    shared.metrics.connection_refused(ConnectionRefusal::Tls);
+    tracing::debug!(%peer, failure, "TLS handshake failed");
+    None
 }
 
 /// A connection's place among the open ones, until this is dropped.
