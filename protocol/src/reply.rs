@@ -300,7 +300,7 @@ message! {
 message! {
     /// The truth about one path.
     Status<'a> {
-        /// It.
+        /// Who holds it, and how many wait.
         truth: Truth<'a>,
     }
 }

@@ -14,7 +14,7 @@ message! {
         version: u32,
         /// What the client is, for logs: `crm/3.2`.
         client: &'a str where CLIENT = "",
-        /// An API key; absent when the server asks for none, or knows the client by its certificate.
+        /// An API key; absent for a server that asks for none.
         key: Option<Secret<'a>> where KEY,
     }
 }

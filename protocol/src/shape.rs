@@ -14,6 +14,8 @@ pub enum Type {
     Text,
     /// Bytes; in JSON their hex digits.
     Bytes,
+    /// The 16 bytes of a resume key; in JSON their hex digits.
+    Key,
     /// True or false.
     Flag,
     /// May be nil.
@@ -30,6 +32,7 @@ impl fmt::Display for Type {
             Self::Number => f.write_str("number"),
             Self::Text => f.write_str("text"),
             Self::Bytes => f.write_str("bytes"),
+            Self::Key => f.write_str("16 bytes"),
             Self::Flag => f.write_str("flag"),
             Self::Optional(inner) => write!(f, "{inner} or nil"),
             Self::List(inner) => write!(f, "list of {inner}"),

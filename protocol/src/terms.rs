@@ -367,7 +367,7 @@ choice! {
 message! {
     /// One item of an acquire of several that could not be granted.
     RefusedItem<'a> {
-        /// Its place among the items, from 0.
+        /// Its place among the items asked for, from 0.
         item: u32,
         /// Why.
         reason: RefusalReason,
@@ -472,7 +472,7 @@ impl fmt::Debug for ResumeKey {
 }
 
 impl Value for ResumeKey {
-    const TYPE: &'static Type = &Type::Bytes;
+    const TYPE: &'static Type = &Type::Key;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.as_slice().write(serializer)

@@ -520,7 +520,7 @@ fn replies() -> Vec<Sample> {
             Reply::SessionOpen(reply::Opened {
                 session: SESSION,
                 resume_key: KEY,
-                on_disconnect: OnDisconnect::Release { grace_ms: 10_000 },
+                on_disconnect: OnDisconnect::Release { grace_ms: 30_000 },
             }),
         ),
         (
@@ -947,12 +947,6 @@ fn pushes() -> Vec<Sample> {
     let ends = [
         ("timed out", WaitEnd::TimedOut),
         ("cancelled", WaitEnd::Cancelled),
-        (
-            "refused",
-            WaitEnd::Refused {
-                reason: RefusalReason::LimitDiffers,
-            },
-        ),
         ("session ended", WaitEnd::SessionEnded),
         ("detached", WaitEnd::Detached),
         ("too many holds", WaitEnd::TooManyHolds),
@@ -1053,11 +1047,24 @@ fn pushes() -> Vec<Sample> {
         ),
     ];
     let others = others.map(|(name, push)| (name.to_owned(), push));
+    let refused = RefusalReason::ALL.iter().map(|&reason| {
+        let why = WaitEnd::Refused { reason };
+        let push = push::WaitEnded {
+            session: SESSION,
+            wait: WAIT,
+            why,
+        };
+        (
+            format!("lock.wait_ended, refused, {reason}"),
+            Push::LockWaitEnded(push),
+        )
+    });
     let mut all: Vec<_> = others
         .into_iter()
         .chain(closed)
         .chain(lost)
         .chain(wait_ended)
+        .chain(refused)
         .collect();
     all.sort_by_key(|(_, push)| push.kind().number());
     let named = all.into_iter().map(|(name, push)| Sample {
