@@ -1,0 +1,240 @@
+//! Random operations. Few names, few lengths of time: so that things collide.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use tenure_engine::{Disconnect, Millis, Mode, PolicyLayer, Role};
+
+use super::world::{Act, Ask, Op, Tok, When, Which, Who};
+
+/// A history of at most `most` operations; it begins with two sessions of different owners.
+pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), 1..most).prop_map(|ops| {
+        let open = |owner| Act::Open {
+            org: 0,
+            owner,
+            role: Role::Admin,
+            lost: Disconnect::ByPolicy,
+        };
+        let opens = [0, 1].map(|owner| Op {
+            when: When::Plus(0),
+            act: open(owner),
+        });
+        opens.into_iter().chain(ops).collect()
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    (when(), act()).prop_map(|(when, act)| {
+        // A tick is proposed when something is due, as a rule.
+        let at_once = matches!((&act, when), (Act::Tick, When::Plus(0)));
+        let when = if at_once { When::Due(0) } else { when };
+        Op { when, act }
+    })
+}
+
+fn when() -> impl Strategy<Value = When> {
+    prop_oneof![
+        50 => Just(When::Plus(0)),
+        8 => Just(When::Plus(1)),
+        10 => prop_oneof![Just(300), Just(1000), Just(2000)].prop_map(When::Plus),
+        8 => Just(When::Due(0)),
+        3 => Just(When::NotQuiteDue),
+        2 => Just(When::Due(1)),
+        1 => prop_oneof![Just(5_000), Just(70_000), Just(900_000), Just(3_600_000)]
+            .prop_map(When::Plus),
+        1 => Just(When::Minus(700)),
+    ]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        9 => open(),
+        5 => (who(), role(), likely(), likely()).prop_map(|(who, role, key_fits, org_fits)| {
+            Act::Resume { who, role, key_fits, org_fits }
+        }),
+        4 => who().prop_map(Act::Detach),
+        3 => who().prop_map(Act::RenewSession),
+        2 => who().prop_map(Act::Close),
+        32 => ask().prop_map(Act::Acquire),
+        8 => acquire_all(),
+        4 => (who(), path(), option::of(span()), token())
+            .prop_map(|(who, path, ttl, token)| Act::Renew { who, path, ttl, token }),
+        12 => (who(), path(), any::<bool>(), token())
+            .prop_map(|(who, path, owner, token)| Act::Release { who, path, owner, token }),
+        4 => (who(), which()).prop_map(|(who, wait)| Act::Cancel { who, wait }),
+        6 => (who(), path(), mode(), limit(), wait()).prop_map(|(who, path, mode, limit, wait)| {
+            Act::Convert { who, path, mode, limit, wait }
+        }),
+        5 => (who(), path(), option::of(which()))
+            .prop_map(|(who, path, to)| Act::HandOver { who, path, to }),
+        3 => (who(), path(), which()).prop_map(|(who, path, to)| Act::Decline { who, path, to }),
+        2 => force(),
+        1 => Just(Act::Started),
+        10 => Just(Act::Tick),
+        4 => (org(), path()).prop_map(|(org, path)| Act::Settle { org, path }),
+        3 => (any::<u8>(), org(), any::<u8>(), layer())
+            .prop_map(|(scope, org, kind, layer)| Act::Configure { scope, org, kind, layer }),
+    ]
+}
+
+fn open() -> impl Strategy<Value = Act> {
+    let lost = prop_oneof![
+        3 => Just(Disconnect::ByPolicy),
+        3 => option::of(span()).prop_map(|grace| Disconnect::Release(grace.map(Millis))),
+        2 => Just(Disconnect::Keep),
+    ];
+    (org(), 0..4_u8, role(), lost).prop_map(|(org, owner, role, lost)| Act::Open {
+        org,
+        owner,
+        role,
+        lost,
+    })
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let names = (who(), path(), mode(), limit());
+    let note = prop_oneof![3 => Just(None), 2 => (0..2_u8).prop_map(Some)];
+    let metadata = prop_oneof![4 => Just(0), 1 => 1..3_u8];
+    let rest = (
+        option::of(span()),
+        wait(),
+        note,
+        prop::bool::weighted(0.06),
+        metadata,
+    );
+    (names, rest).prop_map(
+        |((who, path, mode, limit), (ttl, wait, note, seize, metadata))| {
+            let (mode, wait) = if seize && wait < 2000 {
+                (Mode::Exclusive, 0)
+            } else {
+                (mode, wait)
+            };
+            Ask {
+                who,
+                path,
+                mode,
+                limit,
+                ttl,
+                wait,
+                note,
+                seize,
+                metadata,
+            }
+        },
+    )
+}
+
+fn acquire_all() -> impl Strategy<Value = Act> {
+    let items = vec((path(), mode(), limit()), 0..4);
+    (who(), items, option::of(span()), wait()).prop_map(|(who, mut items, ttl, wait)| {
+        // One path twice is refused; that is worth a try only now and then.
+        if items.first().is_none_or(|(path, _, _)| *path != 3) {
+            items.sort_by_key(|(path, _, _)| path % 4);
+            items.dedup_by_key(|(path, _, _)| *path % 4);
+        }
+        Act::AcquireAll {
+            who,
+            items,
+            ttl,
+            wait,
+        }
+    })
+}
+
+fn force() -> impl Strategy<Value = Act> {
+    let after = prop_oneof![3 => Just(None), 1 => path().prop_map(Some)];
+    (org(), any::<u8>(), any::<u8>(), after).prop_map(|(org, target, pick, after)| Act::Force {
+        org,
+        target,
+        pick,
+        after,
+    })
+}
+
+fn layer() -> impl Strategy<Value = PolicyLayer> {
+    let few = || prop_oneof![3 => Just(None), 2 => (1..4_u32).prop_map(Some)];
+    let length = || prop_oneof![3 => Just(None), 1 => span().prop_map(|span| Some(Millis(span)))];
+    let times = (length(), length(), length(), length());
+    let bounds = (few(), few(), few(), few());
+    let release = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    (prop::bool::weighted(0.4), times, bounds, few(), release).prop_map(
+        |(empty, times, bounds, session_waits_max, release_on_disconnect)| {
+            if empty {
+                return PolicyLayer::default();
+            }
+            let (ttl_default, ttl_min, ttl_max, grace) = times;
+            let (queue_max, sessions_max, holds_max, session_holds_max) = bounds;
+            PolicyLayer {
+                ttl_default,
+                ttl_min,
+                ttl_max,
+                queue_max,
+                grace,
+                release_on_disconnect,
+                sessions_max: sessions_max.map(|most| most + 3),
+                holds_max: holds_max.map(|most| most + 1),
+                session_holds_max,
+                session_waits_max,
+            }
+        },
+    )
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    prop_oneof![
+        30 => any::<u8>().prop_map(Who::There),
+        1 => any::<u8>().prop_map(Who::Ever),
+        1 => (any::<u8>(), prop_oneof![Just(-1), Just(1)])
+            .prop_map(|(at, shift)| Who::Elsewhere(at, shift)),
+    ]
+}
+
+fn which() -> impl Strategy<Value = Which> {
+    prop_oneof![
+        6 => any::<u8>().prop_map(Which::Recent),
+        6 => any::<u8>().prop_map(Which::Own),
+        1 => Just(Which::Bogus),
+    ]
+}
+
+fn token() -> impl Strategy<Value = Tok> {
+    prop_oneof![4 => Just(Tok::Any), 1 => any::<u8>().prop_map(Tok::Recent)]
+}
+
+fn org() -> impl Strategy<Value = u8> {
+    prop_oneof![9 => Just(0_u8), 1 => Just(1_u8)]
+}
+
+fn path() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(0_u8), 4 => Just(1_u8), 2 => Just(2_u8), 1 => Just(3_u8)]
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![
+        1 => Just(Role::Observer),
+        8 => Just(Role::Member),
+        4 => Just(Role::Moderator),
+        3 => Just(Role::Admin),
+    ]
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)]
+}
+
+fn limit() -> impl Strategy<Value = Option<u32>> {
+    prop_oneof![6 => Just(None), 3 => Just(Some(2)), 1 => Just(Some(1))]
+}
+
+fn span() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(1000), Just(2000), Just(5000), Just(30_000)]
+}
+
+fn wait() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0), 1 => Just(1000), 2 => Just(2000), 2 => Just(10_000)]
+}
+
+fn likely() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.95)
+}

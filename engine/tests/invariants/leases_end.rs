@@ -1,0 +1,46 @@
+//! No orphan: a hold ends by release, expiry, or the end of its last session; nobody holds by a
+//! lease that is over, and what nobody uses costs nothing.
+
+use tenure_engine::{Answer, Counts, Engine, LogTime, Millis, Query, Target};
+
+use super::{Seen, list, locks};
+use crate::history::owned::Owned;
+use crate::history::world::ORGS;
+
+/// Beyond every lease, grace and idle time that histories know.
+const FOR_EVER: u64 = 1_000_000_000_000;
+
+pub(crate) fn holds(seen: &Seen<'_>) {
+    for lock in locks() {
+        for hold in &seen.after.holds[&lock] {
+            assert_ne!(
+                hold.holder.remaining,
+                Millis::ZERO,
+                "{lock:?} is held and over"
+            );
+        }
+    }
+    for org in ORGS {
+        let left = list(seen.engine, org, Target::All, LogTime(FOR_EVER));
+        assert_eq!(left, [], "{org}: every lease ends");
+    }
+    if seen.step.command == Owned::Tick && !seen.outcome.changed {
+        let due = seen.engine.clone().next_deadline();
+        assert!(
+            due.is_none_or(|due| due > seen.at()),
+            "a tick at {due:?} found nothing to do"
+        );
+    }
+}
+
+pub(crate) fn hold_at_the_end(engine: &Engine) {
+    let Answer::Counts(counts) = engine.query(&Query::Counts, engine.now()) else {
+        panic!("counts are answered with counts");
+    };
+    // An org with a policy stays.
+    let nothing = Counts {
+        orgs: counts.orgs,
+        ..Counts::default()
+    };
+    assert_eq!(counts, nothing, "all is reclaimed");
+}
