@@ -37,25 +37,10 @@ impl<'a> FromClient<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload);
         let (op, mut fields) = open(&mut reader)?;
-        let id = id(&mut fields).map_err(|fault| DecodeError {
-            op: Some(op),
-            id: None,
-            fault,
-        })?;
-        let request = || {
-            let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
-            let request = Request::read(kind, &mut fields)?;
-            fields.finish()?;
-            request.check()?;
-            Ok(request)
-        };
-        request()
+        let id = id(&mut fields).map_err(|fault| fault.of_message(Some(op), None))?;
+        request(op, fields)
             .map(|request| Self { id, request })
-            .map_err(|fault| DecodeError {
-                op: Some(op),
-                id: Some(id),
-                fault,
-            })
+            .map_err(|fault| fault.of_message(Some(op), Some(id)))
     }
 }
 
@@ -100,33 +85,12 @@ impl<'a> FromServer<'a> {
         let mut reader = Reader::new(payload);
         let (op, mut fields) = open(&mut reader)?;
         if op >= FIRST_PUSH {
-            return push(op, fields).map_err(|fault| DecodeError {
-                op: Some(op),
-                id: None,
-                fault,
-            });
+            return push(op, fields).map_err(|fault| fault.of_message(Some(op), None));
         }
-        let id = fields.take("id").map_err(|fault| DecodeError {
-            op: Some(op),
-            id: None,
-            fault,
-        })?;
-        let answer = || {
-            if op == ERROR {
-                let error = reply::Error::read_body(&mut fields)?;
-                fields.finish()?;
-                return Ok(Self::Error { id, error });
-            }
-            let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
-            let reply = Reply::read(kind, &mut fields)?;
-            fields.finish()?;
-            Ok(Self::Reply { id, reply })
-        };
-        answer().map_err(|fault| DecodeError {
-            op: Some(op),
-            id: Some(id),
-            fault,
-        })
+        let id = fields
+            .take("id")
+            .map_err(|fault| fault.of_message(Some(op), None))?;
+        answer(op, id, fields).map_err(|fault| fault.of_message(Some(op), Some(id)))
     }
 }
 
@@ -294,11 +258,7 @@ impl<B: Body> Serialize for Envelope<'_, B> {
 /// Opens a message, and reads which it is.
 fn open<'r, 'a>(reader: &'r mut Reader<'a>) -> Result<(u64, Fields<'r, 'a>), DecodeError> {
     let opened = Fields::open(reader).and_then(|mut fields| Ok((fields.take("op")?, fields)));
-    opened.map_err(|fault| DecodeError {
-        op: None,
-        id: None,
-        fault,
-    })
+    opened.map_err(|fault| fault.of_message(None, None))
 }
 
 /// The id of a request. 0 would be mistaken for "no request" in an error.
@@ -307,6 +267,26 @@ fn id(fields: &mut Fields<'_, '_>) -> Result<u64, Fault> {
         0 => Err(Fault::value("an id from 1", "0").within("id")),
         id => Ok(id),
     }
+}
+
+fn request<'a>(op: u64, mut fields: Fields<'_, 'a>) -> Result<Request<'a>, Fault> {
+    let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
+    let request = Request::read(kind, &mut fields)?;
+    fields.finish()?;
+    request.check()?;
+    Ok(request)
+}
+
+fn answer<'a>(op: u64, id: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault> {
+    if op == ERROR {
+        let error = reply::Error::read_body(&mut fields)?;
+        fields.finish()?;
+        return Ok(FromServer::Error { id, error });
+    }
+    let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
+    let reply = Reply::read(kind, &mut fields)?;
+    fields.finish()?;
+    Ok(FromServer::Reply { id, reply })
 }
 
 fn push<'a>(op: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault> {

@@ -74,6 +74,16 @@ impl Fault {
         self
     }
 
+    /// The same fault, with what could be read of the message that has it.
+    #[cold]
+    pub(crate) const fn of_message(self, op: Option<u64>, id: Option<u64>) -> DecodeError {
+        DecodeError {
+            op,
+            id,
+            fault: self,
+        }
+    }
+
     /// [`ErrorCode::BadMessage`] for a wrong type or shape, [`ErrorCode::BadValue`] for what is out of bounds,
     /// [`ErrorCode::UnknownCommand`] for an operation that does not exist.
     #[must_use]
