@@ -1,4 +1,5 @@
 //! The bounds of every field: what lies on one is taken, what lies beyond is refused in words that help.
+//! Client and server judge alike: what decoding refuses, `Request::check` refuses in the same words.
 
 use tenure_protocol::{
     Disconnect, ErrorCode, FromClient, Grant, GrantKind, Held, Item, Missed, Mode, OnDisconnect,

@@ -1,4 +1,6 @@
 //! The wire, from outside: one sample of everything, and what must hold for each.
+//!
+//! Knows the public interface alone. The golden vectors are checked here, the document in `tests/document.rs`.
 
 mod bounds;
 mod damage;

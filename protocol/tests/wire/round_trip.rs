@@ -1,4 +1,5 @@
 //! What is written can be read, and is the same.
+//! Each sample, messages at random, and many frames in one buffer.
 
 use bytes::BytesMut;
 use proptest::prelude::*;
