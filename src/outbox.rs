@@ -124,3 +124,49 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tenure_protocol::frame::Frames;
+    use tenure_protocol::limits::FRAME_FROM_SERVER;
+    use tenure_protocol::{FromServer, Push};
+
+    use super::*;
+
+    fn pushes(outbox: &Outbox) -> Vec<String> {
+        let mut bytes = BytesMut::new();
+        outbox.take(&mut bytes);
+        Frames::new(&bytes, FRAME_FROM_SERVER)
+            .map(
+                |payload| match FromServer::decode(payload.unwrap()).unwrap() {
+                    FromServer::Push(push) => push.kind().name().to_string(),
+                    other => panic!("expected a push, found {other:?}"),
+                },
+            )
+            .collect()
+    }
+
+    #[test]
+    fn what_exceeds_the_bound_is_kept_and_followed_by_a_goodbye() {
+        let outbox = Outbox::new(12);
+        for _ in 0..5 {
+            outbox.push(&Push::ServerPing(push::Ping {}));
+        }
+        assert_eq!(outbox.closing(), Some(ErrorCode::SlowReader));
+        let pushes = pushes(&outbox);
+        let (last, before) = pushes.split_last().unwrap();
+        assert_eq!(last, "server.goodbye");
+        assert!(!before.is_empty() && before.iter().all(|name| name == "server.ping"));
+    }
+
+    #[test]
+    fn nothing_follows_a_goodbye() {
+        let outbox = Outbox::new(1024);
+        outbox.close(ErrorCode::ShuttingDown, "first");
+        outbox.close(ErrorCode::Silent, "second");
+        outbox.push(&Push::ServerPing(push::Ping {}));
+        outbox.append(b"a reply", 1);
+        assert_eq!(outbox.closing(), Some(ErrorCode::ShuttingDown));
+        assert_eq!(pushes(&outbox), ["server.goodbye"]);
+    }
+}

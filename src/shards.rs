@@ -15,6 +15,7 @@ use tenure_engine::{
     Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
     SessionId, SessionRef, Token, What,
 };
+use tenure_protocol::RequestKind;
 use tenure_protocol::reply::SessionRenewal;
 use tokio::sync::Notify;
 
@@ -244,31 +245,33 @@ impl State {
             shard,
             id: item.id,
         };
-        if let Some((org, path)) = item.work.reads_path() {
-            // A read tells the truth of this instant, however far the sweeps have got.
-            self.propose(shards, shard, Command::Settle { org, path }, stamp);
-        }
-        let (reply, pushed) = match &item.work {
+        let command = match &item.work {
             Work::Query(query) => {
+                if let Some((org, path)) = item.work.reads_path() {
+                    // A read tells the truth of this instant, however far the sweeps have got.
+                    self.propose(shards, shard, Command::Settle { org, path }, stamp);
+                }
                 self.counters.command(item.kind, CommandOutcome::Done);
-                replies::answer(
-                    &answering,
-                    item.kind,
-                    &self.engine.query(query, stamp.at),
-                    out,
-                );
+                let answer = self.engine.query(query, stamp.at);
+                replies::answer(&answering, item.kind, &answer, out);
                 return 0;
             }
-            Work::Command(command) => {
-                self.apply(shards, shard, *command, stamp, Some((asker, out)))
-            }
-            Work::AcquireAll(all) => {
-                self.apply(shards, shard, all.command(), stamp, Some((asker, out)))
-            }
+            Work::Command(command) => *command,
+            Work::AcquireAll(all) => all.command(),
         };
-        self.note_attachment(shard, &item.work, &reply, asker);
+        // What a loser on this connection is told comes before the winner's reply; what a resume leads to comes after
+        // the reply that says that the session is here.
+        let mut afterwards = BytesMut::new();
+        let told = if item.kind == RequestKind::SessionResume {
+            &mut afterwards
+        } else {
+            &mut *out
+        };
+        let (reply, pushed) = self.apply(shards, shard, command, stamp, Some((asker, told)));
+        self.note_attachment(shard, &command, &reply, asker);
         self.counters.command(item.kind, CommandOutcome::of(&reply));
         replies::reply(&answering, item, &reply, out);
+        out.extend_from_slice(&afterwards);
         pushed
     }
 
@@ -276,7 +279,7 @@ impl State {
         self.apply(shards, shard, command, stamp, None);
     }
 
-    /// One step of history. What the asker is told beside its reply goes to `own`, before the reply.
+    /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
     fn apply(
         &mut self,
         shards: &Shards,
@@ -314,18 +317,18 @@ impl State {
     fn note_attachment(
         &mut self,
         shard: ShardIndex,
-        work: &Work<'_>,
+        command: &Command<'_>,
         reply: &Reply,
         asker: &Arc<Outbox>,
     ) {
-        let (session, attach) = match (work, reply) {
+        let (session, attach) = match (command, reply) {
             (
                 _,
                 Reply::Opened {
                     session, attach, ..
                 },
             ) => (*session, *attach),
-            (Work::Command(Command::ResumeSession(resume)), Reply::Resumed(resumed)) => {
+            (Command::ResumeSession(resume), Reply::Resumed(resumed)) => {
                 (resume.session, resumed.attach)
             }
             _ => return,
@@ -355,7 +358,7 @@ struct Router<'s> {
     routes: &'s mut HashMap<SessionId, Route>,
     counters: &'s mut ShardCounters,
     moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
-    /// The asking connection: what it is told goes before its reply, into the same buffer.
+    /// The asking connection, and the buffer for what it is told.
     own: Option<(&'s Arc<Outbox>, &'s mut BytesMut)>,
     /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
     resumes: Option<SessionId>,
@@ -420,5 +423,61 @@ impl Router<'_> {
         if self.moved.len() < MOVED_MAX {
             self.moved.insert((Arc::clone(org), path), ());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shards(count: usize) -> Shards {
+        Shards::new(count, Token(1), Clock::from(LogTime::ZERO))
+    }
+
+    #[test]
+    fn a_number_on_the_wire_names_its_shard() {
+        let shards = shards(8);
+        for shard in shards.indexes() {
+            for number in [0, 1, 2, 1 << 40] {
+                let on_the_wire = shards.to_wire(shard, number);
+                assert_eq!(shards.home_of(on_the_wire), (shard, number));
+            }
+        }
+    }
+
+    /// An org that changed its shard would not find what is kept of it.
+    #[test]
+    fn an_org_lives_where_it_always_lived() {
+        let shards = shards(8);
+        let homes = ["acme", "globex", "initech"].map(|org| shards.of_org(org).0);
+        assert_eq!(homes, [7, 6, 1]);
+    }
+
+    #[test]
+    fn an_earlier_deadline_wakes_the_timekeeper() {
+        let shards = shards(1);
+        let sleeps_until = |shards: &Shards| shards.shards[0].state.lock().sleeps_until;
+        assert_eq!(sleeps_until(&shards), None);
+        let open = tenure_engine::OpenSession {
+            org: "acme",
+            owner: "alice",
+            name: "",
+            metadata: b"",
+            role: tenure_engine::Role::Member,
+            resume_key: tenure_engine::ResumeKey(0),
+            on_disconnect: tenure_engine::Disconnect::ByPolicy,
+        };
+        shards.propose(ShardIndex(0), &[Command::OpenSession(open)]);
+        let idle = sleeps_until(&shards).expect("an idle session has a deadline");
+        let by = SessionRef {
+            session: SessionId(1),
+            attach: Attach(1),
+        };
+        shards.propose(ShardIndex(0), &[Command::DetachSession(by)]);
+        let grace = sleeps_until(&shards).expect("a detached session has a deadline");
+        assert!(
+            grace < idle,
+            "expected the grace to come before the idleness"
+        );
     }
 }

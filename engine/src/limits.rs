@@ -15,6 +15,9 @@ pub const PAGE_MAX: usize = 256;
 /// Paths in one `AcquireAll`.
 pub const ACQUIRE_ALL_MAX: usize = 16;
 
+/// Owners that share a lock at most, whatever its limit: what is told of one lock has to fit into one answer.
+pub const SHARED_MAX: usize = 4096;
+
 /// Holders that a truth names; the rest is counted.
 pub const TRUTH_HOLDERS_MAX: usize = 16;
 

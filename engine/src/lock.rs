@@ -21,6 +21,7 @@ use crate::command::Mode;
 use crate::deadlines::HoldId;
 use crate::engine::OrgKey;
 use crate::ids::{SessionId, Token, WaitId};
+use crate::limits::SHARED_MAX;
 use crate::time::{LogTime, Millis, WallTime};
 
 /// A path that somebody holds or awaits.
@@ -153,7 +154,8 @@ impl Lock {
             (Mode::Exclusive, _) | (_, Mode::Exclusive) => Room::Held,
             (Mode::Shared, Mode::Shared) if self.limit != limit => Room::LimitDiffers,
             (Mode::Shared, Mode::Shared) => {
-                let full = limit.is_some_and(|limit| self.holds.len() >= limit as usize);
+                let most = limit.map_or(SHARED_MAX, |limit| SHARED_MAX.min(limit as usize));
+                let full = self.holds.len() >= most;
                 if full { Room::Held } else { Room::Free }
             }
         }

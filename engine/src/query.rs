@@ -64,8 +64,8 @@ pub struct List<'a> {
     pub held_min: Millis,
     /// Goes on after this path: the cursor of the page before.
     pub after: Option<&'a str>,
-    /// At most so many holds; [`PAGE_MAX`](crate::limits::PAGE_MAX) bounds it. A lock with many holders is never cut
-    /// in two, so a page may go beyond by its last lock's.
+    /// About so many holds; [`PAGE_MAX`](crate::limits::PAGE_MAX) bounds it. A lock with many holders is never cut in
+    /// two, so a page may go beyond by its last lock's; of a lock with more than `PAGE_MAX`, the longest are listed.
     pub page: u32,
 }
 

@@ -157,7 +157,7 @@ impl Engine {
             hold.since.until(now) >= list.held_min
                 && self.is_targeted(&lock.path, hold, &list.target)
         });
-        holds.extend(listed.map(|hold| ListedHold {
+        holds.extend(listed.take(PAGE_MAX).map(|hold| ListedHold {
             path: lock.path.clone(),
             mode: lock.mode,
             token: lock.token,

@@ -189,7 +189,7 @@ impl Step<'_> {
 
     /// What follows when an owner has got a hold, or a stronger one. Rule 17.
     pub(crate) fn serve_owner(&mut self, lock: LockKey, owner: &Arc<str>, kind: GrantKind) {
-        if kind == GrantKind::Joined || self.engine.lock(lock).queue.is_empty() {
+        if kind == GrantKind::Joined || !self.engine.may_have_waiters(lock, owner) {
             return;
         }
         let found = self.engine.lock(lock);
@@ -370,6 +370,24 @@ impl Engine {
             };
         }
         None
+    }
+
+    /// Whether a wait in the queue may be the owner's, who holds the lock. Spares whoever has one session, as nearly
+    /// everybody has, the walk along a long queue.
+    fn may_have_waiters(&self, key: LockKey, owner: &Arc<str>) -> bool {
+        let lock = self.lock(key);
+        if lock.queue.is_empty() {
+            return false;
+        }
+        let has_one_session = self.org(lock.org).owners.get(owner) == Some(&1);
+        let hold = lock.hold_of(owner).map(|index| &lock.holds[index]);
+        match hold.and_then(|hold| hold.members.first()) {
+            Some(member) if has_one_session => {
+                let waits = &self.session(member.session).waits;
+                waits.values().any(|at| *at == Some(key))
+            }
+            _ => true,
+        }
     }
 
     /// The first eligible of the waits asked for whose owner holds as much already.

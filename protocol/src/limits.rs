@@ -62,7 +62,7 @@ pub const WAIT_MS: Span = Span::new(0, 24 * 60 * 60 * 1000);
 /// How long a session may be resumed.
 pub const GRACE_MS: Span = Span::new(0, 60 * 60 * 1000);
 /// Owners that may share a lock.
-pub const SHARED: Span = Span::new(1, 1_000_000);
+pub const SHARED: Span = Span::new(1, 4096);
 /// Holds in a page.
 pub const PAGE: Span = Span::new(1, 256);
 /// Sessions or holds of an org.

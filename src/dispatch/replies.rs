@@ -45,7 +45,7 @@ pub(crate) fn reply(
 ) {
     match to_wire(answering, item, answer) {
         Ok(reply) => reply.encode(answering.id, out),
-        Err(rejection) => error(answering.id, code(rejection), &sentence(rejection), out),
+        Err(rejection) => error(answering.id, code(rejection), advice(rejection), out),
     };
 }
 
@@ -298,6 +298,34 @@ const fn code(rejection: Rejection) -> ErrorCode {
     }
 }
 
-fn sentence(rejection: Rejection) -> String {
-    String::from(code(rejection).sentence())
+/// What to do about it, in a sentence.
+const fn advice(rejection: Rejection) -> &'static str {
+    match rejection {
+        Rejection::UnknownSession => {
+            "no such session (any more), or another resume key; open a session anew"
+        }
+        Rejection::NotAttached => {
+            "the session is attached to another connection, or to none; resume it here first"
+        }
+        Rejection::RoleTooLow => "the session's role only looks; open one as a member at least",
+        Rejection::UnknownWait => "the session has no such wait (any more)",
+        Rejection::NotGrantable => {
+            "the waiter is detached, out of time, or kept out by other holders; hand over to another"
+        }
+        Rejection::BadItems => "expected 1 to 16 paths, none twice",
+        Rejection::BadSeize => "expected the exclusive mode and no wait of a seizure",
+        Rejection::TooManySessions => {
+            "the org has as many sessions as it may; close some, or ask later"
+        }
+        Rejection::TooManyHolds => {
+            "the org has as many holds as it may; release some, or ask later"
+        }
+        Rejection::TooManySessionHolds => {
+            "the session has as many holds as it may; release some, or open another session"
+        }
+        Rejection::TooManySessionWaits => {
+            "the session has as many waits as it may; cancel some, or ask later"
+        }
+        Rejection::TokensExhausted => "all fencing tokens are used; this history is at its end",
+    }
 }

@@ -221,10 +221,8 @@ impl<'a> Asker<'_, 'a> {
     fn wait(&self, session: u64, wait: u64) -> Result<WaitId, Refused> {
         let (shard, number) = self.shards.home_of(wait);
         if shard != self.shards.home_of(session).0 {
-            return Err(Refused::new(
-                ErrorCode::UnknownWait,
-                ErrorCode::UnknownWait.sentence(),
-            ));
+            let message = "the session has no such wait (any more)";
+            return Err(Refused::new(ErrorCode::UnknownWait, message));
         }
         Ok(WaitId(number))
     }
@@ -269,8 +267,8 @@ impl<'a> Asker<'_, 'a> {
             Work::Command(command)
         })?;
         if item.shard != shard {
-            let code = ErrorCode::UnknownSession;
-            return Err(Refused::new(code, code.sentence()));
+            let message = "the org has no such session; open one anew";
+            return Err(Refused::new(ErrorCode::UnknownSession, message));
         }
         Ok(item)
     }

@@ -116,7 +116,7 @@ proptest! {
         (id, session) in (1..=limits::NUMBER_MAX, NUMBER),
         path in "[^/*\\pC]{1,60}(/[^/*\\pC]{1,60}){0,1}",
         (wait_ms, ttl_ms) in (1..=86_400_000_u64, proptest::option::of(1000..=86_400_000_u64)),
-        limit in proptest::option::of(1..=1_000_000_u32),
+        limit in proptest::option::of(1..=4096_u32),
         note in proptest::option::of("\\PC{0,80}"),
         metadata in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
