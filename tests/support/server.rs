@@ -1,0 +1,181 @@
+//! A server to test: in this process, or as a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure::access::{ApiKey, OrgPattern, Principal, Secret};
+use tenure::config::Config;
+use tenure::error::ServerError;
+use tenure::server::Server;
+use tenure_engine::Role;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Client, PATIENCE, within};
+
+/// A port that the system chooses.
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A server in this process, which ends with the test.
+pub(crate) struct TestServer {
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), ServerError>>,
+}
+
+/// The defaults, on a port of its own and without an admin listener.
+pub(crate) fn config() -> Config {
+    Config {
+        listen: ANY_PORT,
+        admin: None,
+        ..Config::default()
+    }
+}
+
+/// An API key with the principal that it stands for.
+pub(crate) fn key(secret: &str, name: &str, role: Role, orgs: &[&str]) -> ApiKey {
+    ApiKey {
+        secret: Secret::new(secret),
+        principal: Principal {
+            name: Arc::from(name),
+            role,
+            orgs: orgs
+                .iter()
+                .map(|org| OrgPattern::parse(org).unwrap())
+                .collect(),
+        },
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::with(config()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let server = Server::bind(config).await.unwrap();
+        let (addr, admin) = (server.local_addr(), server.admin_addr());
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(shutdown.clone()));
+        Self {
+            addr,
+            admin,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// One that tells its metrics too.
+    pub(crate) async fn with_metrics(config: Config) -> Self {
+        Self::with(Config {
+            admin: Some(ANY_PORT),
+            ..config
+        })
+        .await
+    }
+
+    /// A connection that has been introduced.
+    pub(crate) async fn connect(&self) -> Client {
+        Client::introduced(self.addr).await
+    }
+
+    /// A connection that has been introduced with an API key.
+    pub(crate) async fn connect_with(&self, key: &str) -> Client {
+        let mut client = Client::connect(self.addr).await;
+        client.hello(Some(key)).await;
+        client
+    }
+
+    /// Tells it to stop, and does not wait.
+    pub(crate) fn shut_down(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) async fn stopped(mut self, limit: Duration) {
+        within(limit, "the server stops", &mut self.serving)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// The value of one sample of its metrics, 0 when it is not there.
+    pub(crate) async fn metric(&self, sample: &str) -> u64 {
+        let text = within(PATIENCE, "metrics", get(self.admin.unwrap(), "/metrics")).await;
+        text.lines()
+            .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn get(admin: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// `tenure serve` as a process of its own.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Process {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("TENURE_") {
+                command.env_remove(variable);
+            }
+        }
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--log-format", "json"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let addr = loop {
+            let line = log.next().unwrap().unwrap();
+            let line = serde_json::from_str::<serde_json::Value>(&line).unwrap();
+            if let Some(listen) = line["listen"].as_str() {
+                break listen.parse().unwrap();
+            }
+        };
+        // Read on, so that it never waits for its log to be taken.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { child, addr }
+    }
+
+    /// Bytes of memory that it has in use; `None` where the system does not tell.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
