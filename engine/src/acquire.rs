@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use crate::command::{Acquire, Mode, Role};
 use crate::engine::{Engine, LockKey, OrgKey};
 use crate::event::{Notice, What};
-use crate::ids::{SessionId, Token, WaitId};
+use crate::ids::{SessionId, SessionRef, Token, WaitId};
 use crate::lock::{Lock, Room};
 use crate::reply::{GrantKind, Refusal, RefusalReason, Rejection, Reply};
 use crate::session::Session;
@@ -36,10 +36,7 @@ pub(crate) fn metadata(bytes: &[u8]) -> Option<Arc<[u8]>> {
 
 impl Step<'_> {
     pub(crate) fn acquire(&mut self, acquire: &Acquire<'_>) -> Reply {
-        let session = match self.session(acquire.by) {
-            Ok(session) if session.role < Role::Member => {
-                return Reply::Rejected(Rejection::RoleTooLow);
-            }
+        let session = match self.locking_session(acquire.by) {
             Ok(session) => session,
             Err(rejection) => return Reply::Rejected(rejection),
         };
@@ -69,6 +66,15 @@ impl Step<'_> {
             Ok(()) => self.give_now(org, acquire.path, &want),
             Err(reason) => self.wait_or_refuse(lock, &want, reason, acquire.wait, acquire.note),
         }
+    }
+
+    /// The session that a command is by, if it may lock and not only look.
+    pub(crate) fn locking_session(&self, by: SessionRef) -> Result<&Session, Rejection> {
+        let session = self.session(by)?;
+        if session.role < Role::Member {
+            return Err(Rejection::RoleTooLow);
+        }
+        Ok(session)
     }
 
     /// The lock of a path, settled, if anybody holds or awaits it.

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::acquire::{Needs, Want, metadata};
-use crate::command::{AcquireAll, Item, Mode, Role};
+use crate::command::{AcquireAll, Item, Mode};
 use crate::deadlines::Due;
 use crate::engine::{Engine, LockKey, OrgKey};
 use crate::event::{Notice, WaitEnd, What};
@@ -60,10 +60,7 @@ impl Group {
 
 impl Step<'_> {
     pub(crate) fn acquire_all(&mut self, acquire: &AcquireAll<'_>) -> Reply {
-        let session = match self.session(acquire.by) {
-            Ok(session) if session.role < Role::Member => {
-                return Reply::Rejected(Rejection::RoleTooLow);
-            }
+        let session = match self.locking_session(acquire.by) {
             Ok(session) => session,
             Err(rejection) => return Reply::Rejected(rejection),
         };

@@ -57,6 +57,9 @@ impl Step<'_> {
     }
 
     pub(crate) fn convert(&mut self, convert: &Convert<'_>) -> Reply {
+        if let Err(rejection) = self.locking_session(convert.by) {
+            return Reply::Rejected(rejection);
+        }
         let (lock, index) = match self.own_hold(convert.by, convert.path) {
             Ok(found) => found,
             Err(reply) => return reply,
