@@ -125,11 +125,12 @@ impl Connection {
             progress: Instant::now(),
         };
         let end = self.run(&mut io).await;
+        // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
+        self.detach_sessions();
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
             let _ = timeout(GOODBYE_WITHIN, io.flush(&self.outbox)).await;
         }
-        self.detach_sessions();
         tracing::debug!(connection = self.number, peer = %self.peer, ?end, "connection ended");
     }
 
