@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+mod audit;
 mod clock;
 pub mod config;
 mod connection;

@@ -180,6 +180,7 @@ fn begin_history(shards: &Shards, config: &Config) {
     let configure = Command::Configure {
         scope: Scope::Server,
         layer: config.policy,
+        principal: "configuration",
     };
     for shard in shards.indexes() {
         shards.propose(shard, &[configure, Command::Started]);

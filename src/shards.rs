@@ -19,6 +19,7 @@ use tenure_protocol::RequestKind;
 use tenure_protocol::reply::SessionRenewal;
 use tokio::sync::Notify;
 
+use crate::audit;
 use crate::clock::{Clock, Stamp};
 use crate::dispatch::{Item, Work, notices, replies};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
@@ -270,6 +271,7 @@ impl State {
         let (reply, pushed) = self.apply(shards, shard, command, stamp, Some((asker, told)));
         self.note_attachment(shard, &command, &reply, asker);
         self.counters.command(item.kind, CommandOutcome::of(&reply));
+        audit::log(&command, &reply);
         replies::reply(&answering, item, &reply, out);
         out.extend_from_slice(&afterwards);
         pushed

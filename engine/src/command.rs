@@ -32,6 +32,8 @@ pub enum Command<'a> {
         scope: Scope<'a>,
         /// The overrides.
         layer: PolicyLayer,
+        /// The authenticated principal, for the audit trail.
+        principal: &'a str,
     },
     /// Settles one lock's overdue holders and waiters, as any command that touches it does. Proposed before a read.
     Settle {

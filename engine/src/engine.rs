@@ -109,7 +109,7 @@ impl Engine {
         let reply = match &entry.command {
             Command::Started => step.started(),
             Command::Tick => step.tick(),
-            Command::Configure { scope, layer } => step.configure(scope, layer),
+            Command::Configure { scope, layer, .. } => step.configure(scope, layer),
             Command::Settle { org, path } => step.settle_path(org, path),
             Command::OpenSession(open) => step.open_session(open),
             Command::ResumeSession(resume) => step.resume_session(resume),

@@ -125,6 +125,7 @@ impl<'a> Asker<'_, 'a> {
                 Work::Command(Command::Configure {
                     scope,
                     layer: layer(&set.layer),
+                    principal: &self.principal.name,
                 })
             }),
             Request::PolicyGet(get) => self.in_org(id, kind, get.org, |_| {

@@ -144,6 +144,7 @@ impl Owned {
                 Command::Configure {
                     scope,
                     layer: *layer,
+                    principal: "operator",
                 }
             }
             Self::Settle { org, path } => Command::Settle { org, path },

@@ -119,7 +119,7 @@ impl Model {
         match entry.command {
             Command::Started => self.started(),
             Command::Tick => self.tick(),
-            Command::Configure { scope, layer } => self.configure(scope, layer),
+            Command::Configure { scope, layer, .. } => self.configure(scope, layer),
             Command::Settle { org, path } => {
                 self.settle(&Lock::new(org, path));
                 Reply::Done
