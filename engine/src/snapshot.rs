@@ -79,9 +79,7 @@ impl Engine {
             token: u64::read(&mut reader)?,
         };
         engine.layer = PolicyLayer::read(&mut reader)?;
-        for _ in 0..u64::read(&mut reader)? {
-            engine.read_org(&mut reader)?;
-        }
+        in_order(&mut reader, |reader| engine.read_org(reader))?;
         if reader.at != bytes.len() {
             return Err(reader.error("bytes beyond the end"));
         }
@@ -155,31 +153,32 @@ impl Engine {
         group.deadline.write(out);
     }
 
-    fn read_org(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+    fn read_org(&mut self, reader: &mut Reader<'_>) -> Result<Arc<str>, SnapshotError> {
         let name = Arc::<str>::read(reader)?;
         let mut org = Org::new(name.clone(), &self.layer);
         org.layer = PolicyLayer::read(reader)?;
-        org.kinds = Vec::<(Arc<str>, PolicyLayer)>::read(reader)?
-            .into_iter()
-            .collect();
+        in_order(reader, |reader| {
+            let (kind, layer) = <(Arc<str>, PolicyLayer)>::read(reader)?;
+            if layer.is_empty() {
+                return Err(reader.error("a layer of policy that overrides nothing"));
+            }
+            org.kinds.insert(kind.clone(), layer);
+            Ok(kind)
+        })?;
         let key = OrgKey(self.orgs.insert(org));
-        if self.org_names.insert(name, key).is_some() {
-            return Err(reader.error("an org stands twice"));
-        }
+        self.org_names.insert(name.clone(), key);
         self.work_out_policy(key);
-        for _ in 0..u64::read(reader)? {
-            self.read_session(key, reader)?;
-        }
-        for _ in 0..u64::read(reader)? {
-            self.read_lock(key, reader)?;
-        }
-        for _ in 0..u64::read(reader)? {
-            self.read_group(key, reader)?;
-        }
-        Ok(())
+        in_order(reader, |reader| self.read_session(key, reader))?;
+        in_order(reader, |reader| self.read_lock(key, reader))?;
+        in_order(reader, |reader| self.read_group(key, reader))?;
+        Ok(name)
     }
 
-    fn read_session(&mut self, org: OrgKey, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+    fn read_session(
+        &mut self,
+        org: OrgKey,
+        reader: &mut Reader<'_>,
+    ) -> Result<SessionId, SnapshotError> {
         let mut session = Session::read(reader)?;
         let id = session.id;
         session.org = org;
@@ -191,22 +190,26 @@ impl Engine {
             self.tally.sessions_detached += 1;
         }
         match self.sessions.insert(id, session) {
-            None => Ok(()),
-            Some(_) => Err(reader.error("a session stands twice")),
+            None => Ok(id),
+            Some(_) => Err(reader.error("a session of two orgs")),
         }
     }
 
-    fn read_lock(&mut self, org: OrgKey, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+    fn read_lock(
+        &mut self,
+        org: OrgKey,
+        reader: &mut Reader<'_>,
+    ) -> Result<Arc<str>, SnapshotError> {
         let path = Arc::<str>::read(reader)?;
         let mut lock = Lock::new(org, path.clone());
-        lock.read_phase(reader)?;
+        let is_held = lock.read_phase(reader)?;
         let holds = Vec::<Hold>::read(reader)?;
+        if is_held == holds.is_empty() {
+            return Err(reader.error("a mode without a hold, or a hold without a mode"));
+        }
         let waits = Vec::<Wait>::read(reader)?;
         let key = LockKey(self.locks.insert(lock));
-        if self.org(org).paths.get(&path).is_some() {
-            return Err(reader.error("a path stands twice"));
-        }
-        self.org_mut(org).paths.insert(path, key);
+        self.org_mut(org).paths.insert(path.clone(), key);
         for hold in holds {
             self.read_hold(org, key, hold)
                 .map_err(|what| reader.error(what))?;
@@ -223,7 +226,7 @@ impl Engine {
             self.tally.waits += 1;
             self.lock_mut(key).queue.push_back(wait);
         }
-        Ok(())
+        Ok(path)
     }
 
     fn read_hold(
@@ -251,7 +254,11 @@ impl Engine {
         Ok(())
     }
 
-    fn read_group(&mut self, org: OrgKey, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+    fn read_group(
+        &mut self,
+        org: OrgKey,
+        reader: &mut Reader<'_>,
+    ) -> Result<WaitId, SnapshotError> {
         let id = WaitId(u64::read(reader)?);
         let session = SessionId(u64::read(reader)?);
         let mut items = Vec::new();
@@ -289,8 +296,8 @@ impl Engine {
             armed: deadline,
         };
         match self.groups.insert(id, group) {
-            None => Ok(()),
-            Some(_) => Err(reader.error("a wait stands twice")),
+            None => Ok(id),
+            Some(_) => Err(reader.error("a wait of two orgs")),
         }
     }
 
@@ -317,12 +324,30 @@ impl Lock {
             .write(out);
     }
 
-    fn read_phase(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
-        if let Some(((mode, limit), token)) = Option::<((Mode, Option<u32>), u64)>::read(reader)? {
+    /// Tells whether the lock is held.
+    fn read_phase(&mut self, reader: &mut Reader<'_>) -> Result<bool, SnapshotError> {
+        let phase = Option::<((Mode, Option<u32>), u64)>::read(reader)?;
+        if let Some(((mode, limit), token)) = phase {
             (self.mode, self.limit, self.token) = (mode, limit, Token(token));
         }
-        Ok(())
+        Ok(phase.is_some())
     }
+}
+
+/// Reads so many things as are said to follow, each of which must come after the one before: there is one order.
+fn in_order<K: Ord>(
+    reader: &mut Reader<'_>,
+    mut read: impl FnMut(&mut Reader<'_>) -> Result<K, SnapshotError>,
+) -> Result<(), SnapshotError> {
+    let mut last = None;
+    for _ in 0..u64::read(reader)? {
+        let next = Some(read(reader)?);
+        if next <= last {
+            return Err(reader.error("things out of order"));
+        }
+        last = next;
+    }
+    Ok(())
 }
 
 /// What is read from, and how far.
