@@ -82,7 +82,7 @@ impl Engine {
         })
     }
 
-    fn live_members<'a>(
+    pub(crate) fn live_members<'a>(
         &'a self,
         hold: &'a Hold,
         now: LogTime,
@@ -155,7 +155,7 @@ impl Engine {
         }
         let listed = self.live_holds(lock, now).filter(|hold| {
             hold.since.until(now) >= list.held_min
-                && self.is_targeted(&lock.path, hold, &list.target)
+                && self.is_targeted(&lock.path, hold, &list.target, now)
         });
         holds.extend(listed.take(PAGE_MAX).map(|hold| ListedHold {
             path: lock.path.clone(),

@@ -14,6 +14,7 @@ use crate::limits::{PAGE_MAX, SCAN_MAX};
 use crate::lock::{Hold, Room};
 use crate::reply::{EndedHold, RefusalReason, Rejection, Reply};
 use crate::step::Step;
+use crate::time::LogTime;
 
 impl Step<'_> {
     pub(crate) fn seize(
@@ -218,7 +219,7 @@ impl Step<'_> {
         while let Some(hold) = self.engine.lock(lock).holds.get(index) {
             if !self
                 .engine
-                .is_targeted(&self.engine.lock(lock).path, hold, target)
+                .is_targeted(&self.engine.lock(lock).path, hold, target, self.now)
             {
                 index += 1;
                 continue;
@@ -238,13 +239,19 @@ impl Step<'_> {
 }
 
 impl Engine {
-    /// Whether a bulk release, or a list, means this hold.
-    pub(crate) fn is_targeted(&self, path: &str, hold: &Hold, target: &Target<'_>) -> bool {
+    /// Whether a bulk release, or a list, means this hold. A session that is over is in no hold.
+    pub(crate) fn is_targeted(
+        &self,
+        path: &str,
+        hold: &Hold,
+        target: &Target<'_>,
+        now: LogTime,
+    ) -> bool {
         match target {
             Target::Path(wanted) => path == *wanted,
             Target::Prefix(prefix) => path.starts_with(prefix),
             Target::Owner(owner) => *hold.owner == **owner,
-            Target::Session(session) => hold.member(*session).is_some(),
+            Target::Session(session) => self.live_members(hold, now).any(|live| live == *session),
             Target::All => true,
         }
     }
