@@ -9,13 +9,17 @@ mod invariants;
 mod model;
 mod run;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use history::random;
-use history::world::Op;
+use history::world::{Op, World};
+use model::Model;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use run::Run;
+use tenure_engine::Token;
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -40,4 +44,60 @@ impl std::fmt::Debug for History {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} operations, see the script above", self.0.len())
     }
+}
+
+/// A random test is worth what it meets: every sort of answer, notice, event and ending.
+#[test]
+fn random_histories_meet_everything() {
+    let mut met: BTreeSet<String> = BTreeSet::new();
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..600 {
+        let history = random::history(150).new_tree(&mut runner);
+        let (mut model, mut world) = (Model::new(Token(1)), World::default());
+        for op in &history.expect("a history").current() {
+            let step = world.resolve(op, model.earliest_over());
+            let answered = step.lend(|entry| model.apply(entry));
+            world.learn(&step.command, &answered.reply, &answered.recorded());
+            met.extend(words(&format!("{:?}", answered.reply)));
+            met.extend(
+                answered
+                    .notices
+                    .iter()
+                    .flat_map(|told| words(&format!("!{:?}", told.1))),
+            );
+            met.extend(
+                answered
+                    .events
+                    .iter()
+                    .flat_map(|event| words(&format!("*{:?}", event.what))),
+            );
+        }
+    }
+    let missing: Vec<&str> = TO_BE_MET
+        .split_whitespace()
+        .filter(|w| !met.contains(*w))
+        .collect();
+    assert_eq!(missing, [""; 0], "never met");
+}
+
+/// Replies, reasons and causes; `!` a notice, `*` an event. Only the end of all tokens is left to
+/// `scenarios/fencing.txt`.
+const TO_BE_MET: &str = "
+    Done Opened Resumed SessionRenewed Granted GrantedAll Queued Refused RefusedAll Released NotHeld
+    Cancelled GrantedBefore HandedOver Forced Rejected
+    Fresh Joined Converted Ended Left AlreadyExpired Waiting
+    Held QueuedAhead LimitDiffers UpgradePending QueueFull RoleTooLow
+    UnknownSession NotAttached UnknownWait NotGrantable BadItems TooManySessions TooManyHolds
+    TooManySessionHolds TooManySessionWaits BadSeize
+    !Granted !Lost !Changed !Asked !Declined !WaitEnded !Moved !Closed
+    *Granted *Converted *Ended *Orphaned *Adopted *Queued *WaitEnded
+    *SessionOpened *SessionDetached *SessionResumed *SessionEnded
+    Expired SessionClosed SessionLost Seized HandedTo
+    TimedOut SessionEnded Detached Closed GraceOver LastHoldOver Idle";
+
+/// The names of variants in what `Debug` writes.
+fn words(debug: &str) -> Vec<String> {
+    let words = debug.split(|c: char| !(c.is_ascii_alphanumeric() || c == '!' || c == '*'));
+    let names = words.filter(|word| !word.is_empty());
+    names.map(str::to_owned).collect()
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod owned;
 pub(crate) mod random;
+pub(crate) mod reading;
 pub(crate) mod world;
 pub(crate) mod writing;
 

@@ -5,22 +5,18 @@ use proptest::option;
 use proptest::prelude::*;
 use tenure_engine::{Disconnect, Millis, Mode, PolicyLayer, Role};
 
-use super::world::{Act, Ask, Op, Tok, When, Which, Who};
+use super::world::{Act, Ask, Lock, Op, Tok, When, Which, Who};
 
-/// A history of at most `most` operations; it begins with two sessions of different owners.
+/// A history of at most `most` operations; it begins with a few sessions of different owners.
 pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Op>> {
-    vec(op(), 1..most).prop_map(|ops| {
-        let open = |owner| Act::Open {
-            org: 0,
-            owner,
-            role: Role::Admin,
-            lost: Disconnect::ByPolicy,
-        };
-        let opens = [0, 1].map(|owner| Op {
-            when: When::Plus(0),
-            act: open(owner),
-        });
-        opens.into_iter().chain(ops).collect()
+    let opens = vec(opening(), 2..6);
+    (opens, vec(op(), 1..most)).prop_map(|(opens, ops)| opens.into_iter().chain(ops).collect())
+}
+
+fn opening() -> impl Strategy<Value = Op> {
+    open().prop_map(|act| Op {
+        when: When::Plus(0),
+        act,
     })
 }
 
@@ -35,47 +31,61 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn when() -> impl Strategy<Value = When> {
     prop_oneof![
-        50 => Just(When::Plus(0)),
-        8 => Just(When::Plus(1)),
-        10 => prop_oneof![Just(300), Just(1000), Just(2000)].prop_map(When::Plus),
-        8 => Just(When::Due(0)),
-        3 => Just(When::NotQuiteDue),
+        120 => Just(When::Plus(0)),
+        10 => Just(When::Plus(1)),
+        10 => prop_oneof![Just(300), Just(1000)].prop_map(When::Plus),
+        12 => Just(When::Due(0)),
+        4 => Just(When::NotQuiteDue),
         2 => Just(When::Due(1)),
-        1 => prop_oneof![Just(5_000), Just(70_000), Just(900_000), Just(3_600_000)]
+        1 => prop_oneof![2 => Just(5_000), 1 => Just(70_000), 1 => Just(900_000)]
             .prop_map(When::Plus),
+        1 => Just(When::Leap),
         1 => Just(When::Minus(700)),
     ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        9 => open(),
-        5 => (who(), role(), likely(), likely()).prop_map(|(who, role, key_fits, org_fits)| {
-            Act::Resume { who, role, key_fits, org_fits }
-        }),
+        6 => open(),
+        5 => resume(),
         4 => who().prop_map(Act::Detach),
         3 => who().prop_map(Act::RenewSession),
-        2 => who().prop_map(Act::Close),
-        32 => ask().prop_map(Act::Acquire),
+        1 => who().prop_map(Act::Close),
+        40 => ask().prop_map(Act::Acquire),
         8 => acquire_all(),
-        4 => (who(), path(), option::of(span()), token())
+        4 => (holder(), lock(), option::of(span()), token())
             .prop_map(|(who, path, ttl, token)| Act::Renew { who, path, ttl, token }),
-        12 => (who(), path(), any::<bool>(), token())
+        10 => (holder(), lock(), any::<bool>(), token())
             .prop_map(|(who, path, owner, token)| Act::Release { who, path, owner, token }),
         4 => (who(), which()).prop_map(|(who, wait)| Act::Cancel { who, wait }),
-        6 => (who(), path(), mode(), limit(), wait()).prop_map(|(who, path, mode, limit, wait)| {
-            Act::Convert { who, path, mode, limit, wait }
-        }),
-        5 => (who(), path(), option::of(which()))
+        8 => (holder(), lock(), mode(), limit(), wait()).prop_map(
+            |(who, path, mode, limit, wait)| Act::Convert { who, path, mode, limit, wait }
+        ),
+        5 => (holder(), awaited(), option::of(which()))
             .prop_map(|(who, path, to)| Act::HandOver { who, path, to }),
-        3 => (who(), path(), which()).prop_map(|(who, path, to)| Act::Decline { who, path, to }),
+        3 => (holder(), awaited(), which())
+            .prop_map(|(who, path, to)| Act::Decline { who, path, to }),
         2 => force(),
-        1 => Just(Act::Started),
-        10 => Just(Act::Tick),
+        1 => prop_oneof![2 => Just(Act::Tick), 1 => Just(Act::Started)],
+        8 => Just(Act::Tick),
         4 => (org(), path()).prop_map(|(org, path)| Act::Settle { org, path }),
-        3 => (any::<u8>(), org(), any::<u8>(), layer())
+        2 => (any::<u8>(), org(), any::<u8>(), layer())
             .prop_map(|(scope, org, kind, layer)| Act::Configure { scope, org, kind, layer }),
     ]
+}
+
+fn resume() -> impl Strategy<Value = Act> {
+    let who = prop_oneof![
+        4 => any::<u8>().prop_map(Who::Detached),
+        1 => who(),
+    ];
+    let role = prop_oneof![9 => Just(Role::Admin), 1 => role()];
+    (who, role, likely(), likely()).prop_map(|(who, role, key_fits, org_fits)| Act::Resume {
+        who,
+        role,
+        key_fits,
+        org_fits,
+    })
 }
 
 fn open() -> impl Strategy<Value = Act> {
@@ -153,12 +163,12 @@ fn force() -> impl Strategy<Value = Act> {
 }
 
 fn layer() -> impl Strategy<Value = PolicyLayer> {
-    let few = || prop_oneof![3 => Just(None), 2 => (1..4_u32).prop_map(Some)];
+    let few = || prop_oneof![3 => Just(None), 1 => (1..4_u32).prop_map(Some)];
     let length = || prop_oneof![3 => Just(None), 1 => span().prop_map(|span| Some(Millis(span)))];
     let times = (length(), length(), length(), length());
     let bounds = (few(), few(), few(), few());
     let release = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
-    (prop::bool::weighted(0.4), times, bounds, few(), release).prop_map(
+    (prop::bool::weighted(0.5), times, bounds, few(), release).prop_map(
         |(empty, times, bounds, session_waits_max, release_on_disconnect)| {
             if empty {
                 return PolicyLayer::default();
@@ -183,39 +193,53 @@ fn layer() -> impl Strategy<Value = PolicyLayer> {
 
 fn who() -> impl Strategy<Value = Who> {
     prop_oneof![
-        30 => any::<u8>().prop_map(Who::There),
+        60 => any::<u8>().prop_map(Who::Attached),
+        1 => any::<u8>().prop_map(Who::Detached),
         1 => any::<u8>().prop_map(Who::Ever),
         1 => (any::<u8>(), prop_oneof![Just(-1), Just(1)])
             .prop_map(|(at, shift)| Who::Elsewhere(at, shift)),
     ]
 }
 
+fn holder() -> impl Strategy<Value = Who> {
+    prop_oneof![6 => any::<u8>().prop_map(Who::Holder), 1 => who()]
+}
+
+fn lock() -> impl Strategy<Value = Lock> {
+    prop_oneof![6 => any::<u8>().prop_map(Lock::Own), 1 => path().prop_map(Lock::Any)]
+}
+
+fn awaited() -> impl Strategy<Value = Lock> {
+    prop_oneof![5 => any::<u8>().prop_map(Lock::Awaited), 1 => lock()]
+}
+
 fn which() -> impl Strategy<Value = Which> {
     prop_oneof![
-        6 => any::<u8>().prop_map(Which::Recent),
+        12 => any::<u8>().prop_map(Which::There),
+        3 => any::<u8>().prop_map(Which::Recent),
         6 => any::<u8>().prop_map(Which::Own),
         1 => Just(Which::Bogus),
     ]
 }
 
 fn token() -> impl Strategy<Value = Tok> {
-    prop_oneof![4 => Just(Tok::Any), 1 => any::<u8>().prop_map(Tok::Recent)]
+    prop_oneof![6 => Just(Tok::Any), 1 => any::<u8>().prop_map(Tok::Recent)]
 }
 
 fn org() -> impl Strategy<Value = u8> {
-    prop_oneof![9 => Just(0_u8), 1 => Just(1_u8)]
+    prop_oneof![15 => Just(0_u8), 1 => Just(1_u8)]
 }
 
 fn path() -> impl Strategy<Value = u8> {
-    prop_oneof![4 => Just(0_u8), 4 => Just(1_u8), 2 => Just(2_u8), 1 => Just(3_u8)]
+    prop_oneof![8 => Just(1_u8), 3 => Just(0_u8), 2 => Just(2_u8), 1 => Just(3_u8)]
 }
 
 fn role() -> impl Strategy<Value = Role> {
     prop_oneof![
         1 => Just(Role::Observer),
-        8 => Just(Role::Member),
-        4 => Just(Role::Moderator),
-        3 => Just(Role::Admin),
+        16 => Just(Role::Member),
+        8 => Just(Role::Moderator),
+        6 => Just(Role::Admin),
     ]
 }
 
@@ -224,7 +248,7 @@ fn mode() -> impl Strategy<Value = Mode> {
 }
 
 fn limit() -> impl Strategy<Value = Option<u32>> {
-    prop_oneof![6 => Just(None), 3 => Just(Some(2)), 1 => Just(Some(1))]
+    prop_oneof![8 => Just(None), 3 => Just(Some(2)), 1 => Just(Some(1))]
 }
 
 fn span() -> impl Strategy<Value = u64> {
@@ -232,7 +256,7 @@ fn span() -> impl Strategy<Value = u64> {
 }
 
 fn wait() -> impl Strategy<Value = u64> {
-    prop_oneof![2 => Just(0), 1 => Just(1000), 2 => Just(2000), 2 => Just(10_000)]
+    prop_oneof![3 => Just(0), 1 => Just(1000), 2 => Just(2000), 6 => Just(10_000)]
 }
 
 fn likely() -> impl Strategy<Value = bool> {

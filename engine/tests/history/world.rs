@@ -26,13 +26,18 @@ pub(crate) struct Op {
     pub(crate) act: Act,
 }
 
+/// Further away than this, a jump to what is due next is a leap.
+const SOON: u64 = 30_000;
+
 /// Time of an operation, seen from the one before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum When {
     /// So much later.
     Plus(u64),
-    /// When the next thing is over, or so much later.
+    /// When the next thing is over, or so much later, if that is soon.
     Due(u64),
+    /// When the next thing is over, however far that is.
+    Leap,
     /// One before the next thing is over.
     NotQuiteDue,
     /// A clock that has gone back.
@@ -42,18 +47,35 @@ pub(crate) enum When {
 /// Which session speaks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Who {
-    /// One that is there, through its current attachment.
-    There(u8),
+    /// One that is attached.
+    Attached(u8),
+    /// One that is attached and whose owner holds something.
+    Holder(u8),
+    /// One that is detached, if there is one.
+    Detached(u8),
     /// One that is or was there.
     Ever(u8),
     /// One that is there, through an attachment that is not its current one.
     Elsewhere(u8, i8),
 }
 
+/// Which lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lock {
+    /// One of all.
+    Any(u8),
+    /// One that the owner of the session that speaks holds, if there is one.
+    Own(u8),
+    /// One that somebody awaits, and then the holder speaks.
+    Awaited(u8),
+}
+
 /// Which wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Which {
-    /// One of the last that were handed out.
+    /// One that waits for the lock at hand, if there is one.
+    There(u8),
+    /// One of the last that were handed out, ended or not.
     Recent(u8),
     /// One of the last of the session that speaks.
     Own(u8),
@@ -106,13 +128,13 @@ pub(crate) enum Act {
     },
     Renew {
         who: Who,
-        path: u8,
+        path: Lock,
         ttl: Option<u64>,
         token: Tok,
     },
     Release {
         who: Who,
-        path: u8,
+        path: Lock,
         owner: bool,
         token: Tok,
     },
@@ -122,19 +144,19 @@ pub(crate) enum Act {
     },
     Convert {
         who: Who,
-        path: u8,
+        path: Lock,
         mode: Mode,
         limit: Option<u32>,
         wait: u64,
     },
     HandOver {
         who: Who,
-        path: u8,
+        path: Lock,
         to: Option<Which>,
     },
     Decline {
         who: Who,
-        path: u8,
+        path: Lock,
         to: Which,
     },
     Force {
@@ -164,7 +186,18 @@ pub(crate) struct Ask {
 struct Known {
     id: SessionId,
     org: String,
+    owner: String,
     attach: Attach,
+    attached: bool,
+    ended: bool,
+}
+
+/// A wait that has been handed out.
+#[derive(Debug, Clone)]
+struct Waiting {
+    id: WaitId,
+    by: SessionId,
+    paths: Vec<String>,
     ended: bool,
 }
 
@@ -173,23 +206,26 @@ struct Known {
 pub(crate) struct World {
     at: u64,
     sessions: Vec<Known>,
-    waits: Vec<(WaitId, SessionId)>,
+    waits: Vec<Waiting>,
     tokens: Vec<Token>,
+    /// Org, path and owner of every hold.
+    holds: Vec<(String, String, String)>,
 }
 
 impl World {
     /// Makes the operation a step, given when the next thing is over.
     pub(crate) fn resolve(&mut self, op: &Op, due: Option<u64>) -> Step {
-        let due = due.map(|due| due.max(self.at));
+        let due = due.map_or(self.at, |due| due.max(self.at));
+        let soon = if due - self.at <= SOON { due } else { self.at };
         self.at = match op.when {
             When::Plus(more) => self.at + more,
-            When::Due(more) => due.unwrap_or(self.at) + more,
-            When::NotQuiteDue => due
-                .map_or(self.at, |due| due.saturating_sub(1))
-                .max(self.at),
+            When::Due(more) => soon + more,
+            When::Leap => due,
+            When::NotQuiteDue => soon.saturating_sub(1).max(self.at),
             When::Minus(less) => {
+                let at = self.at.saturating_sub(less);
                 return Step {
-                    at: self.at.saturating_sub(less),
+                    at,
                     command: self.command(&op.act),
                 };
             }
@@ -203,17 +239,20 @@ impl World {
     /// Takes note of what a step has handed out.
     pub(crate) fn learn(&mut self, command: &Owned, reply: &Reply, recorded: &Recorded) {
         if let (
-            Owned::Open { org, .. },
+            Owned::Open { org, owner, .. },
             Reply::Opened {
                 session, attach, ..
             },
         ) = (command, reply)
         {
-            let (id, attach, org) = (*session, *attach, org.clone());
+            let (id, org, owner) = (*session, org.clone(), owner.clone());
+            let attach = *attach;
             self.sessions.push(Known {
                 id,
                 org,
+                owner,
                 attach,
+                attached: true,
                 ended: false,
             });
         }
@@ -223,29 +262,78 @@ impl World {
                 .iter_mut()
                 .filter(|known| known.id == *session)
             {
-                known.attach = resumed.attach;
+                (known.attach, known.attached) = (resumed.attach, true);
             }
         }
-        if let (Some(by), Reply::Queued { wait, .. }) = (command.by(), reply)
-            && self.waits.iter().all(|(known, _)| known != wait)
-        {
-            self.waits.push((*wait, by.session));
+        if *command == Owned::Started {
+            for known in &mut self.sessions {
+                known.attached = false;
+            }
         }
         if let Reply::Granted(grant) = reply {
             self.tokens.push(grant.token);
         }
         for (_, notice) in recorded.notices() {
-            if let Notice::Granted { holds, .. } = notice {
+            if let Notice::Granted { wait, holds } = notice {
                 self.tokens
                     .extend(holds.iter().map(|held| held.grant.token));
+                self.waits
+                    .iter_mut()
+                    .filter(|w| w.id == *wait)
+                    .for_each(|w| w.ended = true);
             }
         }
         for event in recorded.events() {
-            if let What::SessionEnded { session, .. } = event.what {
-                for known in self.sessions.iter_mut().filter(|known| known.id == session) {
-                    known.ended = true;
-                }
+            self.hear(&event.org, &event.what, command.by());
+        }
+    }
+
+    fn hear(&mut self, org: &str, what: &What, by: Option<SessionRef>) {
+        match what {
+            What::Granted { path, who, .. } => {
+                self.holds
+                    .push((org.to_owned(), path.to_string(), who.owner.to_string()));
             }
+            What::Ended { path, who, .. } => {
+                self.holds.retain(|(of, at, owner)| {
+                    (of.as_str(), at.as_str(), owner.as_str()) != (org, &**path, &*who.owner)
+                });
+            }
+            What::Queued { paths, wait, .. } => {
+                let by = by.expect("somebody asked").session;
+                let paths = paths.iter().map(ToString::to_string).collect();
+                self.waits.push(Waiting {
+                    id: *wait,
+                    by,
+                    paths,
+                    ended: false,
+                });
+            }
+            What::WaitEnded { wait, .. } => {
+                self.waits
+                    .iter_mut()
+                    .filter(|w| w.id == *wait)
+                    .for_each(|w| w.ended = true);
+            }
+            What::SessionDetached { session, .. } => {
+                let known = self
+                    .sessions
+                    .iter_mut()
+                    .filter(|known| known.id == *session);
+                known.for_each(|known| known.attached = false);
+            }
+            What::SessionEnded { session, .. } => {
+                let known = self
+                    .sessions
+                    .iter_mut()
+                    .filter(|known| known.id == *session);
+                known.for_each(|known| (known.attached, known.ended) = (false, true));
+            }
+            What::Converted { .. }
+            | What::Orphaned { .. }
+            | What::Adopted { .. }
+            | What::SessionOpened { .. }
+            | What::SessionResumed { .. } => {}
         }
     }
 
@@ -285,7 +373,7 @@ impl World {
                 org_fits,
             } => {
                 let session = self.who(*who).session;
-                let known = self.sessions.iter().find(|known| known.id == session);
+                let known = self.known(session);
                 let org = known.map_or(ORGS[0], |known| known.org.as_str());
                 let org = if *org_fits { org } else { "elsewhere" }.to_owned();
                 let key = if *key_fits { key_of(session) } else { 0 };
@@ -306,14 +394,18 @@ impl World {
                 ttl,
                 wait,
             } => {
-                let items = items.iter().map(|(path, mode, limit)| OwnedItem {
-                    path: name(&PATHS, *path),
-                    mode: *mode,
-                    limit: *limit,
+                let items = items.iter().map(|(path, mode, limit)| {
+                    let path = name(&PATHS, *path);
+                    OwnedItem {
+                        path,
+                        mode: *mode,
+                        limit: *limit,
+                    }
                 });
+                let (by, items) = (self.who(*who), items.collect());
                 Owned::AcquireAll {
-                    by: self.who(*who),
-                    items: items.collect(),
+                    by,
+                    items,
                     ttl: ttl.map(Millis),
                     wait: Millis(*wait),
                 }
@@ -323,32 +415,39 @@ impl World {
                 path,
                 ttl,
                 token,
-            } => Owned::Renew {
-                by: self.who(*who),
-                path: name(&PATHS, *path),
-                ttl: ttl.map(Millis),
-                token: self.token(*token),
-            },
+            } => {
+                let (by, path) = self.who_and_path(*who, *path);
+                Owned::Renew {
+                    by,
+                    path,
+                    ttl: ttl.map(Millis),
+                    token: self.token(*token),
+                }
+            }
             Act::Release {
                 who,
                 path,
                 owner,
                 token,
-            } => Owned::Release {
-                by: self.who(*who),
-                path: name(&PATHS, *path),
-                scope: if *owner {
+            } => {
+                let (by, path) = self.who_and_path(*who, *path);
+                let scope = if *owner {
                     ReleaseScope::Owner
                 } else {
                     ReleaseScope::Session
-                },
-                token: self.token(*token),
-            },
+                };
+                Owned::Release {
+                    by,
+                    path,
+                    scope,
+                    token: self.token(*token),
+                }
+            }
             Act::Cancel { who, wait } => {
                 let by = self.who(*who);
                 Owned::Cancel {
                     by,
-                    wait: self.wait(*wait, by.session),
+                    wait: self.wait(*wait, by.session, None),
                 }
             }
             Act::Convert {
@@ -357,30 +456,25 @@ impl World {
                 mode,
                 limit,
                 wait,
-            } => Owned::Convert {
-                by: self.who(*who),
-                path: name(&PATHS, *path),
-                mode: *mode,
-                limit: *limit,
-                wait: Millis(*wait),
-            },
-            Act::HandOver { who, path, to } => {
-                let by = self.who(*who);
-                let to = to.map(|to| self.wait(to, by.session));
-                Owned::HandOver {
+            } => {
+                let (by, path) = self.who_and_path(*who, *path);
+                Owned::Convert {
                     by,
-                    path: name(&PATHS, *path),
-                    to,
+                    path,
+                    mode: *mode,
+                    limit: *limit,
+                    wait: Millis(*wait),
                 }
             }
+            Act::HandOver { who, path, to } => {
+                let (by, path) = self.who_and_path(*who, *path);
+                let to = to.map(|to| self.wait(to, by.session, Some(&path)));
+                Owned::HandOver { by, path, to }
+            }
             Act::Decline { who, path, to } => {
-                let by = self.who(*who);
-                let to = self.wait(*to, by.session);
-                Owned::Decline {
-                    by,
-                    path: name(&PATHS, *path),
-                    to,
-                }
+                let (by, path) = self.who_and_path(*who, *path);
+                let to = self.wait(*to, by.session, Some(&path));
+                Owned::Decline { by, path, to }
             }
             Act::Force {
                 org,
@@ -399,7 +493,7 @@ impl World {
     fn open(&self, org: u8, owner: u8, role: Role, lost: Disconnect) -> Owned {
         let there = self.sessions.iter().filter(|known| !known.ended).count();
         if there >= SESSIONS_MAX {
-            return Owned::RenewSession(self.who(Who::There(owner)));
+            return Owned::RenewSession(self.who(Who::Attached(owner)));
         }
         let next = self.sessions.len() as u64 + 1;
         let owner = name(&OWNERS, owner);
@@ -408,6 +502,7 @@ impl World {
             org: name(&ORGS, org),
             owner,
             name: name_of_session,
+            metadata: vec![b's'; self.sessions.len() % 2],
             role,
             key: key_of(SessionId(next)),
             lost,
@@ -438,15 +533,31 @@ impl World {
         }
     }
 
+    fn known(&self, session: SessionId) -> Option<&Known> {
+        self.sessions.iter().find(|known| known.id == session)
+    }
+
     fn who(&self, who: Who) -> SessionRef {
-        let there: Vec<&Known> = self.sessions.iter().filter(|known| !known.ended).collect();
-        let ever: Vec<&Known> = self.sessions.iter().collect();
-        let (among, at, shift) = match who {
-            Who::There(at) => (there, at, 0),
-            Who::Ever(at) => (ever, at, 0),
-            Who::Elsewhere(at, shift) => (there, at, shift),
+        let (pick, shift) = match who {
+            Who::Attached(pick) | Who::Holder(pick) | Who::Detached(pick) | Who::Ever(pick) => {
+                (pick, 0)
+            }
+            Who::Elsewhere(pick, shift) => (pick, shift),
         };
-        let Some(known) = among.get(usize::from(at) % among.len().max(1)) else {
+        let fits = |known: &&Known| match who {
+            Who::Attached(_) | Who::Elsewhere(..) => known.attached,
+            Who::Holder(_) => known.attached && self.paths_of(known).next().is_some(),
+            Who::Detached(_) => !known.attached && !known.ended,
+            Who::Ever(_) => true,
+        };
+        let fitting: Vec<&Known> = self.sessions.iter().filter(fits).collect();
+        let there = self.sessions.iter().filter(|known| !known.ended);
+        let among = if fitting.is_empty() {
+            there.collect()
+        } else {
+            fitting
+        };
+        let Some(known) = among.get(usize::from(pick) % among.len().max(1)) else {
             return SessionRef {
                 session: SessionId(999),
                 attach: Attach(1),
@@ -459,15 +570,77 @@ impl World {
         }
     }
 
-    fn wait(&self, which: Which, by: SessionId) -> WaitId {
-        let own = self.waits.iter().filter(|(_, session)| *session == by);
-        let (among, back): (Vec<_>, u8) = match which {
-            Which::Recent(back) => (self.waits.iter().rev().take(6).collect(), back),
-            Which::Own(back) => (own.rev().take(4).collect(), back),
+    fn paths_of<'a>(&'a self, known: &'a Known) -> impl Iterator<Item = &'a str> {
+        let own = |(org, _, owner): &&(String, String, String)| {
+            (org, owner) == (&known.org, &known.owner)
+        };
+        self.holds
+            .iter()
+            .filter(own)
+            .map(|(_, path, _)| path.as_str())
+    }
+
+    fn who_and_path(&self, who: Who, path: Lock) -> (SessionRef, String) {
+        let by = self.who(who);
+        let own = self
+            .known(by.session)
+            .into_iter()
+            .flat_map(|known| self.paths_of(known));
+        let (among, pick) = match path {
+            Lock::Any(pick) => return (by, name(&PATHS, pick)),
+            Lock::Own(pick) => (own.map(|path| (by, path)).collect(), pick),
+            Lock::Awaited(pick) => (self.awaited(), pick),
+        };
+        let among: Vec<(SessionRef, &str)> = among;
+        let picked = among.get(usize::from(pick) % among.len().max(1));
+        picked.map_or_else(
+            || (by, name(&PATHS, pick)),
+            |(by, path)| (*by, (*path).to_owned()),
+        )
+    }
+
+    /// Attached sessions whose owner holds what somebody queues for.
+    fn awaited(&self) -> Vec<(SessionRef, &str)> {
+        let mut awaited = Vec::new();
+        for wait in self
+            .waits
+            .iter()
+            .filter(|wait| !wait.ended && wait.paths.len() == 1)
+        {
+            for known in self.sessions.iter().filter(|known| known.attached) {
+                let is_here = self
+                    .known(wait.by)
+                    .is_some_and(|waiter| waiter.org == known.org);
+                let mut paths = self.paths_of(known);
+                if let Some(path) = paths.find(|path| is_here && **path == wait.paths[0]) {
+                    awaited.push((
+                        SessionRef {
+                            session: known.id,
+                            attach: known.attach,
+                        },
+                        path,
+                    ));
+                }
+            }
+        }
+        awaited
+    }
+
+    fn wait(&self, which: Which, by: SessionId, path: Option<&str>) -> WaitId {
+        let recent = self.waits.iter().rev();
+        let (among, pick): (Vec<&Waiting>, u8) = match which {
+            Which::There(pick) => {
+                let is_there = |wait: &&Waiting| {
+                    !wait.ended && path.is_none_or(|path| wait.paths.iter().any(|p| p == path))
+                };
+                (recent.filter(is_there).collect(), pick)
+            }
+            Which::Recent(pick) => (recent.take(6).collect(), pick),
+            Which::Own(pick) => (recent.filter(|wait| wait.by == by).take(3).collect(), pick),
             Which::Bogus => (Vec::new(), 0),
         };
-        let wait = among.get(usize::from(back) % among.len().max(1));
-        wait.map_or(WaitId(9999), |(wait, _)| *wait)
+        let wait = among.get(usize::from(pick) % among.len().max(1));
+        wait.map_or(WaitId(9999), |wait| wait.id)
     }
 
     fn token(&self, token: Tok) -> Option<Token> {

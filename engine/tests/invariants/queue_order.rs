@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tenure_engine::{Notice, Place, SessionRef, Token, WaitId};
+use tenure_engine::{Notice, Place, Reply, SessionId, SessionRef, Token, WaitId};
 
 use super::{Lock, Seen, locks};
 use crate::history::Effect;
@@ -63,7 +63,8 @@ fn nobody_is_overtaken(seen: &Seen<'_>, lock: Lock) {
         let first_of_owner = granted
             .iter()
             .find(|w| seen.ledger.waits[w].owner == *owner);
-        if was_upgrade(wait) || first_of_owner != Some(wait) {
+        let follows = first_of_owner != Some(wait) || came_by_it_otherwise(seen, lock, owner);
+        if was_upgrade(wait) || follows {
             continue;
         }
         for passed in waited_throughout(seen, lock).filter(|passed| passed < wait) {
@@ -74,6 +75,38 @@ fn nobody_is_overtaken(seen: &Seen<'_>, lock: Lock) {
             );
         }
     }
+}
+
+/// Whether the owner got the path, or a session of it came back to it, by something other than the
+/// queue: its waits follow.
+fn came_by_it_otherwise(seen: &Seen<'_>, (org, path): Lock, owner: &str) -> bool {
+    let is_own = |session| {
+        let known = &seen.ledger.sessions[&session];
+        (known.org.as_str(), known.owner.as_str()) == (org, owner)
+    };
+    let granted = matches!(seen.outcome.reply, Reply::Granted(_) | Reply::GrantedAll(_));
+    let by = match seen.step.command.by() {
+        Some(by) if granted => Some(by.session),
+        Some(_) | None => resumed(seen),
+    };
+    let by_command = by.is_some_and(is_own);
+    let by_all = seen.recorded.notices().any(|(to, notice)| {
+        matches!(notice, Notice::Granted { wait, holds } if seen.ledger.waits[wait].all
+            && is_own(to.session)
+            && holds.iter().any(|held| *held.path == *path))
+    });
+    by_command || by_all
+}
+
+fn resumed(seen: &Seen<'_>) -> Option<SessionId> {
+    if let Owned::Resume { session, .. } = seen.step.command {
+        return seen
+            .ledger
+            .sessions
+            .contains_key(&session)
+            .then_some(session);
+    }
+    None
 }
 
 fn granted_from_queue(seen: &Seen<'_>, (org, path): Lock) -> Vec<WaitId> {

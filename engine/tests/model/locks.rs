@@ -473,6 +473,9 @@ impl Model {
 
     /// Rule 29.
     pub(super) fn convert(&mut self, convert: &Convert<'_>) -> Reply {
+        if let Err(rejection) = self.member(convert.by) {
+            return Reply::Rejected(rejection);
+        }
         let (session, lock) = match self.touch(convert.by, convert.path) {
             Ok(touched) => touched,
             Err(rejection) => return Reply::Rejected(rejection),

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use tenure_engine::limits::SHARED_MAX;
 use tenure_engine::{
     Cause, Grant, GrantKind, Millis, Mode, Notice, RefusalReason, Rejection, SessionEnd, SessionId,
     Token, WaitEnd, WaitId, What,
@@ -309,10 +310,10 @@ impl Model {
         if first.limit != request.limit {
             return Verdict::No(RefusalReason::LimitDiffers);
         }
-        if first
+        let most = first
             .limit
-            .is_some_and(|limit| holds.len() >= limit as usize)
-        {
+            .map_or(SHARED_MAX, |limit| SHARED_MAX.min(limit as usize));
+        if holds.len() >= most {
             return Verdict::No(RefusalReason::Held);
         }
         if self.queue_stands_in_the_way(lock, queue) {
