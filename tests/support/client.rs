@@ -263,6 +263,12 @@ impl Client {
         }
     }
 
+    /// Takes at most so many bytes off the connection, to be heard later. False at its end.
+    pub(crate) async fn sip(&mut self, bytes_max: u64) -> bool {
+        let mut sip = (&mut self.reader).take(bytes_max);
+        matches!(sip.read_buf(&mut self.inbound).await, Ok(1..))
+    }
+
     async fn hear_or_panic(&mut self) {
         if !self.hear().await {
             let last = self.heard.last();
