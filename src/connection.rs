@@ -168,7 +168,6 @@ impl Connection {
                 read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
-                        self.heard = Instant::now();
                         self.open.received(count as u64, 0);
                     }
                 },
@@ -209,17 +208,19 @@ impl Connection {
     /// How long until the clock has to be looked at again.
     fn next_alarm(&self, silence: Duration) -> Duration {
         let least = Duration::from_millis(50);
+        let until_ping = match HEARTBEAT.saturating_sub(silence) {
+            Duration::ZERO => HEARTBEAT,
+            left => left.max(least),
+        };
         let until_dead = DEAD_AFTER.saturating_sub(silence).max(least);
         let until_hello = match self.principal {
             Some(_) => HEARTBEAT,
-            None => self
-                .shared
-                .config
-                .hello_timeout()
-                .saturating_sub(self.began.elapsed())
-                .max(least),
+            None => {
+                let timeout = self.shared.config.hello_timeout();
+                timeout.saturating_sub(self.began.elapsed()).max(least)
+            }
         };
-        HEARTBEAT.min(until_dead).min(until_hello)
+        until_ping.min(until_dead).min(until_hello)
     }
 
     // Reading.
@@ -258,6 +259,10 @@ impl Connection {
         self.keep_attachments();
         inbound.advance(consumed);
         self.open.received(0, count);
+        if count > 0 {
+            // A frame is a sign of life; bytes that never become one are not.
+            self.heard = Instant::now();
+        }
         if let Some(error) = failed {
             self.broken_frame(error);
         }

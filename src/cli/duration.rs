@@ -2,15 +2,43 @@
 
 use std::time::Duration;
 
+use tenure_protocol::limits;
+
 /// Reads `250ms`, `90s`, `5m`, `1h30m`.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the sub-commands that take a duration")
-)]
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| {
         format!("expected a duration such as 250ms, 90s, 5m or 1h30m, found `{text}` ({error})")
     })
+}
+
+/// Reads how long a hold lives.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    within(text, limits::TTL_MS)
+}
+
+/// Reads how long to wait.
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
+    within(text, limits::WAIT_MS)
+}
+
+/// Reads how long a session may be resumed.
+pub(super) fn grace(text: &str) -> Result<Duration, String> {
+    within(text, limits::GRACE_MS)
+}
+
+fn within(text: &str, bounds: limits::Span) -> Result<Duration, String> {
+    let duration = parse(text)?;
+    if (bounds.min..=bounds.max).contains(&ms(duration)) {
+        Ok(duration)
+    } else {
+        let (min, max) = (Duration::from_millis(bounds.min), Duration::from_millis(bounds.max));
+        Err(format!("expected {} to {}, found `{text}`", show(min), show(max)))
+    }
+}
+
+/// As the wire counts. What is shorter than a millisecond is none.
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Writes what [`parse`] reads, as exactly as people care: milliseconds below ten seconds, then whole seconds.
@@ -53,6 +81,14 @@ mod tests {
                 format!("expected a duration such as 250ms, 90s, 5m or 1h30m, found `{text}`");
             assert!(error.starts_with(&begin), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_too_short_or_too_long_is_refused_with_the_bounds() {
+        assert_eq!(ttl("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(ttl("999ms").unwrap_err(), "expected 1s to 1day, found `999ms`");
+        assert!(grace("61m").is_err());
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
     }
 
     #[test]

@@ -1,21 +1,40 @@
 //! The command line: what all sub-commands share. Each sub-command is one file here and one variant of [`Command`].
 //!
 //! A sub-command is a `clap::Args` struct with a `run` that takes it, and the [`Shared`] options if it talks to a server,
-//! and returns a [`Status`]; what it asks is answered on stdout, what goes wrong is returned and printed here.
+//! and returns an [`Exit`]; what it asks is answered on stdout, what goes wrong is returned and printed here.
+//!
+//! What asks one question and goes speaks over `wire.rs` and answers what came back; what stays with a lock does so by
+//! `tenure-client`.
 //!
 //! Rules: 0 is yes, 1 is no, 2 is trouble, for every sub-command. Help teaches: an example, every default and variable.
 
+mod acquire;
+mod arguments;
+mod asking;
+mod caller;
 mod duration;
+mod endpoint;
+mod force_release;
+mod locks;
+mod output;
+mod ping;
+mod policy;
+mod release;
+mod renew;
 mod serve;
+mod signals;
+mod status;
+mod table;
+mod trouble;
+mod wire;
+mod words;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::builder::BoolishValueParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// Tenure is a lock server: who may edit this document, for how long, and who is next.
 #[derive(Debug, Parser)]
@@ -32,6 +51,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Ping(ping::Ping),
+    Acquire(acquire::Acquire),
+    Renew(renew::Renew),
+    Release(release::Release),
+    Status(status::Status),
+    Locks(locks::Locks),
+    ForceRelease(force_release::ForceRelease),
+    Policy(policy::Policy),
 }
 
 /// Options of every sub-command that talks to a server; before or after its name.
@@ -82,34 +109,49 @@ struct Shared {
 
 /// How it went, for shell scripts: `if tenure acquire …; then`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
+enum Exit {
     /// Done; the answer is yes.
-    Yes = 0,
-    /// The answer is no: held by somebody else, not held, not ready.
-    #[expect(dead_code, reason = "an answer of the sub-commands that ask something")]
-    No = 1,
+    Yes,
+    /// The answer is no: held by somebody else, not held, lost.
+    No,
     /// It could not be asked, or not be done. (clap ends with the same number.)
-    Trouble = 2,
+    Trouble,
+    /// What a command under a lock ended with.
+    Own(u8),
+}
+
+impl Exit {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Yes => 0,
+            Self::No => 1,
+            Self::Trouble => 2,
+            Self::Own(code) => code,
+        }
+    }
+}
+
+impl From<bool> for Exit {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
 }
 
 const AFTER_HELP: &str = "\
 Examples:
-  tenure serve                          a server for development on this machine
-  tenure serve --config tenure.toml     a server as the file says
-  tenure serve --help                   every setting, its variable and its default
+  tenure serve                                             a server for development on this machine
+  tenure ping                                              is it there?
+  tenure acquire acme doc/quote-123 --owner alice          take a lock, and keep it without a process
+  tenure status acme doc/quote-123                         who has it, since when, for how long still
+  tenure release acme doc/quote-123 --owner alice          let go
+  tenure run acme jobs/report --wait 1m -- ./report.sh     run a command under a lock
+  tenure hold acme doc/quote-123                           hold a lock until Ctrl-C
+  tenure locks acme doc/                                   what is held
+  tenure force-release acme doc/quote-123 --reason TEXT    end what somebody else holds
 
-Exit status: 0 yes, 1 no, 2 trouble (also a mistake on the command line)";
-
-/// Options that mean something to a client alone.
-const CLIENT_OPTIONS: [&str; 7] = [
-    "server",
-    "key",
-    "tls",
-    "tls_ca",
-    "tls_client_cert",
-    "tls_client_key",
-    "json",
-];
+acme is the org: orgs never see each other. doc/quote-123 is the path; its first segment is its kind.
+Durations: 250ms, 90s, 5m, 1h30m.
+Exit status: 0 yes, 1 no (refused, not held, lost), 2 trouble (also a mistake on the command line)";
 
 /// Runs what the command line says.
 #[expect(
@@ -117,173 +159,37 @@ const CLIENT_OPTIONS: [&str; 7] = [
     reason = "the one place where what went wrong is told"
 )]
 pub(crate) fn main() -> ExitCode {
-    let cli = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
-        Command::Serve(serve) => serve.run(),
-    };
-    let status = result.unwrap_or_else(|error| {
+    let cli = arguments::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let exit = run(cli).unwrap_or_else(|error| {
+        if error.is::<output::NobodyReads>() {
+            return Exit::Yes;
+        }
         eprintln!("tenure: {error:#}");
-        Status::Trouble
+        Exit::Trouble
     });
-    ExitCode::from(status as u8)
+    ExitCode::from(exit.code())
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut command = command();
-    let given = arguments.into_iter().collect::<Vec<_>>();
-    let matches = command
-        .try_get_matches_from_mut(given.iter().cloned())
-        .map_err(|error| name_the_variable(error, &mut command, &given))?;
-    refuse_client_options(&matches, &mut command)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
-}
-
-/// The command line. Its help shows no value of a variable, which may be a key, and for `serve` no option that is a
-/// client's.
-fn command() -> clap::Command {
-    let without_values = |argument: clap::Arg| argument.hide_env_values(true);
-    let mut command = Cli::command()
-        .mut_args(without_values)
-        .mut_subcommands(|subcommand| subcommand.mut_args(without_values));
-    // Only a built command has handed its global options down.
-    command.build();
-    command.mut_subcommand("serve", |serve| {
-        serve.mut_args(|argument| {
-            let is_foreign = CLIENT_OPTIONS.contains(&argument.get_id().as_str());
-            argument.hide(is_foreign)
-        })
-    })
-}
-
-/// A server that is told a client's key would seem protected and be open.
-fn refuse_client_options(
-    matches: &ArgMatches,
-    command: &mut clap::Command,
-) -> Result<(), clap::Error> {
-    let Some(("serve", serve)) = matches.subcommand() else {
-        return Ok(());
-    };
-    for option in CLIENT_OPTIONS {
-        if serve.value_source(option) == Some(ValueSource::CommandLine) {
-            let flag = option.replace('_', "-");
-            let text = format!(
-                "--{flag} is for sub-commands that talk to a server; a server is told where to \
-                 listen by --listen, and its keys and certificate by the configuration file \
-                 (--config FILE)"
-            );
-            return Err(command.error(ErrorKind::ArgumentConflict, text));
-        }
-    }
-    Ok(())
-}
-
-/// clap blames the flag also where the value came from the variable.
-fn name_the_variable(
-    error: clap::Error,
-    command: &mut clap::Command,
-    given: &[OsString],
-) -> clap::Error {
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
-        return error;
-    };
-    let flag = argument
-        .trim_start_matches('-')
-        .split([' ', '=', '['])
-        .next()
-        .unwrap_or_default();
-    let is_given = given.iter().any(|word| {
-        let word = word.to_string_lossy();
-        word.strip_prefix("--")
-            .is_some_and(|word| word.split('=').next() == Some(flag))
-    });
-    let variable = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments)
-        .find(|argument| argument.get_long() == Some(flag))
-        .and_then(|argument| argument.get_env())
-        .filter(|variable| !is_given && std::env::var_os(variable).is_some());
-    match variable {
-        Some(variable) => {
-            let variable = variable.to_string_lossy();
-            let text = error.to_string();
-            let text = text.trim_start_matches("error: ");
-            let text = text.split_once("\n\n").map_or(text, |(text, _usage)| text);
-            let text = format!("{text}\n  (from the environment variable {variable})");
-            command.error(error.kind(), text)
-        }
-        None => error,
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let shared = &cli.shared;
+    match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Ping(ping) => wait_for(ping.run(shared)),
+        Command::Acquire(acquire) => wait_for(acquire.run(shared)),
+        Command::Renew(renew) => wait_for(renew.run(shared)),
+        Command::Release(release) => wait_for(release.run(shared)),
+        Command::Status(status) => wait_for(status.run(shared)),
+        Command::Locks(locks) => wait_for(locks.run(shared)),
+        Command::ForceRelease(force) => wait_for(force.run(shared)),
+        Command::Policy(policy) => wait_for(policy.run(shared)),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(arguments: &[&str]) -> String {
-        let arguments = ["tenure"].iter().chain(arguments).map(OsString::from);
-        parse(arguments).unwrap_err().to_string()
-    }
-
-    fn help(arguments: &[&str]) -> String {
-        let help = refusal(arguments);
-        assert!(help.contains("Usage:"), "{help}");
-        help
-    }
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn help_teaches() {
-        let help_of_all = help(&["--help"]);
-        for part in [
-            "Examples:",
-            "Exit status: 0 yes, 1 no, 2 trouble",
-            "TENURE_SERVER",
-            "7420",
-        ] {
-            assert!(
-                help_of_all.contains(part),
-                "{part} is not in:\n{help_of_all}"
-            );
-        }
-        let help_of_serve = help(&["serve", "--help"]);
-        for part in [
-            "Examples:",
-            "Exit status:",
-            "TENURE_LISTEN",
-            "[default: 1024]",
-            "--config",
-        ] {
-            assert!(
-                help_of_serve.contains(part),
-                "{part} is not in:\n{help_of_serve}"
-            );
-        }
-        assert!(!help_of_serve.contains("TENURE_SERVER"), "{help_of_serve}");
-    }
-
-    #[test]
-    fn a_server_is_not_told_a_clients_options() {
-        for arguments in [&["serve", "--key", "secret"][..], &["--json", "serve"]] {
-            let error = refusal(arguments);
-            assert!(
-                error.contains("is for sub-commands that talk to a server"),
-                "{error}"
-            );
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_flag_is_named() {
-        let error = refusal(&["serve", "--shards", "many"]);
-        assert!(
-            error.contains("invalid value 'many' for '--shards <N>'"),
-            "{error}"
-        );
-        assert!(!error.contains("environment variable"), "{error}");
-    }
+/// A client has one connection: one thread does.
+fn wait_for(asking: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot watch sockets")?
+        .block_on(asking)
 }

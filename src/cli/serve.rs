@@ -11,7 +11,8 @@ use tenure::{telemetry, tls};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Status, duration};
+use super::signals::Signals;
+use super::{Exit, duration};
 
 /// Run a server until it is told to stop
 ///
@@ -55,7 +56,7 @@ Signals: the first SIGINT or SIGTERM ends it gracefully, the second at once.
 Exit status: 0 ended as it was told to, 2 trouble (also a mistake in the settings)";
 
 impl Serve {
-    pub(super) fn run(self) -> anyhow::Result<Status> {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = Config::load(self.config.as_deref(), self.settings)?;
         if self.check {
             tls::acceptor(&config)?;
@@ -64,7 +65,7 @@ impl Serve {
                 "the configuration is right; it would listen on {}",
                 config.listen
             )?;
-            return Ok(Status::Yes);
+            return Ok(Exit::Yes);
         }
         telemetry::init(&config.log, config.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +73,7 @@ impl Serve {
             .build()
             .context("cannot start threads")?;
         runtime.block_on(serve(config))?;
-        Ok(Status::Yes)
+        Ok(Exit::Yes)
     }
 }
 
@@ -139,7 +140,7 @@ fn next_command(config: &Config, listen: SocketAddr) -> String {
 
 /// Cancels `shutdown` at the first signal, and ends the process at the second.
 fn watch_signals(shutdown: CancellationToken, config: &Config) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("cannot watch for signals")?;
+    let mut signals = Signals::to_stop().context("cannot watch for signals")?;
     let grace = duration::show(config.shutdown_grace());
     tokio::spawn(async move {
         signals.next().await;
@@ -147,49 +148,9 @@ fn watch_signals(shutdown: CancellationToken, config: &Config) -> anyhow::Result
         shutdown.cancel();
         signals.next().await;
         warn!("ended at once");
-        std::process::exit(Status::Trouble as i32);
+        std::process::exit(Exit::Trouble.code().into());
     });
     Ok(())
-}
-
-/// The signals that ask a server to stop.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        // Where there is no such signal, none ever comes.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 #[cfg(test)]

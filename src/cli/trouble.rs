@@ -1,0 +1,143 @@
+//! What went wrong, in words that say what to do next.
+//!
+//! Knows what can go wrong on the way and what the server may answer; prints nothing. Rule: lower case, no full stop,
+//! never a key.
+
+use std::error::Error as _;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use tenure::config::LISTEN;
+use tenure_client::ErrorKind;
+use tenure_protocol::{Code, ErrorCode, reply};
+
+use super::endpoint::{Endpoint, PATIENCE};
+use super::duration;
+
+/// There is no connection to be had.
+pub(super) fn unreachable(address: &str, error: &io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::ConnectionRefused => start_one(address),
+        _ => String::from("is --server HOST:PORT right, and the network up?"),
+    };
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => String::from("connection refused"),
+        io::ErrorKind::TimedOut => format!("no answer within {}", duration::show(PATIENCE)),
+        _ => error.to_string(),
+    };
+    anyhow::anyhow!("cannot reach {address}: {why}; {remedy}")
+}
+
+/// On this machine a server can be started; elsewhere somebody has to look.
+fn start_one(address: &str) -> String {
+    let here = address.parse::<SocketAddr>().ok();
+    let here = here.or_else(|| address.to_socket_addrs().ok()?.next());
+    match here {
+        Some(here) if here == LISTEN => {
+            String::from("is a server running? start one with: tenure serve")
+        }
+        Some(here) if here.ip().is_loopback() => {
+            format!("is a server running? start one with: tenure serve --listen {here}")
+        }
+        _ => String::from("is a server running there, and is --server HOST:PORT right?"),
+    }
+}
+
+/// There is a connection, and no TLS over it.
+pub(super) fn no_tls(address: &str, error: &io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            "does the server have TLS? if not, leave --tls and --tls-ca out"
+        }
+        _ => "is --tls-ca FILE the authority of the server's certificate, which is for this host?",
+    };
+    anyhow::anyhow!("no TLS with {address}: {error}; {remedy}")
+}
+
+/// The other side has ended the connection without a goodbye.
+pub(super) fn cut_off(address: &str, introduced: bool) -> anyhow::Error {
+    if introduced {
+        anyhow::anyhow!("{address} has ended the connection; try again")
+    } else {
+        anyhow::anyhow!(
+            "{address} has ended the connection before it said hello; does the server want TLS \
+             (--tls, --tls-ca FILE), or is it no tenure server?"
+        )
+    }
+}
+
+/// The other side does not answer.
+pub(super) fn silent(address: &str) -> anyhow::Error {
+    anyhow::anyhow!("{address} does not answer; is it a tenure server, and the network up?")
+}
+
+/// What comes is not our protocol.
+pub(super) fn not_ours(address: &str, error: &dyn std::error::Error) -> anyhow::Error {
+    anyhow::anyhow!("{address} does not speak our protocol: {error}; is it a tenure server?")
+}
+
+/// The server has answered with an error, or said goodbye.
+pub(super) fn refused(endpoint: &Endpoint, error: &reply::Error<'_>) -> anyhow::Error {
+    said(endpoint, error.code, error.message, error.field)
+}
+
+/// What `tenure-client` failed with.
+pub(super) fn of_client(endpoint: &Endpoint, error: &tenure_client::Error) -> anyhow::Error {
+    let socket = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    match (error.kind(), socket) {
+        (ErrorKind::Connect, Some(socket)) => unreachable(&endpoint.address, socket),
+        _ => match advice(endpoint, known(error.code())) {
+            Some(advice) => anyhow::anyhow!("{error}; {advice}"),
+            None => anyhow::anyhow!("{error}"),
+        },
+    }
+}
+
+fn known(number: Option<u16>) -> Option<ErrorCode> {
+    ErrorCode::ALL
+        .iter()
+        .copied()
+        .find(|code| Some(code.number()) == number)
+}
+
+fn said(endpoint: &Endpoint, code: Code, message: &str, field: Option<&str>) -> anyhow::Error {
+    let field = field
+        .filter(|field| !message.starts_with(field))
+        .map_or_else(String::new, |field| format!("{field}: "));
+    let name = code.known().map_or_else(
+        || format!("code {}", code.number()),
+        |code| String::from(code.name()),
+    );
+    let text = format!("{field}{message} ({name})");
+    match advice(endpoint, code.known()) {
+        Some(advice) => anyhow::anyhow!("{text}; {advice}"),
+        None => anyhow::anyhow!(text),
+    }
+}
+
+/// What to do about it, where the message of the server cannot know.
+fn advice(endpoint: &Endpoint, code: Option<ErrorCode>) -> Option<&'static str> {
+    Some(match code? {
+        ErrorCode::BadCredentials if endpoint.key.is_none() => {
+            "give an API key in the variable TENURE_KEY, or with --key"
+        }
+        ErrorCode::BadCredentials => "is the key in TENURE_KEY or --key right?",
+        ErrorCode::RoleTooLow => "use a key with a higher role",
+        ErrorCode::OrgNotAllowed => {
+            "is the org right? else use a key that is for it, or add it to the key's orgs in the \
+             server's configuration"
+        }
+        ErrorCode::Unavailable
+        | ErrorCode::TooManyInFlight
+        | ErrorCode::ShuttingDown
+        | ErrorCode::TooManyConnections => "try again in a while",
+        ErrorCode::TooManySessions
+        | ErrorCode::TooManyHolds
+        | ErrorCode::TooManySessionHolds
+        | ErrorCode::TooManySessionWaits => "an admin can raise it: tenure policy set --help",
+        ErrorCode::VersionUnsupported => "use the tenure command of the server's version",
+        _ => return None,
+    })
+}
