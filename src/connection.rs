@@ -67,6 +67,8 @@ pub(crate) struct Connection {
     sessions: HashMap<u64, Attach>,
     heard: Instant,
     began: Instant,
+    /// Whether it is not read from, because much is to be written.
+    is_held_up: bool,
 }
 
 /// Why a connection ends.
@@ -108,6 +110,7 @@ impl Connection {
             sessions,
             heard: began,
             began,
+            is_held_up: false,
         }
     }
 
@@ -151,6 +154,7 @@ impl Connection {
                 return End::Goodbye(code);
             }
             let has_room = io.unwritten.len() + self.outbox.len() < UNWRITTEN_MAX;
+            self.hold_up(!has_room);
             // What a full outbox has held up is taken before more is read.
             if has_room && self.take_frames(&mut io.inbound) {
                 continue;
@@ -177,10 +181,24 @@ impl Connection {
         }
     }
 
+    /// Reading is held up, or taken up again. What the client has sent meanwhile was not for us to hear.
+    fn hold_up(&mut self, is_held_up: bool) {
+        if self.is_held_up && !is_held_up {
+            self.heard = Instant::now();
+        }
+        self.is_held_up = is_held_up;
+    }
+
     // Time.
 
     fn look_at_the_clock<R, W>(&self, io: &Io<R, W>, alarm: std::pin::Pin<&mut Sleep>) {
-        let silence = self.heard.elapsed();
+        // While it is not listened to, a client shows that it lives by taking what it is sent.
+        let heard = if self.is_held_up {
+            self.heard.max(io.progress)
+        } else {
+            self.heard
+        };
+        let silence = heard.elapsed();
         let is_stalled = !io.unwritten.is_empty() && io.progress.elapsed() >= STALLED_AFTER;
         if self.principal.is_none() && self.began.elapsed() >= self.shared.config.hello_timeout() {
             self.shared

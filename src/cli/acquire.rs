@@ -89,14 +89,16 @@ impl Acquire {
         let path = &self.place.path;
         let request = Request::LockAcquire(self.asking.request(session, path));
         let answer = wire.ask(&request).await?;
-        match answer.reply()? {
-            Reply::LockAcquire(reply::Acquire::Granted { grant }) => Ok(Outcome::Granted(grant)),
-            Reply::LockAcquire(reply::Acquire::Queued { wait, place }) => {
+        let Reply::LockAcquire(acquired) = answer.reply()? else {
+            return Err(answer.unexpected());
+        };
+        match acquired {
+            reply::Acquire::Granted { grant } => Ok(Outcome::Granted(grant)),
+            reply::Acquire::Queued { wait, place } => {
                 meanwhile.show(&format!("waiting for {path}, place {place}"));
                 self.wait(wire, session, wait, meanwhile).await
             }
-            Reply::LockAcquire(reply::Acquire::Refused { .. }) => Ok(Outcome::Refused(answer)),
-            _ => Err(answer.unexpected()),
+            reply::Acquire::Refused { .. } => Ok(Outcome::Refused(answer)),
         }
     }
 
@@ -112,7 +114,9 @@ impl Acquire {
         loop {
             let told = wire.push().await?;
             match told.push()? {
-                Push::LockGranted(push::Granted { wait: of, holds, .. }) if of == wait => {
+                Push::LockGranted(push::Granted {
+                    wait: of, holds, ..
+                }) if of == wait => {
                     meanwhile.clear();
                     let grant = holds.first().map(|held| held.grant);
                     let Some(grant) = grant else {
@@ -133,7 +137,15 @@ impl Acquire {
                     let who = words::person(who.owner, who.name);
                     meanwhile.say(&format!("{who} says no; waiting on, Ctrl-C to give up"));
                 }
-                _ => {}
+                Push::ServerPing(_)
+                | Push::ServerGoodbye(_)
+                | Push::SessionMoved(_)
+                | Push::SessionClosed(_)
+                | Push::LockGranted(_)
+                | Push::LockLost(_)
+                | Push::LockChanged(_)
+                | Push::LockAsked(_)
+                | Push::LockWaitEnded(_) => {}
             }
         }
     }
@@ -153,13 +165,15 @@ impl Acquire {
                 token: Some(granted.token),
             }))
             .await?;
-        match answer.reply()? {
-            Reply::LockRenew(reply::Renew::Granted { grant }) => Ok(Outcome::Granted(Grant {
+        let Reply::LockRenew(renewed) = answer.reply()? else {
+            return Err(answer.unexpected());
+        };
+        match renewed {
+            reply::Renew::Granted { grant } => Ok(Outcome::Granted(Grant {
                 kind: granted.kind,
                 ..grant
             })),
-            Reply::LockRenew(reply::Renew::NotHeld { .. }) => Ok(Outcome::Lost(answer)),
-            _ => Err(answer.unexpected()),
+            reply::Renew::NotHeld { .. } => Ok(Outcome::Lost(answer)),
         }
     }
 
@@ -196,9 +210,7 @@ impl Acquire {
                 else {
                     return Err(answer.unexpected());
                 };
-                output.answer(lost, |paint| {
-                    paint.no(&words::not_held(owner, *how, truth))
-                })?;
+                output.answer(lost, |paint| paint.no(&words::not_held(owner, *how, truth)))?;
             }
         }
         Ok(Exit::No)

@@ -23,7 +23,12 @@ pub(super) struct Place {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Asking {
     /// How people call the owner, shown to others beside the id
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(super) name: String,
 
     /// How long the hold lives without renewal [default: the policy's, 5m unless it was changed]
@@ -50,7 +55,12 @@ pub(super) struct Asking {
     pub(super) seize: Option<String>,
 
     /// Anything that others shall see beside the hold, at most 4096 bytes
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(super) metadata: String,
 }
 

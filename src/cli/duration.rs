@@ -31,8 +31,15 @@ fn within(text: &str, bounds: limits::Span) -> Result<Duration, String> {
     if (bounds.min..=bounds.max).contains(&ms(duration)) {
         Ok(duration)
     } else {
-        let (min, max) = (Duration::from_millis(bounds.min), Duration::from_millis(bounds.max));
-        Err(format!("expected {} to {}, found `{text}`", show(min), show(max)))
+        let (min, max) = (
+            Duration::from_millis(bounds.min),
+            Duration::from_millis(bounds.max),
+        );
+        Err(format!(
+            "expected {} to {}, found `{text}`",
+            show(min),
+            show(max)
+        ))
     }
 }
 
@@ -86,7 +93,10 @@ mod tests {
     #[test]
     fn what_is_too_short_or_too_long_is_refused_with_the_bounds() {
         assert_eq!(ttl("24h"), Ok(Duration::from_secs(86_400)));
-        assert_eq!(ttl("999ms").unwrap_err(), "expected 1s to 1day, found `999ms`");
+        assert_eq!(
+            ttl("999ms").unwrap_err(),
+            "expected 1s to 1day, found `999ms`"
+        );
         assert!(grace("61m").is_err());
         assert_eq!(wait("0"), Ok(Duration::ZERO));
     }

@@ -67,10 +67,14 @@ impl ForceRelease {
         let mut table = Table::new(["PATH", "OWNER", "TOKEN"]);
         let (mut count, mut cursor) = (0, None);
         loop {
-            let answer = wire
-                .ask(&self.request(cursor.as_deref()))
-                .await
-                .with_context(|| so_far(done, count))?;
+            let answer = wire.ask(&self.request(cursor.as_deref())).await;
+            let answer = match count {
+                0 => answer?,
+                // An operator has to know that it is half done.
+                _ => answer.with_context(|| {
+                    format!("{done} {}, and not all", words::count(count, "hold"))
+                })?,
+            };
             let Reply::LockForceRelease(forced) = answer.reply()? else {
                 return Err(answer.unexpected());
             };
@@ -92,7 +96,9 @@ impl ForceRelease {
         if !output.is_json() {
             let line = match count {
                 0 => output.paint().no("nothing is held there"),
-                _ => output.paint().yes(&format!("{done} {}", words::count(count, "hold"))),
+                _ => output
+                    .paint()
+                    .yes(&format!("{done} {}", words::count(count, "hold"))),
             };
             output.line(&line)?;
             output.flush()?;
@@ -120,14 +126,6 @@ impl ForceRelease {
             dry_run: self.dry_run,
             cursor,
         })
-    }
-}
-
-/// What stands before an error: an operator has to know whether it was half done.
-fn so_far(done: &str, count: u64) -> String {
-    match count {
-        0 => String::from("nothing was ended"),
-        _ => format!("{done} {}, and not all", words::count(count, "hold")),
     }
 }
 

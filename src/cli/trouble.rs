@@ -11,8 +11,8 @@ use tenure::config::LISTEN;
 use tenure_client::ErrorKind;
 use tenure_protocol::{Code, ErrorCode, reply};
 
-use super::endpoint::{Endpoint, PATIENCE};
 use super::duration;
+use super::endpoint::{Endpoint, PATIENCE};
 
 /// There is no connection to be had.
 pub(super) fn unreachable(address: &str, error: &io::Error) -> anyhow::Error {

@@ -90,13 +90,12 @@ impl Wire {
 
     /// What the server said of itself.
     pub(super) fn hello(&self) -> anyhow::Result<reply::Hello<'_>> {
-        match &self.hello {
-            Some(message) => match message.reply()? {
-                Reply::Hello(hello) => Ok(hello),
-                _ => Err(message.unexpected()),
-            },
-            None => Err(trouble::cut_off(self.address(), false)),
-        }
+        let message = self.hello.as_ref();
+        let message = message.ok_or_else(|| trouble::cut_off(self.address(), false))?;
+        let Reply::Hello(hello) = message.reply()? else {
+            return Err(message.unexpected());
+        };
+        Ok(hello)
     }
 
     /// Opens a session that keeps its holds when the connection ends: so that one call acquires and another releases.
@@ -116,10 +115,10 @@ impl Wire {
                 metadata: b"",
             }))
             .await?;
-        match message.reply()? {
-            Reply::SessionOpen(opened) => Ok(opened.session),
-            _ => Err(message.unexpected()),
-        }
+        let Reply::SessionOpen(opened) = message.reply()? else {
+            return Err(message.unexpected());
+        };
+        Ok(opened.session)
     }
 
     /// Ends a session, with what it holds and awaits.
