@@ -70,8 +70,9 @@ impl Acquire {
         let mut signals = Signals::to_leave()?;
         let mut wire = Wire::connect(shared).await?;
         let session = wire.open_keeping(org, &owner, &self.asking.name).await?;
+        let mut meanwhile = Meanwhile::new(shared);
         let outcome = tokio::select! {
-            outcome = self.acquire(&mut wire, session, &mut Meanwhile::new(shared)) => outcome?,
+            outcome = self.acquire(&mut wire, session, &mut meanwhile) => outcome?,
             _ = signals.next() => {
                 wire.close(session).await?;
                 anyhow::bail!("interrupted, and no longer waiting");

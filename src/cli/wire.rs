@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytes::{Bytes, BytesMut};
-use serde::Serialize;
 use tenure_protocol::{
     Disconnect, FromServer, Push, Reply, Request, Secret, frame, limits, reply, request,
 };
