@@ -51,7 +51,7 @@ impl std::fmt::Debug for History {
 fn random_histories_meet_everything() {
     let mut met: BTreeSet<String> = BTreeSet::new();
     let mut runner = TestRunner::deterministic();
-    for _ in 0..600 {
+    for _ in 0..300 {
         let history = random::history(150).new_tree(&mut runner);
         let (mut model, mut world) = (Model::new(Token(1)), World::default());
         for op in &history.expect("a history").current() {

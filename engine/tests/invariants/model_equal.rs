@@ -79,7 +79,7 @@ fn lines(of: impl Iterator<Item = String>) -> String {
     of.map(|line| format!("    {line}\n")).collect()
 }
 
-/// Every query, as of `at`, with and without settling; the model is not changed by it.
+/// Every query that is exact without settling, as of `at`.
 pub(crate) fn queries_agree(engine: &Engine, model: &Model, at: LogTime) {
     for org in ORGS {
         for target in [
@@ -125,10 +125,11 @@ pub(crate) fn queries_agree(engine: &Engine, model: &Model, at: LogTime) {
         }
     }
     agree(engine, model, &Query::Counts, at);
-    truths_agree_once_settled(engine.clone(), model.clone(), at);
 }
 
-fn truths_agree_once_settled(mut engine: Engine, mut model: Model, at: LogTime) {
+/// The truth of every path, settled on copies as a read would.
+pub(crate) fn truths_agree_once_settled(engine: &Engine, model: &Model, at: LogTime) {
+    let (mut engine, mut model) = (engine.clone(), model.clone());
     for org in ORGS {
         for path in PATHS {
             let command = Owned::Settle {
