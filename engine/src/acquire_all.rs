@@ -299,18 +299,25 @@ impl Step<'_> {
                 continue;
             }
             self.settle_queue(lock);
-            for id in self.engine.lock(lock).groups.clone() {
-                if self.engine.groups.contains_key(&id) {
-                    self.try_group(id, lock);
-                }
-            }
+            // A grant may make an older one of the same owner grantable, by joining: begin anew with the oldest.
+            while self.grant_first_group(lock) {}
             self.drop_if_unused(lock);
         }
     }
 
-    fn try_group(&mut self, id: WaitId, tried: LockKey) {
-        if !self.is_eligible(self.engine.groups[&id].session) {
-            return;
+    /// Tries the groups that wait for a lock, oldest first, until one is granted; tells whether one was.
+    fn grant_first_group(&mut self, lock: LockKey) -> bool {
+        let groups = self.engine.lock(lock).groups.clone();
+        groups.into_iter().any(|id| self.try_group(id, lock))
+    }
+
+    fn try_group(&mut self, id: WaitId, tried: LockKey) -> bool {
+        let is_eligible = |step: &Self| {
+            let group = step.engine.groups.get(&id);
+            group.is_some_and(|group| step.is_eligible(group.session))
+        };
+        if !is_eligible(self) {
+            return false;
         }
         let locks = self.engine.groups[&id].locks();
         for &lock in locks.iter().filter(|lock| **lock != tried) {
@@ -318,9 +325,13 @@ impl Step<'_> {
                 self.to_try.push_back(lock);
             }
         }
-        if self.engine.groups.contains_key(&id) && self.engine.has_room_for_all(id, self.now) {
-            self.grant_group(id);
+        if !is_eligible(self) || !self.engine.has_room_for_all(id, self.now) {
+            return false;
         }
+        self.to_try
+            .extend(locks.iter().filter(|lock| **lock != tried));
+        self.grant_group(id);
+        true
     }
 
     fn grant_group(&mut self, id: WaitId) {
