@@ -55,8 +55,8 @@ pub(crate) struct Ledger {
     numbers: HashMap<u64, SessionKey>,
     next_session: u64,
     errands: VecDeque<Errand>,
-    /// Errands that have failed and are done again with the next tick.
-    later: Vec<Errand>,
+    /// Errands that have failed, and when they are done again.
+    later: Vec<(Instant, Errand)>,
     resuming: Option<Resuming>,
     /// When the next tick is wanted.
     wake_at: Option<Instant>,
@@ -191,8 +191,9 @@ impl Ledger {
     }
 
     fn later(&mut self, now: Instant, errand: Errand) {
-        self.later.push(errand);
-        self.wake_by(now + RETRY_AFTER);
+        let at = now + RETRY_AFTER;
+        self.later.push((at, errand));
+        self.wake_by(at);
     }
 
     /// There will be no connection any more: everything that was known is over.

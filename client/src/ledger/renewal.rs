@@ -35,8 +35,13 @@ impl Ledger {
         if matches!(self.link, Link::Up) {
             self.renew_due(now);
         }
-        let later = std::mem::take(&mut self.later);
-        self.errands.extend(later);
+        let due = |(at, _): &mut (Instant, Errand)| *at <= now;
+        let again: Vec<_> = self.later.extract_if(.., due).collect();
+        self.errands
+            .extend(again.into_iter().map(|(_, errand)| errand));
+        if let Some(next) = self.later.iter().map(|(at, _)| *at).min() {
+            self.wake_by(next);
+        }
         let wake_at = self.wake_at.unwrap_or(now + IDLE_RENEWAL);
         self.wake_at = Some(wake_at);
         wake_at
