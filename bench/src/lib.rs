@@ -1,1 +1,19 @@
-//! Benchmarks.
+//! The load generator of Tenure, and what its benchmarks share.
+//!
+//! ```text
+//!  main: flags --> load::run --+-- worker (a thread) -- connections -- dialect -- server
+//!                              +-- worker ...                             |
+//!                              +-- cpu: of the server, and its own     speaks, reads; knows no load
+//! ```
+//!
+//! [`load`] is the skeleton: sockets, batches, the closed loop, the clock. A [`dialect`] is all that differs between
+//! systems: how a lock is asked for, and what an answer means. Rule: only true successes count.
+
+#![forbid(unsafe_code)]
+
+pub mod cpu;
+pub mod dialect;
+pub mod load;
+pub mod paths;
+pub mod report;
+pub mod server_process;

@@ -1,0 +1,247 @@
+//! Tenure's own dialect: one session a connection, its requests written from templates, so that the generator spends its
+//! time on the server and not on encoding.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::BytesMut;
+use tenure_protocol::frame::Frames;
+use tenure_protocol::{
+    FromServer, GrantKind, Mode, ReleaseScope, Reply, Request, Secret, VERSION, limits, reply,
+    request,
+};
+
+use super::{Answer, Ask, Conversation, Dialect, Outcome, System};
+use crate::paths::{PATH_BYTES, Path};
+
+/// Holds that outlive every run.
+const TTL_MS: u64 = 300_000;
+
+/// What stands in a template where a request has its own: an id that takes five bytes, and a path.
+const ANY_ID: u32 = u32::MAX;
+const ANY_PATH: &str = "????????????????????????";
+
+/// A Tenure server under load.
+#[derive(Debug, Clone)]
+pub struct Tenure {
+    /// The API key, for a server that asks for one.
+    pub key: Option<Arc<str>>,
+    /// How many orgs the connections are spread over.
+    pub orgs: u32,
+}
+
+impl System for Tenure {
+    fn dialect(&self, connection: u32) -> Box<dyn Dialect> {
+        Box::new(TenureSession {
+            key: self.key.clone(),
+            org: format!("bench-{}", connection % self.orgs.max(1)),
+            owner: format!("owner-{connection}"),
+            acquire: Template::default(),
+            release: Template::default(),
+        })
+    }
+}
+
+/// One connection with one session.
+#[derive(Debug)]
+pub struct TenureSession {
+    key: Option<Arc<str>>,
+    org: String,
+    owner: String,
+    acquire: Template,
+    release: Template,
+}
+
+impl Dialect for TenureSession {
+    fn open(&mut self, conversation: &mut Conversation) -> Result<()> {
+        let hello = Request::Hello(request::Hello {
+            version: VERSION,
+            client: concat!("tenure-bench/", env!("CARGO_PKG_VERSION")),
+            key: self.key.as_deref().map(Secret),
+        });
+        exchange(conversation, &hello, |_| Ok(()))?;
+        let open = Request::SessionOpen(request::OpenSession {
+            org: &self.org,
+            owner: &self.owner,
+            name: "",
+            role: None,
+            on_disconnect: None,
+            metadata: b"",
+        });
+        let session = exchange(conversation, &open, |reply| {
+            let Reply::SessionOpen(opened) = reply else {
+                bail!("expected a session, found {:?}", reply.kind());
+            };
+            Ok(opened.session)
+        })?;
+        self.acquire = Template::of(&acquire(session, ANY_PATH))?;
+        self.release = Template::of(&release(session, ANY_PATH))?;
+        Ok(())
+    }
+
+    fn ask(&mut self, slot: u32, ask: Ask, path: &Path, out: &mut Vec<u8>) {
+        match ask {
+            Ask::Acquire => self.acquire.write(slot + 1, path, out),
+            Ask::Release => self.release.write(slot + 1, path, out),
+        }
+    }
+
+    fn answers(&mut self, bytes: &[u8], answers: &mut Vec<Answer>) -> Result<usize> {
+        let mut frames = Frames::new(bytes, limits::FRAME_FROM_SERVER);
+        for payload in frames.by_ref() {
+            match FromServer::decode(payload?)? {
+                FromServer::Reply { id, reply } => answers.push(Answer {
+                    slot: slot_of(id)?,
+                    outcome: outcome(&reply)?,
+                }),
+                FromServer::Error { error, .. } => return Err(failed(&error)),
+                FromServer::Push(tenure_protocol::Push::ServerGoodbye(goodbye)) => {
+                    bail!("the server said goodbye: {}", goodbye.message)
+                }
+                FromServer::Push(_) | FromServer::UnknownPush { .. } => {}
+            }
+        }
+        Ok(frames.consumed())
+    }
+}
+
+fn acquire(session: u64, path: &str) -> Request<'_> {
+    Request::LockAcquire(request::Acquire {
+        session,
+        path,
+        mode: Mode::Exclusive,
+        wait_ms: 0,
+        ttl_ms: Some(TTL_MS),
+        limit: None,
+        note: None,
+        seize: None,
+        metadata: b"",
+    })
+}
+
+fn release(session: u64, path: &str) -> Request<'_> {
+    Request::LockRelease(request::Release {
+        session,
+        path,
+        scope: ReleaseScope::Session,
+        token: None,
+    })
+}
+
+fn slot_of(id: u64) -> Result<u32> {
+    let slot = id.checked_sub(1).and_then(|slot| u32::try_from(slot).ok());
+    slot.with_context(|| format!("expected the id of a request, found {id}"))
+}
+
+/// A joined hold is another slot's, which will release it: not a success of whoever joined.
+fn outcome(reply: &Reply<'_>) -> Result<Outcome> {
+    let done = if let Reply::LockAcquire(acquire) = reply {
+        matches!(acquire, reply::Acquire::Granted { grant } if grant.kind == GrantKind::Fresh)
+    } else if let Reply::LockRelease(release) = reply {
+        *release == reply::Release::Ended
+    } else {
+        let found = reply.kind();
+        bail!("expected the answer to an acquire or a release, found {found:?}");
+    };
+    Ok(if done {
+        Outcome::Done
+    } else {
+        Outcome::Refused
+    })
+}
+
+fn failed(error: &reply::Error<'_>) -> anyhow::Error {
+    anyhow::anyhow!("the server answered: {} ({:?})", error.message, error.code)
+}
+
+fn exchange<T>(
+    conversation: &mut Conversation,
+    request: &Request<'_>,
+    mut read: impl FnMut(&Reply<'_>) -> Result<T>,
+) -> Result<T> {
+    let mut out = BytesMut::new();
+    request.encode(1, &mut out);
+    conversation.exchange(&out, |bytes| {
+        let mut frames = Frames::new(bytes, limits::FRAME_FROM_SERVER);
+        let Some(payload) = frames.next() else {
+            return Ok(None);
+        };
+        match FromServer::decode(payload?)? {
+            FromServer::Reply { reply, .. } => Ok(Some((read(&reply)?, frames.consumed()))),
+            FromServer::Error { error, .. } => Err(failed(&error)),
+            FromServer::Push(_) | FromServer::UnknownPush { .. } => {
+                bail!("expected an answer, found a push")
+            }
+        }
+    })
+}
+
+/// A request that is encoded once; id and path are put in for each.
+#[derive(Debug, Default)]
+struct Template {
+    bytes: Vec<u8>,
+    id_at: usize,
+    path_at: usize,
+}
+
+impl Template {
+    fn of(request: &Request<'_>) -> Result<Self> {
+        let mut out = BytesMut::new();
+        request.encode(ANY_ID.into(), &mut out);
+        let find = |part: &[u8]| out.windows(part.len()).position(|window| window == part);
+        let id_at = find(&ANY_ID.to_be_bytes()).context("the request has no id")?;
+        let path_at = find(ANY_PATH.as_bytes()).context("the request has no path")?;
+        Ok(Self {
+            bytes: out.to_vec(),
+            id_at,
+            path_at,
+        })
+    }
+
+    fn write(&self, id: u32, path: &Path, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        let written = &mut out[start..];
+        written[self.id_at..][..4].copy_from_slice(&id.to_be_bytes());
+        written[self.path_at..][..PATH_BYTES].copy_from_slice(path.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_protocol::{FromClient, frame};
+
+    use super::*;
+
+    #[test]
+    fn a_template_writes_what_the_codec_reads() {
+        let path = Path::at(7);
+        for make in [acquire, release] {
+            let template = Template::of(&make(4711, ANY_PATH)).unwrap();
+            for id in [1, 200, 70_000] {
+                let mut out = Vec::new();
+                template.write(id, &path, &mut out);
+                let decoded = FromClient::decode(&out[frame::HEADER..]).unwrap();
+                assert_eq!(decoded.id, u64::from(id));
+                assert_eq!(decoded.request, make(4711, path.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn joining_is_no_success() {
+        let mut grant = tenure_protocol::Grant {
+            token: 1,
+            mode: Mode::Exclusive,
+            ttl_ms: TTL_MS,
+            remaining_ms: TTL_MS,
+            kind: GrantKind::Fresh,
+        };
+        let granted = |grant| Reply::LockAcquire(reply::Acquire::Granted { grant });
+        assert_eq!(outcome(&granted(grant)).unwrap(), Outcome::Done);
+        grant.kind = GrantKind::Joined;
+        assert_eq!(outcome(&granted(grant)).unwrap(), Outcome::Refused);
+        let gone = Reply::LockRelease(reply::Release::AlreadyExpired);
+        assert_eq!(outcome(&gone).unwrap(), Outcome::Refused);
+    }
+}

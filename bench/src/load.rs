@@ -1,0 +1,201 @@
+//! A load: so many connections with so many requests in flight each, in a closed loop of acquiring and releasing random
+//! paths, for so long.
+//!
+//! ```text
+//!  open all connections -> warm up -> measure -> drain: no new acquires, what is held is released
+//! ```
+//!
+//! Knows no protocol. Rules: every run ends by itself, whatever the server does; what is counted lies within the measured
+//! time alone.
+
+mod connection;
+mod course;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use hdrhistogram::Histogram;
+
+use self::connection::Connection;
+use self::course::{Course, Tally};
+use self::worker::Worker;
+use crate::cpu::CpuTime;
+use crate::dialect::{Conversation, System};
+
+/// How often whoever watches is told how far a run is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// What a server is put under.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process, if its processor time is to be told.
+    pub server_pid: Option<u32>,
+    /// How many connections.
+    pub connections: u32,
+    /// Requests in flight on each.
+    pub depth: u32,
+    /// How many paths are chosen from.
+    pub paths: u32,
+    /// Threads of the generator.
+    pub threads: usize,
+    /// How long before it is measured.
+    pub warm_up: Duration,
+    /// How long it is measured.
+    pub duration: Duration,
+}
+
+/// What has come of it.
+#[derive(Debug)]
+pub struct Measured {
+    /// How long it was measured.
+    pub elapsed: Duration,
+    /// Locks that were acquired and released again.
+    pub pairs: u64,
+    /// Acquires that were refused, since another had the path.
+    pub conflicts: u64,
+    /// Releases of what was held no more. A server that works has none.
+    pub lost: u64,
+    /// From when a request was handed over to when its answer was read, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// The server's processor time.
+    pub server: Option<CpuTime>,
+    /// The generator's own.
+    pub generator: Option<CpuTime>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Since it began, warming up included.
+    pub elapsed: Duration,
+    /// Pairs of it since the last time.
+    pub pairs_per_second: f64,
+}
+
+/// What the threads of a run share.
+#[derive(Debug)]
+struct Shared {
+    phase: AtomicU8,
+    /// For the progress alone.
+    pairs: AtomicU64,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    WarmUp = 0,
+    Measure = 1,
+    Drain = 2,
+}
+
+impl Shared {
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::WarmUp,
+            1 => Phase::Measure,
+            _ => Phase::Drain,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+}
+
+/// Runs a load from beginning to end, and tells `watch` now and then how far it is.
+///
+/// # Errors
+/// The server cannot be reached, stops answering, or answers with an error.
+pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) -> Result<Measured> {
+    let shared = Shared {
+        phase: AtomicU8::new(Phase::WarmUp as u8),
+        pairs: AtomicU64::new(0),
+    };
+    let mut workers = (0..load.threads.max(1))
+        .map(|number| Worker::new(&shared, Course::new(number as u64, load.paths)?))
+        .collect::<Result<Vec<_>>>()?;
+    let worker_count = workers.len();
+    for number in 0..load.connections {
+        let mut dialect = system.dialect(number);
+        let mut conversation = Conversation::connect(load.address)?;
+        dialect.open(&mut conversation)?;
+        let connection = Connection::new(conversation, dialect, load.depth)?;
+        workers[number as usize % worker_count].add(connection)?;
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = workers
+            .into_iter()
+            .map(|worker| scope.spawn(|| worker.run()))
+            .collect();
+        let mut clock = Watch {
+            shared: &shared,
+            watch,
+            began: Instant::now(),
+            seen: 0,
+        };
+        let has_ended = || threads.iter().any(thread::ScopedJoinHandle::is_finished);
+        clock.wait(load.warm_up, has_ended);
+        let (server, generator) = (load.server_pid.and_then(CpuTime::of), CpuTime::own());
+        shared.enter(Phase::Measure);
+        let start = Instant::now();
+        clock.wait(load.duration, has_ended);
+        let elapsed = start.elapsed();
+        shared.enter(Phase::Drain);
+        let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after? - before?);
+        let server = since(server, load.server_pid.and_then(CpuTime::of));
+        let generator = since(generator, CpuTime::own());
+
+        let mut tally = Tally::new()?;
+        for thread in threads {
+            let of_worker = thread.join().map_err(|_| anyhow!("a thread has failed"))?;
+            tally.add(&of_worker?)?;
+        }
+        Ok(Measured {
+            elapsed,
+            pairs: tally.pairs,
+            conflicts: tally.conflicts,
+            lost: tally.lost,
+            latency: tally.latency,
+            server,
+            generator,
+        })
+    })
+}
+
+/// Passes the time of a run, and tells how far it is.
+struct Watch<'s> {
+    shared: &'s Shared,
+    watch: &'s mut dyn FnMut(Progress),
+    began: Instant,
+    seen: u64,
+}
+
+impl Watch<'_> {
+    /// Waits so long, or until a thread has ended, which it does too early only if it has failed.
+    fn wait(&mut self, duration: Duration, has_ended: impl Fn() -> bool) {
+        let until = Instant::now() + duration;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || has_ended() {
+                return;
+            }
+            let step = left.min(PROGRESS_EVERY);
+            thread::sleep(step);
+            let pairs = self.shared.pairs.load(Ordering::Relaxed);
+            let fresh = pairs - std::mem::replace(&mut self.seen, pairs);
+            (self.watch)(Progress {
+                elapsed: self.began.elapsed(),
+                pairs_per_second: fresh as f64 / step.as_secs_f64(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! What is told of runs: figures of each and their medians, as a table for people and as JSON for machines.
+//!
+//! An operation is one request that has succeeded, an acquire or a release; a pair is two. What the server spent on
+//! refusals is part of what its successes cost.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cpu::CpuTime;
+use crate::load::Measured;
+
+/// Several rounds of one load.
+#[derive(Debug, Clone, Serialize)]
+pub struct Case {
+    /// How many connections.
+    pub connections: u32,
+    /// Requests in flight on each.
+    pub depth: u32,
+    /// Of each figure by itself, over the rounds.
+    pub median: Figures,
+    /// In the order in which they were run.
+    pub rounds: Vec<Figures>,
+}
+
+/// The figures of one round.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Figures {
+    /// Locks acquired and released again, a second.
+    pub pairs_per_second: f64,
+    /// Half of the requests were answered within so many microseconds.
+    pub p50_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+    /// 999 of 1000.
+    pub p99_9_us: f64,
+    /// The server's processor time for an operation, in nanoseconds: in its own code.
+    pub server_user_ns: Option<f64>,
+    /// The same in the kernel.
+    pub server_system_ns: Option<f64>,
+    /// The generator's processor time for an operation, in nanoseconds.
+    pub generator_ns: Option<f64>,
+    /// Refused acquires for each that was granted.
+    pub conflicts_per_pair: f64,
+    /// Releases of what was held no more.
+    pub lost: f64,
+}
+
+impl Figures {
+    /// The figures of a run.
+    #[must_use]
+    pub fn of(measured: &Measured) -> Self {
+        let pairs = measured.pairs as f64;
+        let each = |spent: Duration| spent.as_nanos() as f64 / (2.0 * pairs).max(1.0);
+        let percentile = |share| measured.latency.value_at_quantile(share) as f64 / 1e3;
+        Self {
+            pairs_per_second: pairs / measured.elapsed.as_secs_f64(),
+            p50_us: percentile(0.5),
+            p99_us: percentile(0.99),
+            p99_9_us: percentile(0.999),
+            server_user_ns: measured.server.map(|spent| each(spent.user)),
+            server_system_ns: measured.server.map(|spent| each(spent.system)),
+            generator_ns: measured.generator.map(CpuTime::total).map(each),
+            conflicts_per_pair: measured.conflicts as f64 / pairs.max(1.0),
+            lost: measured.lost as f64,
+        }
+    }
+
+    fn median(rounds: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| middle(rounds.iter().map(figure).collect());
+        let known = |figure: fn(&Self) -> Option<f64>| {
+            rounds.iter().map(figure).collect::<Option<_>>().map(middle)
+        };
+        Self {
+            pairs_per_second: of(|round| round.pairs_per_second),
+            p50_us: of(|round| round.p50_us),
+            p99_us: of(|round| round.p99_us),
+            p99_9_us: of(|round| round.p99_9_us),
+            server_user_ns: known(|round| round.server_user_ns),
+            server_system_ns: known(|round| round.server_system_ns),
+            generator_ns: known(|round| round.generator_ns),
+            conflicts_per_pair: of(|round| round.conflicts_per_pair),
+            lost: of(|round| round.lost),
+        }
+    }
+
+    /// The server's processor time for an operation, in nanoseconds.
+    #[must_use]
+    pub fn server_ns(&self) -> Option<f64> {
+        Some(self.server_user_ns? + self.server_system_ns?)
+    }
+}
+
+impl Case {
+    /// A case from its rounds.
+    #[must_use]
+    pub fn of(connections: u32, depth: u32, rounds: Vec<Figures>) -> Self {
+        Self {
+            connections,
+            depth,
+            median: Figures::median(&rounds),
+            rounds,
+        }
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => values[half],
+        _ => f64::midpoint(values[half - 1], values[half]),
+    }
+}
+
+/// A table for people: the medians, and between which bounds the rate lay.
+pub struct Table<'a>(pub &'a [Case]);
+
+const HEAD: [&str; 9] = [
+    "connections",
+    "depth",
+    "pairs/s",
+    "(from - to)",
+    "p50 us",
+    "p99 us",
+    "p99.9 us",
+    "server ns/op = user + system",
+    "generator ns/op",
+];
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<_> = self.0.iter().map(row).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].len());
+            cells.fold(HEAD[column].len(), usize::max)
+        };
+        let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
+        let mut line = |cells: &[String]| {
+            let mut text = String::new();
+            for (cell, width) in cells.iter().zip(&widths) {
+                write!(text, "{cell:>width$}  ")?;
+            }
+            writeln!(f, "{}", text.trim_end())
+        };
+        line(&HEAD.map(String::from))?;
+        rows.iter().try_for_each(|row| line(row))
+    }
+}
+
+fn row(case: &Case) -> [String; HEAD.len()] {
+    let median = &case.median;
+    let rates = || case.rounds.iter().map(|round| round.pairs_per_second);
+    let (least, most) = (
+        rates().fold(f64::INFINITY, f64::min),
+        rates().fold(0.0, f64::max),
+    );
+    let unknown = || String::from("-");
+    let server = match (median.server_user_ns, median.server_system_ns) {
+        (Some(user), Some(system)) => format!(
+            "{} = {} + {}",
+            grouped(user + system),
+            grouped(user),
+            grouped(system)
+        ),
+        _ => unknown(),
+    };
+    [
+        case.connections.to_string(),
+        case.depth.to_string(),
+        grouped(median.pairs_per_second),
+        format!("({} - {})", grouped(least), grouped(most)),
+        format!("{:.0}", median.p50_us),
+        format!("{:.0}", median.p99_us),
+        format!("{:.0}", median.p99_9_us),
+        server,
+        median.generator_ns.map_or_else(unknown, grouped),
+    ]
+}
+
+/// A whole number with its thousands apart.
+#[must_use]
+pub fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let cases = [
+            (0.0, "0"),
+            (999.4, "999"),
+            (1000.0, "1,000"),
+            (1234567.0, "1,234,567"),
+        ];
+        for (number, expected) in cases {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+
+    #[test]
+    fn a_median_is_of_each_figure_by_itself() {
+        let round = |pairs_per_second, p50_us| Figures {
+            pairs_per_second,
+            p50_us,
+            server_user_ns: Some(p50_us),
+            ..Figures::default()
+        };
+        let case = Case::of(
+            1,
+            1,
+            vec![round(3.0, 10.0), round(1.0, 30.0), round(2.0, 20.0)],
+        );
+        assert_eq!(case.median, round(2.0, 20.0));
+        assert_eq!(middle(vec![1.0, 2.0]), 1.5);
+    }
+
+    #[test]
+    fn what_is_unknown_stays_so() {
+        let known = Figures {
+            server_user_ns: Some(1.0),
+            ..Figures::default()
+        };
+        let case = Case::of(50, 16, vec![known, Figures::default()]);
+        assert_eq!(case.median.server_user_ns, None);
+        let cases = [case];
+        let table = Table(&cases).to_string();
+        assert_eq!(table.lines().count(), 2, "a head and a row");
+    }
+}
