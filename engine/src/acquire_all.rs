@@ -154,6 +154,8 @@ impl Step<'_> {
                 .expect("it was given");
             grants.push(self.grant(item.lock, index, kind));
         }
+        // What the owner has, it may have been waiting for with others.
+        self.to_try.extend(group.locks());
         for item in &group.items {
             self.serve(item.lock);
         }
@@ -328,8 +330,6 @@ impl Step<'_> {
         if !is_eligible(self) || !self.engine.has_room_for_all(id, self.now) {
             return false;
         }
-        self.to_try
-            .extend(locks.iter().filter(|lock| **lock != tried));
         self.grant_group(id);
         true
     }
