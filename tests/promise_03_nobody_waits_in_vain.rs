@@ -21,6 +21,9 @@ use tokio::task::JoinSet;
 const ORG: &str = "acme";
 const PATH: &str = "chat/1";
 
+/// A second, less what a clock of milliseconds may be off.
+const ALMOST_A_SECOND: Duration = millis(998);
+
 /// A connection that holds the path.
 async fn holder(server: &TestServer) -> (Client, u64) {
     let mut client = server.connect().await;
@@ -131,7 +134,7 @@ async fn an_expiry_wakes_the_next_in_time_and_not_before() {
     let granted = Instant::now();
     let wait = second.queue(waiting(waits, PATH)).await;
     second.granted(wait).await;
-    assert!(asked.elapsed() >= Duration::from_secs(1), "{asked:?}");
+    assert!(asked.elapsed() >= ALMOST_A_SECOND);
     assert!(granted.elapsed() < Duration::from_millis(1500));
 }
 
@@ -150,7 +153,7 @@ async fn a_renewal_keeps_the_next_waiting() {
     }
     assert!(second.pushes_until_now().await.is_empty());
     second.granted(wait).await;
-    assert!(sent.elapsed() >= Duration::from_secs(1));
+    assert!(sent.elapsed() >= ALMOST_A_SECOND);
 }
 
 #[tokio::test]

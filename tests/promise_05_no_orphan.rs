@@ -33,7 +33,8 @@ const NOTICED: Duration = Duration::from_secs(15);
 const SLACK: Duration = Duration::from_secs(1);
 
 const GRACE_MS: u64 = 300;
-const GRACE: Duration = millis(GRACE_MS);
+/// The grace, less what a clock of milliseconds may be off.
+const GRACE: Duration = millis(GRACE_MS - 2);
 
 /// Longer than any silence that a server puts up with.
 const LONG: Duration = Duration::from_secs(18);
