@@ -15,16 +15,23 @@ mod caller;
 mod duration;
 mod endpoint;
 mod force_release;
+mod hold;
+#[cfg(unix)]
+mod job;
+mod keeping;
 mod locks;
 mod output;
 mod ping;
 mod policy;
 mod release;
 mod renew;
+#[cfg(unix)]
+mod run;
 mod serve;
 mod signals;
 mod status;
 mod table;
+mod told;
 mod trouble;
 mod wire;
 mod words;
@@ -50,12 +57,15 @@ struct Cli {
 /// What `tenure` can do: one variant, and one file of the same name, for each sub-command.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Ping(ping::Ping),
     Acquire(acquire::Acquire),
     Renew(renew::Renew),
     Release(release::Release),
     Status(status::Status),
+    #[cfg(unix)]
+    Run(run::Run),
+    Hold(hold::Hold),
     Locks(locks::Locks),
     ForceRelease(force_release::ForceRelease),
     Policy(policy::Policy),
@@ -154,17 +164,13 @@ Durations: 250ms, 90s, 5m, 1h30m.
 Exit status: 0 yes, 1 no (refused, not held, lost), 2 trouble (also a mistake on the command line)";
 
 /// Runs what the command line says.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where what went wrong is told"
-)]
 pub(crate) fn main() -> ExitCode {
     let cli = arguments::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let exit = run(cli).unwrap_or_else(|error| {
         if error.is::<output::NobodyReads>() {
             return Exit::Yes;
         }
-        eprintln!("tenure: {error:#}");
+        output::remark(&format!("tenure: {error:#}"));
         Exit::Trouble
     });
     ExitCode::from(exit.code())
@@ -179,6 +185,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Renew(renew) => wait_for(renew.run(shared)),
         Command::Release(release) => wait_for(release.run(shared)),
         Command::Status(status) => wait_for(status.run(shared)),
+        #[cfg(unix)]
+        Command::Run(run) => wait_for(run.run(shared)),
+        Command::Hold(hold) => wait_for(hold.run(shared)),
         Command::Locks(locks) => wait_for(locks.run(shared)),
         Command::ForceRelease(force) => wait_for(force.run(shared)),
         Command::Policy(policy) => wait_for(policy.run(shared)),

@@ -129,6 +129,12 @@ impl Paint {
     }
 }
 
+/// A line on stderr.
+pub(super) fn remark(text: &str) {
+    // Who has closed it is not told.
+    let _ = writeln!(stderr(), "{text}");
+}
+
 /// What is told to a person meanwhile, on stderr: nothing unless that is a terminal.
 pub(super) struct Meanwhile {
     stderr: Option<Stderr>,
@@ -168,5 +174,11 @@ impl Meanwhile {
             // Who cannot be told is not told.
             let _ = stderr.write_all(text.as_bytes());
         }
+    }
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

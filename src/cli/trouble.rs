@@ -9,23 +9,26 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use tenure::config::LISTEN;
 use tenure_client::ErrorKind;
-use tenure_protocol::{Code, ErrorCode, reply};
+use tenure_protocol::{Class, Code, ErrorCode, reply};
 
 use super::duration;
 use super::endpoint::{Endpoint, PATIENCE};
 
 /// There is no connection to be had.
 pub(super) fn unreachable(address: &str, error: &io::Error) -> anyhow::Error {
-    let remedy = match error.kind() {
-        io::ErrorKind::ConnectionRefused => start_one(address),
-        _ => String::from("is --server HOST:PORT right, and the network up?"),
+    let kind = error.kind();
+    if kind == io::ErrorKind::ConnectionRefused {
+        let remedy = start_one(address);
+        return anyhow::anyhow!("cannot reach {address}: connection refused; {remedy}");
+    }
+    let why = if kind == io::ErrorKind::TimedOut {
+        format!("no answer within {}", duration::show(PATIENCE))
+    } else {
+        error.to_string()
     };
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => String::from("connection refused"),
-        io::ErrorKind::TimedOut => format!("no answer within {}", duration::show(PATIENCE)),
-        _ => error.to_string(),
-    };
-    anyhow::anyhow!("cannot reach {address}: {why}; {remedy}")
+    anyhow::anyhow!(
+        "cannot reach {address}: {why}; is --server HOST:PORT right, and the network up?"
+    )
 }
 
 /// On this machine a server can be started; elsewhere somebody has to look.
@@ -45,11 +48,12 @@ fn start_one(address: &str) -> String {
 
 /// There is a connection, and no TLS over it.
 pub(super) fn no_tls(address: &str, error: &io::Error) -> anyhow::Error {
-    let remedy = match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            "does the server have TLS? if not, leave --tls and --tls-ca out"
-        }
-        _ => "is --tls-ca FILE the authority of the server's certificate, which is for this host?",
+    let is_cut_off =
+        [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset].contains(&error.kind());
+    let remedy = if is_cut_off {
+        "does the server have TLS? if not, leave --tls and --tls-ca out"
+    } else {
+        "is --tls-ca FILE the authority of the server's certificate, which is for this host?"
     };
     anyhow::anyhow!("no TLS with {address}: {error}; {remedy}")
 }
@@ -119,25 +123,26 @@ fn said(endpoint: &Endpoint, code: Code, message: &str, field: Option<&str>) -> 
 
 /// What to do about it, where the message of the server cannot know.
 fn advice(endpoint: &Endpoint, code: Option<ErrorCode>) -> Option<&'static str> {
-    Some(match code? {
-        ErrorCode::BadCredentials if endpoint.key.is_none() => {
-            "give an API key in the variable TENURE_KEY, or with --key"
-        }
-        ErrorCode::BadCredentials => "is the key in TENURE_KEY or --key right?",
-        ErrorCode::RoleTooLow => "use a key with a higher role",
-        ErrorCode::OrgNotAllowed => {
-            "is the org right? else use a key that is for it, or add it to the key's orgs in the \
-             server's configuration"
-        }
-        ErrorCode::Unavailable
-        | ErrorCode::TooManyInFlight
-        | ErrorCode::ShuttingDown
-        | ErrorCode::TooManyConnections => "try again in a while",
-        ErrorCode::TooManySessions
-        | ErrorCode::TooManyHolds
-        | ErrorCode::TooManySessionHolds
-        | ErrorCode::TooManySessionWaits => "an admin can raise it: tenure policy set --help",
-        ErrorCode::VersionUnsupported => "use the tenure command of the server's version",
-        _ => return None,
-    })
+    let is = |codes: &[ErrorCode]| code.is_some_and(|code| codes.contains(&code));
+    if is(&[ErrorCode::BadCredentials]) && endpoint.key.is_none() {
+        Some("give an API key in the variable TENURE_KEY, or with --key")
+    } else if is(&[ErrorCode::BadCredentials]) {
+        Some("is the key in TENURE_KEY or --key right?")
+    } else if is(&[ErrorCode::RoleTooLow]) {
+        Some("use a key with a higher role")
+    } else if is(&[ErrorCode::OrgNotAllowed]) {
+        Some("is the org right, and is the key for it? its orgs are in the server's configuration")
+    } else if is(&[
+        ErrorCode::TooManySessions,
+        ErrorCode::TooManyHolds,
+        ErrorCode::TooManySessionHolds,
+        ErrorCode::TooManySessionWaits,
+    ]) {
+        Some("an admin can raise it: tenure policy set --help")
+    } else {
+        let class = code.map(ErrorCode::class)?;
+        [Class::Retry, Class::Reconnect]
+            .contains(&class)
+            .then_some("try again in a while")
+    }
 }

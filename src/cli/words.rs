@@ -90,11 +90,10 @@ pub(super) fn grant(grant: &Grant) -> String {
 pub(super) fn truth(truth: &Truth<'_>) -> String {
     let mut text = match (&*truth.holders, truth.holder_count) {
         ([], _) => String::from("free"),
-        ([alone], 0 | 1) => format!("held by {}{}", holder(alone), shared(truth)),
+        ([alone], ..=1) => format!("held by {}{}", holder(alone), shared(truth)),
         ([first, ..], many) => {
-            let others = count(u64::from(many.saturating_sub(1)), "other");
-            let first = holder(first);
-            format!("held by {others}{} and, longest, by {first}", shared(truth))
+            let (many, first) = (number(u64::from(many)), holder(first));
+            format!("held by {many}{}, longest by {first}", shared(truth))
         }
     };
     if truth.waiters > 0 {
@@ -107,7 +106,7 @@ pub(super) fn truth(truth: &Truth<'_>) -> String {
 
 fn shared(truth: &Truth<'_>) -> String {
     match (truth.mode, truth.limit) {
-        (Some(Mode::Shared), Some(limit)) => format!(" (shared by at most {limit})"),
+        (Some(Mode::Shared), Some(limit)) => format!(" (shared, at most {limit})"),
         (Some(Mode::Shared), None) => String::from(" (shared)"),
         (Some(Mode::Exclusive) | None, _) => String::new(),
     }
@@ -230,7 +229,7 @@ mod tests {
         about.waiters = 0;
         assert_eq!(
             truth(&about),
-            "held by 2 others (shared by at most 5) and, longest, by alice (Alice) for 2m, 4m 58s left"
+            "held by 3 (shared, at most 5), longest by alice (Alice) for 2m, 4m 58s left"
         );
     }
 
