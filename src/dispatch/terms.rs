@@ -142,7 +142,8 @@ pub(super) const fn grant_to_wire(grant: &engine::Grant) -> wire::Grant {
         token: grant.token.0,
         mode: mode_to_wire(grant.mode),
         ttl_ms: grant.ttl.0,
-        remaining_ms: grant.remaining.0,
+        // Log time is cut to whole milliseconds, so the hold may end up to one earlier than it says: the client stops first.
+        remaining_ms: grant.remaining.0.saturating_sub(1),
         kind: match grant.kind {
             engine::GrantKind::Fresh => wire::GrantKind::Fresh,
             engine::GrantKind::Joined => wire::GrantKind::Joined,
