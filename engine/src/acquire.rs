@@ -6,9 +6,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::command::{Acquire, Mode, Role};
-use crate::engine::{Engine, LockKey, OrgKey};
+use crate::engine::Engine;
 use crate::event::{Notice, What};
 use crate::ids::{SessionId, SessionRef, Token, WaitId};
+use crate::keys::{LockKey, OrgKey};
 use crate::lock::{Lock, Room};
 use crate::reply::{GrantKind, Refusal, RefusalReason, Rejection, Reply};
 use crate::session::Session;

@@ -3,7 +3,8 @@
 use alloc::sync::Arc;
 
 use crate::command::Scope;
-use crate::engine::{Engine, OrgKey};
+use crate::engine::Engine;
+use crate::keys::OrgKey;
 use crate::policy::{Policy, PolicyLayer};
 use crate::query::Answer;
 use crate::reply::Reply;

@@ -5,8 +5,8 @@
 
 use alloc::collections::BTreeSet;
 
-use crate::engine::LockKey;
 use crate::ids::{SessionId, WaitId};
+use crate::keys::{HoldId, LockKey};
 use crate::time::LogTime;
 
 /// What can be due. The order of the variants is the order of a sweep where deadlines are equal.
@@ -21,10 +21,6 @@ pub(crate) enum Due {
     /// A session: its grace, or its idleness.
     Session(SessionId),
 }
-
-/// Numbers holds by age. Stays inside the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct HoldId(pub(crate) u64);
 
 /// A timer: what it is for lies with the thing, which remembers when it is armed.
 #[derive(Debug, Clone, Default)]

@@ -12,6 +12,7 @@ use crate::command::{Command, Entry};
 use crate::deadlines::{Deadlines, Due};
 use crate::event::Effects;
 use crate::ids::{SessionId, Token, WaitId};
+use crate::keys::{LockKey, OrgKey};
 use crate::limits::SWEEP_MAX;
 use crate::lock::{Hold, Lock};
 use crate::org::Org;
@@ -21,14 +22,6 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::step::Step;
 use crate::time::LogTime;
-
-/// Where an org lies. Never leaves the engine, orders nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct OrgKey(pub(crate) usize);
-
-/// Where a lock lies. Never leaves the engine, orders nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LockKey(pub(crate) usize);
 
 /// What an entry led to.
 #[derive(Debug, Clone, PartialEq, Eq)]

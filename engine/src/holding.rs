@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 
 use crate::acquire::Want;
 use crate::command::{Convert, Mode, Release, ReleaseScope, Renew};
-use crate::engine::LockKey;
 use crate::event::{Cause, Missed};
 use crate::ids::SessionRef;
+use crate::keys::LockKey;
 use crate::reply::{GrantKind, Loss, NotHeld, Rejection, Released, Reply};
 use crate::step::Step;
 

@@ -2,8 +2,9 @@
 
 use crate::command::Mode;
 use crate::deadlines::Due;
-use crate::engine::{Engine, LockKey, Tally};
+use crate::engine::{Engine, Tally};
 use crate::ids::{SessionId, Token, WaitId};
+use crate::keys::LockKey;
 use crate::lock::{Hold, Lock};
 use crate::org::Org;
 use crate::session::{Link, Session};

@@ -30,6 +30,7 @@ mod event;
 mod holding;
 mod ids;
 mod invariants;
+mod keys;
 pub mod limits;
 mod lock;
 mod org;

@@ -18,9 +18,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::Mode;
-use crate::deadlines::HoldId;
-use crate::engine::OrgKey;
 use crate::ids::{SessionId, Token, WaitId};
+use crate::keys::{HoldId, OrgKey};
 use crate::limits::SHARED_MAX;
 use crate::time::{LogTime, Millis, WallTime};
 

@@ -8,7 +8,7 @@ use core::ops::Bound;
 
 use hashbrown::HashMap;
 
-use crate::engine::LockKey;
+use crate::keys::LockKey;
 use crate::policy::{Policy, PolicyLayer};
 
 /// A tenant.

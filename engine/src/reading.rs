@@ -4,8 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::Target;
-use crate::engine::{Engine, LockKey};
+use crate::engine::Engine;
 use crate::ids::{SessionId, Token};
+use crate::keys::LockKey;
 use crate::limits::{PAGE_MAX, SCAN_MAX, TRUTH_HOLDERS_MAX};
 use crate::lock::{Hold, Lock};
 use crate::query::{Answer, Counts, List, ListedHold};

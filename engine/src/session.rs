@@ -14,10 +14,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::{Disconnect, OpenSession, ResumeSession, Role};
-use crate::deadlines::{Due, HoldId};
-use crate::engine::{Engine, LockKey, OrgKey};
+use crate::deadlines::Due;
+use crate::engine::Engine;
 use crate::event::{Missed, Notice, SessionEnd, WaitEnd, What};
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
+use crate::keys::{HoldId, LockKey, OrgKey};
 use crate::limits::{IDLE_MAX, RESTART_GRACE_MIN, SWEEP_MAX};
 use crate::policy::OnDisconnect;
 use crate::reply::{GrantKind, Held, Rejection, Reply, Resumed, Waiting};

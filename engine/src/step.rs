@@ -7,10 +7,11 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::deadlines::{Due, HoldId};
-use crate::engine::{Engine, LockKey, OrgKey};
+use crate::deadlines::Due;
+use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionId, SessionRef, WaitId};
+use crate::keys::{HoldId, LockKey, OrgKey};
 use crate::limits::{LOSS_KEPT, LOSSES_MAX};
 use crate::lock::{Hold, Lock, Wait};
 use crate::reply::{Grant, GrantKind, Rejection};

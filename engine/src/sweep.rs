@@ -5,9 +5,9 @@
 use alloc::vec::Vec;
 
 use crate::deadlines::Due;
-use crate::engine::LockKey;
 use crate::event::{Cause, SessionEnd, WaitEnd};
 use crate::ids::{SessionId, WaitId};
+use crate::keys::LockKey;
 use crate::limits::SWEEP_MAX;
 use crate::reply::Reply;
 use crate::step::Step;

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 
 use crate::acquire::{Needs, Want};
 use crate::command::{ForceRelease, Role, Seize, Target};
-use crate::engine::{Engine, LockKey, OrgKey};
+use crate::engine::Engine;
 use crate::event::{Cause, Notice};
 use crate::ids::{SessionRef, WaitId};
+use crate::keys::{LockKey, OrgKey};
 use crate::limits::{PAGE_MAX, SCAN_MAX};
 use crate::lock::{Hold, Room};
 use crate::reply::{EndedHold, RefusalReason, Rejection, Reply};

@@ -9,10 +9,9 @@ use alloc::vec::Vec;
 
 use super::SnapshotError;
 use crate::command::{Mode, Role};
-use crate::deadlines::HoldId;
-use crate::engine::OrgKey;
 use crate::event::{Cause, Missed, SessionEnd, WaitEnd, Who};
 use crate::ids::{Attach, ResumeKey, SessionId, Token, WaitId};
+use crate::keys::{HoldId, OrgKey};
 use crate::lock::{Hold, Member, Note, Wait};
 use crate::policy::{OnDisconnect, PolicyLayer};
 use crate::reply::RefusalReason;
