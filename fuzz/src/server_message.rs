@@ -1,4 +1,5 @@
-//! Bytes to replies, errors and pushes, as a client reads them. What is read can be written and read again.
+//! Bytes to replies, errors and pushes, as a client reads them. Must hold: what is read can be written and read again; what
+//! is not says why, as with requests.
 
 use bytes::BytesMut;
 use tenure_protocol::{FromServer, frame};
