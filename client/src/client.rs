@@ -13,10 +13,11 @@ use crate::connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{ConnectionEvent, Events};
 use crate::ledger::Effect;
+use crate::opening::{OpenSession, TakenOver};
 use crate::options::Options;
 use crate::reconnect;
-use crate::session::{OpenSession, SessionTicket, TakenOver};
 use crate::shared::{Lifeline, Shared};
+use crate::ticket::SessionTicket;
 
 /// A client of a Tenure server: one connection, shared by all its clones and all their sessions.
 ///
@@ -62,7 +63,7 @@ impl Client {
     /// [`SessionEnded`](crate::ErrorKind::SessionEnded) when there is no such session any more;
     /// [`BadRequest`](crate::ErrorKind::BadRequest) when it is one of this very client.
     pub async fn take_over(&self, ticket: SessionTicket) -> Result<TakenOver> {
-        crate::session::take_over(self.clone(), ticket).await
+        crate::opening::take_over(self.clone(), ticket).await
     }
 
     /// Measures one round trip to the server.

@@ -7,18 +7,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_protocol::{Reply, Request, reply, request};
+use tenure_protocol::{Request, request};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::acquire::{Wish, attempt};
+use crate::ask::Ask;
+use crate::attempt::{Wish, attempt};
 use crate::client::unexpected;
 use crate::convert;
 use crate::error::Result;
-use crate::ledger::{Aim, AttemptItem, Effect, GuardSeed, Ledger};
+use crate::ledger::{Aim, AttemptItem, GuardSeed, Ledger};
 use crate::session::Session;
-use crate::standing::{Activity, Asked, HoldCell, HoldState};
-use crate::types::{Loss, Mode, Released, Who};
+use crate::standing::{Activity, HoldCell, HoldState};
+use crate::types::{Loss, LossCause, Mode, Released};
+use crate::watch::{HeldAs, HoldWatch, held_as, remaining};
 
 /// A lock that is held. Dropping it lets go.
 ///
@@ -41,16 +43,6 @@ pub struct LockGuard {
 struct Held {
     cell: Arc<HoldCell>,
     activity: Option<Arc<Activity>>,
-}
-
-/// What a lock is held as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct HeldAs {
-    /// The fencing token.
-    pub token: u64,
-    /// The mode.
-    pub mode: Mode,
 }
 
 /// How a hand-over went.
@@ -129,9 +121,10 @@ impl LockGuard {
     /// connection is gone for longer than the session's grace, the hold is in doubt: `is_held` is false, and whether it is
     /// lost shows with the reconnect or at the deadline. See [`Options::lose_in_doubt`](crate::Options::lose_in_doubt).
     pub async fn lost(&self) -> Loss {
-        self.watch().ended().await.unwrap_or_else(|| {
-            convert::bare_loss(self.path(), 0, crate::types::LossCause::Released)
-        })
+        self.watch()
+            .ended()
+            .await
+            .unwrap_or_else(|| convert::bare_loss(self.path(), 0, LossCause::Released))
     }
 
     /// How the hold was lost, if it was.
@@ -143,9 +136,7 @@ impl LockGuard {
     /// A watch over the hold that does not keep it: for a task that is to stop when the lock is lost.
     #[must_use]
     pub fn watch(&self) -> HoldWatch {
-        HoldWatch {
-            cell: Arc::clone(self.cell()),
-        }
+        HoldWatch::new(Arc::clone(self.cell()))
     }
 
     /// Waits until token or mode differ from `from`, as they do after an upgrade or downgrade by whichever session of the
@@ -167,7 +158,7 @@ impl LockGuard {
             HoldState::Released => Some(Err(convert::bare_loss(
                 &cell.path,
                 from.token,
-                crate::types::LossCause::Released,
+                LossCause::Released,
             ))),
         });
         changed.await
@@ -242,7 +233,7 @@ impl LockGuard {
         self.hand_over_to(None).await
     }
 
-    async fn hand_over_to(&self, to: Option<u64>) -> Result<HandedOver> {
+    pub(crate) async fn hand_over_to(&self, to: Option<u64>) -> Result<HandedOver> {
         let (done, answer) = oneshot::channel();
         let key = self.session.key();
         let cell = self.cell();
@@ -326,118 +317,4 @@ impl fmt::Debug for LockGuard {
         }
         debug.finish_non_exhaustive()
     }
-}
-
-/// A watch over a hold that does not keep it. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct HoldWatch {
-    cell: Arc<HoldCell>,
-}
-
-impl HoldWatch {
-    /// The path.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.cell.path
-    }
-
-    /// Token and mode; `None` when the hold is over.
-    #[must_use]
-    pub fn held_as(&self) -> Option<HeldAs> {
-        held_as(&self.cell)
-    }
-
-    /// As [`LockGuard::remaining`].
-    #[must_use]
-    pub fn remaining(&self) -> Duration {
-        remaining(&self.cell)
-    }
-
-    /// As [`LockGuard::is_held`].
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        !self.remaining().is_zero()
-    }
-
-    /// Waits until the hold is over: how it was lost, or `None` when its guards let it go. Cancel-safe.
-    pub async fn ended(&self) -> Option<Loss> {
-        self.cell
-            .until(|state| match state {
-                HoldState::Held(_) => None,
-                HoldState::Lost(loss) => Some(Some(loss.clone())),
-                HoldState::Released => Some(None),
-            })
-            .await
-    }
-}
-
-/// Somebody would like to have the lock. Not answering is an answer too: the waiter stays in line.
-#[derive(Debug)]
-pub struct Ask<'g> {
-    guard: &'g LockGuard,
-    asked: Asked,
-}
-
-impl Ask<'_> {
-    /// Who asks.
-    #[must_use]
-    pub fn who(&self) -> &Who {
-        &self.asked.who
-    }
-
-    /// What they say.
-    #[must_use]
-    pub fn note(&self) -> &str {
-        &self.asked.note
-    }
-
-    /// Gives them the lock, in one step. Afterwards the guard is lost.
-    ///
-    /// # Errors
-    /// As [`LockGuard::hand_over`].
-    pub async fn hand_over(self) -> Result<HandedOver> {
-        self.guard.hand_over_to(Some(self.asked.wait)).await
-    }
-
-    /// Tells them that the answer is no. They may go on waiting.
-    ///
-    /// # Errors
-    /// [`BadRequest`](crate::ErrorKind::BadRequest) when they no longer wait; [`NotHeld`](crate::ErrorKind::NotHeld) when
-    /// the hold is over.
-    pub async fn decline(self) -> Result<()> {
-        let shared = self.guard.session.shared();
-        let number = shared.with(|ledger, _| ledger.number(self.guard.session.key()))?;
-        let path = self.guard.path();
-        let request = Request::LockDecline(request::Decline {
-            session: number,
-            path,
-            to: self.asked.wait,
-        });
-        let path = path.to_owned();
-        let read = move |reply: Reply<'_>| {
-            let Reply::LockDecline(reply) = reply else {
-                return Err(unexpected());
-            };
-            match reply {
-                reply::Decline::Done => Ok(()),
-                reply::Decline::NotHeld { lost, .. } => Err(convert::not_held(&path, lost)),
-            }
-        };
-        shared.ask(request, Effect::Changes, read).await
-    }
-}
-
-fn held_as(cell: &HoldCell) -> Option<HeldAs> {
-    cell.lease().map(|lease| HeldAs {
-        token: lease.token,
-        mode: lease.mode,
-    })
-}
-
-fn remaining(cell: &HoldCell) -> Duration {
-    cell.lease().map_or(Duration::ZERO, |lease| {
-        lease
-            .reliable_until()
-            .saturating_duration_since(Instant::now())
-    })
 }

@@ -6,13 +6,17 @@
 
 mod asking;
 mod calls;
+mod disconnect;
 mod errands;
 mod holds;
 mod letting_go;
+mod openings;
 mod receive;
 mod renewal;
 mod resume;
 mod sessions;
+mod settling;
+mod waits;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,9 +31,10 @@ pub(crate) use asking::{Aim, Attempt, AttemptItem};
 pub(crate) use calls::{Answer, Effect};
 pub(crate) use holds::GuardSeed;
 pub use holds::Renewal;
+pub(crate) use openings::{OpenedSession, SessionTerms};
 pub(crate) use receive::{Ended, refused};
 pub(crate) use resume::Hello;
-pub(crate) use sessions::{OpenedSession, SessionKey, SessionTerms};
+pub(crate) use sessions::SessionKey;
 
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};

@@ -24,6 +24,8 @@
 
 mod acquire;
 mod admin;
+mod ask;
+mod attempt;
 mod client;
 mod connection;
 mod convert;
@@ -31,27 +33,36 @@ mod error;
 mod events;
 mod guard;
 mod ledger;
+mod opening;
 mod options;
 mod policy;
 mod reconnect;
 mod session;
 mod shared;
 mod standing;
+mod ticket;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod types;
+mod watch;
 
 pub use acquire::{Acquire, AcquireAll, Attempted, DEFAULT_WAIT, TryAcquire};
 pub use admin::{ForceRelease, ForceSteps, List, Pages};
+pub use ask::Ask;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{ConnectionEvent, EndedSession, Events, Resumption, SessionEvent};
-pub use guard::{Ask, HandedOver, HeldAs, HoldWatch, LockGuard};
+pub use guard::{HandedOver, LockGuard};
 pub use ledger::Renewal;
+pub use opening::{OpenSession, TakenOver};
 pub use options::Options;
 pub use policy::{EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer, Target, TokenCheck};
-pub use session::{OpenSession, ReleaseScope, Session, SessionTicket, TakenOver};
+pub use session::{ReleaseScope, Session};
+pub use ticket::SessionTicket;
 pub use types::{
     Holder, Loss, LossCause, Mode, OnDisconnect, PathStatus, Refusal, RefusalReason, Released,
     Role, SessionEnd, WaitProgress, Who,
 };
+pub use watch::{HeldAs, HoldWatch};

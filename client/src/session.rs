@@ -1,4 +1,4 @@
-//! Sessions: opening one, asking for locks with it, and ending it.
+//! Sessions: asking for locks with one, watching it, and ending it.
 //!
 //! A session is a cheap handle; what is known of it is in the ledger. Rule: the last handle to go, guards included,
 //! closes the session, unless it was told to leave it open.
@@ -8,121 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tenure_protocol::{self as wire, Reply, Request, ResumeKey, reply, request};
+use tenure_protocol::{self as wire, Reply, Request, reply, request};
 use tokio::sync::oneshot;
 
 use crate::acquire::{Acquire, AcquireAll, TryAcquire};
 use crate::client::{Client, unexpected};
 use crate::convert;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::events::{Events, SessionEvent};
-use crate::guard::LockGuard;
-use crate::ledger::{Effect, OpenedSession, SessionKey, SessionTerms};
+use crate::ledger::{Effect, OpenedSession, SessionKey};
 use crate::shared::Shared;
 use crate::standing::{SessionCell, SessionStanding};
-use crate::types::{Loss, OnDisconnect, Released, Role, SessionEnd};
-
-/// A session about to be opened. `.await` it.
-#[must_use = "a session is opened when this is awaited"]
-#[derive(Debug)]
-pub struct OpenSession {
-    client: Client,
-    terms: SessionTerms,
-}
-
-impl OpenSession {
-    pub(crate) fn new(client: Client, org: String, owner: String) -> Self {
-        Self {
-            client,
-            terms: SessionTerms {
-                org,
-                owner,
-                name: String::new(),
-                role: None,
-                on_disconnect: None,
-                metadata: Vec::new(),
-            },
-        }
-    }
-
-    /// How people call the owner: shown to others with what the session holds.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.terms.name = name.into();
-        self
-    }
-
-    /// How much the session may do; at most, and by default, as much as the client's principal.
-    pub fn role(mut self, role: Role) -> Self {
-        self.terms.role = Some(role);
-        self
-    }
-
-    /// What the end of the connection does to it. By default what the policy says: release after 10 s.
-    pub fn on_disconnect(mut self, on_disconnect: OnDisconnect) -> Self {
-        self.terms.on_disconnect = Some(on_disconnect);
-        self
-    }
-
-    /// Opaque to the server, shown to others with what the session holds. At most 4 KiB.
-    pub fn metadata(mut self, metadata: impl Into<Vec<u8>>) -> Self {
-        self.terms.metadata = metadata.into();
-        self
-    }
-
-    async fn open(self) -> Result<Session> {
-        let (done, answer) = oneshot::channel();
-        let shared = self.client.shared();
-        let org: Arc<str> = self.terms.org.as_str().into();
-        let terms = self.terms;
-        let unclaimed = Unclaimed {
-            shared: Arc::clone(shared),
-            answer,
-        };
-        let opened = unclaimed
-            .receive(
-                shared.send(|ledger, now, permit| ledger.open_session(now, permit, &terms, done)),
-            )
-            .await?;
-        Ok(Session::new(self.client.clone(), org, &opened))
-    }
-}
-
-impl IntoFuture for OpenSession {
-    type Output = Result<Session>;
-    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.open())
-    }
-}
-
-/// The answer to an opening. If it comes and nobody takes it, the session is closed again.
-struct Unclaimed {
-    shared: Arc<Shared>,
-    answer: oneshot::Receiver<Result<OpenedSession>>,
-}
-
-impl Unclaimed {
-    async fn receive(mut self, send: impl Future<Output = Result<()>>) -> Result<OpenedSession> {
-        let limit = self.shared.options.request_timeout;
-        let answer = &mut self.answer;
-        let exchange = async {
-            send.await?;
-            crate::shared::received(answer.await)
-        };
-        crate::shared::within(limit, exchange).await
-    }
-}
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        self.answer.close();
-        if let Ok(Ok(opened)) = self.answer.try_recv() {
-            self.shared
-                .with(|ledger, _| ledger.abandon_session(opened.key));
-        }
-    }
-}
+use crate::ticket::SessionTicket;
+use crate::types::{Released, SessionEnd};
 
 /// One sitting of one owner: a browser tab, a device, a worker. It owns what it holds and awaits.
 ///
@@ -160,7 +58,7 @@ impl Drop for SessionHandle {
 }
 
 impl Session {
-    fn new(client: Client, org: Arc<str>, opened: &OpenedSession) -> Self {
+    pub(crate) fn new(client: Client, org: Arc<str>, opened: &OpenedSession) -> Self {
         Self {
             handle: Arc::new(SessionHandle {
                 client,
@@ -354,126 +252,4 @@ pub enum ReleaseScope {
     Session,
     /// The owner: the hold ends for all the sessions in it.
     Owner,
-}
-
-/// A session that was taken over from another client.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct TakenOver {
-    /// The session.
-    pub session: Session,
-    /// What it holds. Drop what is not wanted, and it is released.
-    pub guards: Vec<LockGuard>,
-    /// What it has lost since it was attached last, as far as the server remembers.
-    pub lost: Vec<Loss>,
-}
-
-pub(crate) async fn take_over(client: Client, ticket: SessionTicket) -> Result<TakenOver> {
-    let (done, answer) = oneshot::channel();
-    let shared = Arc::clone(client.shared());
-    let org: Arc<str> = ticket.org().into();
-    let unclaimed = Unclaimed {
-        shared: Arc::clone(&shared),
-        answer,
-    };
-    let mut opened = unclaimed
-        .receive(
-            shared.send(|ledger, now, permit| ledger.take_over_session(now, permit, ticket, done)),
-        )
-        .await?;
-    let seeds = std::mem::take(&mut opened.guards);
-    let lost = std::mem::take(&mut opened.lost);
-    let session = Session::new(client, org, &opened);
-    let guards = seeds
-        .into_iter()
-        .map(|seed| LockGuard::new(session.clone(), seed))
-        .collect();
-    Ok(TakenOver {
-        session,
-        guards,
-        lost,
-    })
-}
-
-/// What lets a session be taken over by another client: keep it where only its owner's services read.
-///
-/// It is written as text by [`encode`](Self::encode), and is not shown in debug output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionTicket {
-    org: String,
-    number: u64,
-    key: ResumeKey,
-}
-
-impl SessionTicket {
-    pub(crate) const fn new(org: String, number: u64, key: ResumeKey) -> Self {
-        Self { org, number, key }
-    }
-
-    /// The session's organisation.
-    #[must_use]
-    pub fn org(&self) -> &str {
-        &self.org
-    }
-
-    /// The session's number, as in the server's logs and in [`Target::Session`](crate::Target::Session).
-    #[must_use]
-    pub const fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(crate) const fn key(&self) -> ResumeKey {
-        self.key
-    }
-
-    /// As text of ASCII letters, digits and `.`, `_`, `-`, `:`. It holds the secret.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        use fmt::Write;
-        let mut text = format!("{}:{}:", self.number, self.org);
-        for byte in self.key.0 {
-            write!(text, "{byte:02x}").expect("a string takes everything");
-        }
-        text
-    }
-
-    /// From the text that [`encode`](Self::encode) gives.
-    ///
-    /// # Errors
-    /// [`BadRequest`](crate::ErrorKind::BadRequest) when it is none.
-    pub fn decode(text: &str) -> Result<Self> {
-        let read = || {
-            let (number, rest) = text.split_once(':')?;
-            let (org, hex) = rest.split_once(':')?;
-            let digits = hex.as_bytes();
-            let mut key = [0; wire::limits::RESUME_KEY_BYTES];
-            if digits.len() != 2 * key.len() || !hex.is_ascii() {
-                return None;
-            }
-            for (byte, digits) in key.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-                let digits = std::str::from_utf8(digits).ok()?;
-                *byte = u8::from_str_radix(digits, 16).ok()?;
-            }
-            Some(Self::new(
-                org.to_owned(),
-                number.parse().ok()?,
-                ResumeKey(key),
-            ))
-        };
-        read().ok_or_else(|| {
-            Error::new(
-                ErrorKind::BadRequest,
-                "expected the ticket of a session, found something else",
-            )
-        })
-    }
-}
-
-impl fmt::Debug for SessionTicket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionTicket")
-            .field("org", &self.org)
-            .field("number", &self.number)
-            .finish_non_exhaustive()
-    }
 }

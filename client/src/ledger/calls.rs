@@ -13,7 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::asking::Attempt;
-use super::sessions::{Opening, SessionKey};
+use super::openings::Opening;
+use super::sessions::SessionKey;
 use crate::error::{Error, Result};
 use crate::guard::HandedOver;
 use crate::standing::{HoldCell, Lease};

@@ -68,16 +68,17 @@ pub enum Renewal {
 }
 
 impl Slot {
-    /// Takes note of a grant, counted from `sent`. A hold with another token was lost, unless the grant says or shows
-    /// that it was converted.
+    /// Takes note of a grant, counted from `sent`; one that was pushed has no sending, and nothing remains of it until it
+    /// has been renewed. A hold with another token was lost, unless the grant says or shows that it was converted.
     pub(crate) fn granted(
         &mut self,
         path: &Arc<str>,
         grant: &wire::Grant,
-        sent: Instant,
+        sent: Option<Instant>,
         now: Instant,
     ) {
-        let lease = lease(grant, sent);
+        let deadline = sent.map_or(now, |sent| sent + convert::span(grant.remaining_ms));
+        let lease = lease(grant, deadline);
         if let Some(hold) = &self.hold
             && let Some(known) = hold.cell.lease()
         {
@@ -220,12 +221,12 @@ fn goes_on(known: &Lease, grant: &wire::Grant) -> bool {
         || (known.mode == Mode::Shared && grant.mode == wire::Mode::Exclusive)
 }
 
-fn lease(grant: &wire::Grant, sent: Instant) -> Lease {
+fn lease(grant: &wire::Grant, deadline: Instant) -> Lease {
     Lease {
         token: grant.token,
         mode: convert::mode(grant.mode),
         ttl: convert::span(grant.ttl_ms),
-        deadline: sent + convert::span(grant.remaining_ms),
+        deadline,
         doubt: None,
     }
 }
