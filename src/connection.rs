@@ -27,10 +27,11 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::access::Principal;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{Item, replies, terms};
+use crate::homes::ShardIndex;
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
 use crate::outbox::{Attachment, Outbox};
 use crate::server::Shared;
-use crate::shards::{BATCH_MAX, ShardIndex};
+use crate::shards::BATCH_MAX;
 
 /// Silence after which a sign of life is asked for. Clients send one at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -362,7 +363,7 @@ impl Connection {
 
     fn asker<'c, 'a>(&'c self, principal: &'a Principal) -> Asker<'c, 'a> {
         Asker {
-            shards: &self.shared.shards,
+            homes: self.shared.shards.homes,
             principal,
             sessions: &self.sessions,
         }
@@ -464,13 +465,11 @@ impl Connection {
     fn keep_attachments(&mut self) {
         for attachment in self.outbox.take_attachments() {
             match attachment {
-                Attachment::Made(shard, session, attach) => {
-                    let number = self.shared.shards.to_wire(shard, session.0);
-                    self.sessions.insert(number, attach);
+                Attachment::Made(session, attach) => {
+                    self.sessions.insert(session, attach);
                 }
-                Attachment::Gone(shard, session) => {
-                    self.sessions
-                        .remove(&self.shared.shards.to_wire(shard, session.0));
+                Attachment::Gone(session) => {
+                    self.sessions.remove(&session);
                 }
             }
         }
@@ -481,7 +480,7 @@ impl Connection {
         self.keep_attachments();
         let mut by_shard: HashMap<ShardIndex, Vec<Command<'static>>> = HashMap::new();
         for (number, attach) in self.sessions.drain() {
-            let (shard, session) = self.shared.shards.home_of(number);
+            let (shard, session) = self.shared.shards.homes.of_number(number);
             let by = SessionRef {
                 session: SessionId(session),
                 attach,

@@ -8,6 +8,7 @@ pub mod config;
 mod connection;
 mod dispatch;
 pub mod error;
+mod homes;
 pub mod metrics;
 mod outbox;
 pub mod server;

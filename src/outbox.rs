@@ -6,11 +6,9 @@
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
-use tenure_engine::{Attach, SessionId};
+use tenure_engine::Attach;
 use tenure_protocol::{ErrorCode, Push, push};
 use tokio::sync::Notify;
-
-use crate::shards::ShardIndex;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -28,11 +26,11 @@ struct State {
     closing: Option<ErrorCode>,
 }
 
-/// A session has come to the connection, or gone.
+/// A session, by its number on the wire, has come to the connection, or gone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attachment {
-    Made(ShardIndex, SessionId, Attach),
-    Gone(ShardIndex, SessionId),
+    Made(u64, Attach),
+    Gone(u64),
 }
 
 impl Outbox {

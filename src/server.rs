@@ -30,6 +30,7 @@ use crate::clock::{Clock, unix_micros};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::ServerError;
+use crate::homes::Homes;
 use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
 use crate::outbox::Outbox;
 use crate::shards::Shards;
@@ -119,7 +120,7 @@ impl Server {
     /// A listener has failed.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ServerError> {
         let shards = Arc::new(Shards::new(
-            self.config.shards,
+            Homes::new(self.config.shards),
             Token(unix_micros().min(Token::MAX.0)),
             Clock::from(tenure_engine::LogTime::ZERO),
         ));
@@ -137,9 +138,9 @@ impl Server {
 
         // Ends with the rest, when this is dropped.
         let mut tasks = JoinSet::new();
-        for shard in shared.shards.indexes() {
+        for home in shared.shards.homes.all() {
             let shards = Arc::clone(&shared.shards);
-            tasks.spawn(async move { shards.keep_time(shard).await });
+            tasks.spawn(async move { shards.keep_time(home.index).await });
         }
         tasks.spawn(tell_places(Arc::clone(&shared.shards)));
 
@@ -182,8 +183,8 @@ fn begin_history(shards: &Shards, config: &Config) {
         layer: config.policy,
         principal: "configuration",
     };
-    for shard in shards.indexes() {
-        shards.propose(shard, &[configure, Command::Started]);
+    for home in shards.homes.all() {
+        shards.propose(home.index, &[configure, Command::Started]);
     }
 }
 
@@ -316,8 +317,8 @@ async fn tell_places(shards: Arc<Shards>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        for shard in shards.indexes() {
-            shards.tell_places(shard);
+        for home in shards.homes.all() {
+            shards.tell_places(home.index);
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::audit;
 use crate::clock::{Clock, Stamp};
 use crate::dispatch::{Item, Work, notices, replies};
+use crate::homes::{Home, Homes, ShardIndex};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
 use crate::outbox::{Attachment, Outbox};
 
@@ -31,14 +32,11 @@ pub(crate) const BATCH_MAX: usize = 64;
 /// Paths whose waiters are told their places in one second, per shard.
 const MOVED_MAX: usize = 1024;
 
-/// Which shard. Numbers on the wire carry it, so that a session or a wait is found without asking every shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ShardIndex(pub(crate) usize);
-
 /// See the file's header.
 #[derive(Debug)]
 pub(crate) struct Shards {
     shards: Box<[Shard]>,
+    pub(crate) homes: Homes,
     pub(crate) clock: Clock,
 }
 
@@ -51,6 +49,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct State {
+    home: Home,
     engine: Engine,
     /// Where the attached sessions are to be reached.
     routes: HashMap<SessionId, Route>,
@@ -68,10 +67,11 @@ struct Route {
 }
 
 impl Shards {
-    /// So many empty shards, whose tokens begin at `first_token`.
-    pub(crate) fn new(count: usize, first_token: Token, clock: Clock) -> Self {
-        let shard = |_| Shard {
+    /// Empty shards, whose tokens begin at `first_token`.
+    pub(crate) fn new(homes: Homes, first_token: Token, clock: Clock) -> Self {
+        let shard = |home| Shard {
             state: Mutex::new(State {
+                home,
                 engine: Engine::new(first_token),
                 routes: HashMap::new(),
                 counters: ShardCounters::default(),
@@ -81,32 +81,10 @@ impl Shards {
             due_earlier: Notify::new(),
         };
         Self {
-            shards: (0..count).map(shard).collect(),
+            shards: homes.all().map(shard).collect(),
+            homes,
             clock,
         }
-    }
-
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = ShardIndex> + use<> {
-        (0..self.shards.len()).map(ShardIndex)
-    }
-
-    /// Where an org lives: by FNV-1a of its name, for good.
-    pub(crate) fn of_org(&self, org: &str) -> ShardIndex {
-        let hash = org.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        ShardIndex((hash % self.shards.len() as u64) as usize)
-    }
-
-    /// The number on the wire of a session or wait of a shard.
-    pub(crate) fn to_wire(&self, shard: ShardIndex, number: u64) -> u64 {
-        number * self.shards.len() as u64 + shard.0 as u64
-    }
-
-    /// The shard, and its own number, of a number on the wire.
-    pub(crate) fn home_of(&self, number: u64) -> (ShardIndex, u64) {
-        let count = self.shards.len() as u64;
-        (ShardIndex((number % count) as usize), number / count)
     }
 
     /// Applies a batch at one instant, on the caller's own thread, and puts the answers into the asker's outbox.
@@ -118,7 +96,7 @@ impl Shards {
         let stamp = self.clock.stamp();
         let mut frames = 0;
         for item in batch {
-            frames += 1 + state.execute(self, shard, item, stamp, asker, &mut out);
+            frames += 1 + state.execute(item, stamp, asker, &mut out);
         }
         asker.append(&out, frames);
         self.wake_timekeeper(shard, &mut state);
@@ -129,7 +107,7 @@ impl Shards {
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
         for command in commands {
-            state.propose(self, shard, *command, stamp);
+            state.propose(*command, stamp);
         }
         self.wake_timekeeper(shard, &mut state);
     }
@@ -139,7 +117,7 @@ impl Shards {
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
         let command = Command::RenewSession(by);
-        replies::renewal(&state.apply(self, shard, command, stamp, None).0)
+        replies::renewal(&state.apply(command, stamp, None).0)
     }
 
     fn wake_timekeeper(&self, shard: ShardIndex, state: &mut State) {
@@ -205,7 +183,7 @@ impl Shards {
             };
             for place in places {
                 if let Some(outbox) = state.outbox_of(place.to) {
-                    outbox.push(&notices::place(self, shard, &place));
+                    outbox.push(&notices::place(state.home, &place));
                 }
             }
         }
@@ -234,23 +212,20 @@ impl State {
     /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
     fn execute(
         &mut self,
-        shards: &Shards,
-        shard: ShardIndex,
         item: &Item<'_>,
         stamp: Stamp,
         asker: &Arc<Outbox>,
         out: &mut BytesMut,
     ) -> u64 {
         let answering = replies::Answering {
-            shards,
-            shard,
+            home: self.home,
             id: item.id,
         };
         let command = match &item.work {
             Work::Query(query) => {
                 if let Some((org, path)) = item.work.reads_path() {
                     // A read tells the truth of this instant, however far the sweeps have got.
-                    self.propose(shards, shard, Command::Settle { org, path }, stamp);
+                    self.propose(Command::Settle { org, path }, stamp);
                 }
                 self.counters.command(item.kind, CommandOutcome::Done);
                 let answer = self.engine.query(query, stamp.at);
@@ -268,8 +243,8 @@ impl State {
         } else {
             &mut *out
         };
-        let (reply, pushed) = self.apply(shards, shard, command, stamp, Some((asker, told)));
-        self.note_attachment(shard, &command, &reply, asker);
+        let (reply, pushed) = self.apply(command, stamp, Some((asker, told)));
+        self.note_attachment(&command, &reply, asker);
         self.counters.command(item.kind, CommandOutcome::of(&reply));
         audit::log(&command, &reply);
         replies::reply(&answering, item, &reply, out);
@@ -277,15 +252,13 @@ impl State {
         pushed
     }
 
-    fn propose(&mut self, shards: &Shards, shard: ShardIndex, command: Command<'_>, stamp: Stamp) {
-        self.apply(shards, shard, command, stamp, None);
+    fn propose(&mut self, command: Command<'_>, stamp: Stamp) {
+        self.apply(command, stamp, None);
     }
 
     /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
     fn apply(
         &mut self,
-        shards: &Shards,
-        shard: ShardIndex,
         command: Command<'_>,
         stamp: Stamp,
         own: Option<(&Arc<Outbox>, &mut BytesMut)>,
@@ -296,8 +269,7 @@ impl State {
             None
         };
         let mut router = Router {
-            shards,
-            shard,
+            home: self.home,
             routes: &mut self.routes,
             counters: &mut self.counters,
             moved: &mut self.moved,
@@ -316,13 +288,7 @@ impl State {
     }
 
     /// A session has been attached to the asking connection: from here on it is reached there.
-    fn note_attachment(
-        &mut self,
-        shard: ShardIndex,
-        command: &Command<'_>,
-        reply: &Reply,
-        asker: &Arc<Outbox>,
-    ) {
+    fn note_attachment(&mut self, command: &Command<'_>, reply: &Reply, asker: &Arc<Outbox>) {
         let (session, attach) = match (command, reply) {
             (
                 _,
@@ -342,7 +308,7 @@ impl State {
                 outbox: Arc::clone(asker),
             },
         );
-        asker.note(Attachment::Made(shard, session, attach));
+        asker.note(Attachment::Made(self.home.to_wire(session.0), attach));
     }
 
     fn outbox_of(&self, to: SessionRef) -> Option<&Arc<Outbox>> {
@@ -355,8 +321,7 @@ impl State {
 
 /// Carries the consequences of one entry to where they belong.
 struct Router<'s> {
-    shards: &'s Shards,
-    shard: ShardIndex,
+    home: Home,
     routes: &'s mut HashMap<SessionId, Route>,
     counters: &'s mut ShardCounters,
     moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
@@ -370,7 +335,7 @@ struct Router<'s> {
 
 impl Effects for Router<'_> {
     fn notice(&mut self, to: SessionRef, notice: Notice) {
-        let push = notices::push(self.shards, self.shard, to.session, &notice);
+        let push = notices::push(self.home, to.session, &notice);
         let route = self
             .routes
             .get(&to.session)
@@ -388,7 +353,9 @@ impl Effects for Router<'_> {
             (None, _) => {}
         }
         if let (Notice::Moved, Some(route)) = (&notice, route) {
-            route.outbox.note(Attachment::Gone(self.shard, to.session));
+            route
+                .outbox
+                .note(Attachment::Gone(self.home.to_wire(to.session.0)));
         }
     }
 
@@ -397,7 +364,9 @@ impl Effects for Router<'_> {
         match event.what {
             What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
                 if let Some(route) = self.routes.remove(&session) {
-                    route.outbox.note(Attachment::Gone(self.shard, session));
+                    route
+                        .outbox
+                        .note(Attachment::Gone(self.home.to_wire(session.0)));
                 }
             }
             What::Granted { path, waited, .. } if waited > Millis::ZERO => {
@@ -432,32 +401,10 @@ impl Router<'_> {
 mod tests {
     use super::*;
 
-    fn shards(count: usize) -> Shards {
-        Shards::new(count, Token(1), Clock::from(LogTime::ZERO))
-    }
-
-    #[test]
-    fn a_number_on_the_wire_names_its_shard() {
-        let shards = shards(8);
-        for shard in shards.indexes() {
-            for number in [0, 1, 2, 1 << 40] {
-                let on_the_wire = shards.to_wire(shard, number);
-                assert_eq!(shards.home_of(on_the_wire), (shard, number));
-            }
-        }
-    }
-
-    /// An org that changed its shard would not find what is kept of it.
-    #[test]
-    fn an_org_lives_where_it_always_lived() {
-        let shards = shards(8);
-        let homes = ["acme", "globex", "initech"].map(|org| shards.of_org(org).0);
-        assert_eq!(homes, [7, 6, 1]);
-    }
-
     #[test]
     fn an_earlier_deadline_wakes_the_timekeeper() {
-        let shards = shards(1);
+        let clock = Clock::from(LogTime::ZERO);
+        let shards = Shards::new(Homes::new(1), Token(1), clock);
         let sleeps_until = |shards: &Shards| shards.shards[0].state.lock().sleeps_until;
         assert_eq!(sleeps_until(&shards), None);
         let open = tenure_engine::OpenSession {

@@ -11,7 +11,7 @@ pub(crate) mod terms;
 use tenure_engine::{AcquireAll, Command, Item as LockItem, Millis, Query, SessionRef};
 use tenure_protocol::{RequestKind, ResumeKey};
 
-use crate::shards::ShardIndex;
+use crate::homes::ShardIndex;
 
 /// One request, ready for its shard.
 #[derive(Debug)]

@@ -6,16 +6,11 @@ use tenure_protocol::{Push, push};
 use super::terms::{
     cause_to_wire, grant_to_wire, held_to_wire, session_end_to_wire, wait_end_to_wire, who_to_wire,
 };
-use crate::shards::{ShardIndex, Shards};
+use crate::homes::Home;
 
-pub(crate) fn push<'n>(
-    shards: &Shards,
-    shard: ShardIndex,
-    session: SessionId,
-    notice: &'n Notice,
-) -> Push<'n> {
-    let session = shards.to_wire(shard, session.0);
-    let wait_number = |wait: WaitId| shards.to_wire(shard, wait.0);
+pub(crate) fn push<'n>(home: Home, session: SessionId, notice: &'n Notice) -> Push<'n> {
+    let session = home.to_wire(session.0);
+    let wait_number = |wait: WaitId| home.to_wire(wait.0);
     match notice {
         Notice::Granted { wait, holds } => Push::LockGranted(push::Granted {
             session,
@@ -64,10 +59,10 @@ pub(crate) fn push<'n>(
     }
 }
 
-pub(crate) fn place(shards: &Shards, shard: ShardIndex, place: &Place) -> Push<'static> {
+pub(crate) fn place(home: Home, place: &Place) -> Push<'static> {
     Push::LockPlace(push::Place {
-        session: shards.to_wire(shard, place.to.session.0),
-        wait: shards.to_wire(shard, place.wait.0),
+        session: home.to_wire(place.to.session.0),
+        wait: home.to_wire(place.wait.0),
         place: place.place,
     })
 }

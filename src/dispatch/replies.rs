@@ -21,24 +21,23 @@ use super::terms::{
     on_disconnect_to_wire, policy_to_wire, refusal_to_wire, role_to_wire, truth_to_wire,
     wait_end_to_wire,
 };
-use crate::shards::{ShardIndex, Shards};
+use crate::homes::Home;
 
 /// Which request is answered, and by which shard.
-pub(crate) struct Answering<'s> {
-    pub(crate) shards: &'s Shards,
-    pub(crate) shard: ShardIndex,
+pub(crate) struct Answering {
+    pub(crate) home: Home,
     pub(crate) id: u64,
 }
 
-impl Answering<'_> {
+impl Answering {
     fn number(&self, number: u64) -> u64 {
-        self.shards.to_wire(self.shard, number)
+        self.home.to_wire(number)
     }
 }
 
 /// Appends the answer to a command.
 pub(crate) fn reply(
-    answering: &Answering<'_>,
+    answering: &Answering,
     item: &Item<'_>,
     answer: &EngineReply,
     out: &mut BytesMut,
@@ -61,7 +60,7 @@ pub(crate) fn error(id: u64, code: ErrorCode, message: &str, out: &mut BytesMut)
 
 /// Appends the answer to a query. A page may also be the answer to a dry run: told as what would be ended.
 pub(crate) fn answer(
-    answering: &Answering<'_>,
+    answering: &Answering,
     kind: RequestKind,
     answer: &Answer,
     out: &mut BytesMut,
@@ -120,7 +119,7 @@ pub(crate) fn renewal(answer: &EngineReply) -> SessionRenewal {
 }
 
 fn to_wire<'r>(
-    answering: &Answering<'_>,
+    answering: &Answering,
     item: &Item<'_>,
     answer: &'r EngineReply,
 ) -> Result<Reply<'r>, Rejection> {
@@ -240,7 +239,7 @@ fn not_held_to_wire(kind: RequestKind, not_held: &NotHeld) -> Reply<'_> {
     }
 }
 
-fn resumed_to_wire<'r>(answering: &Answering<'_>, resumed: &'r Resumed) -> reply::Resumed<'r> {
+fn resumed_to_wire<'r>(answering: &Answering, resumed: &'r Resumed) -> reply::Resumed<'r> {
     let left_out = resumed.missed.len().saturating_sub(limits::MISSED_MAX);
     reply::Resumed {
         owner: &resumed.owner,
@@ -265,10 +264,7 @@ fn resumed_to_wire<'r>(answering: &Answering<'_>, resumed: &'r Resumed) -> reply
     }
 }
 
-fn missed_to_wire<'r>(
-    answering: &Answering<'_>,
-    missed: &'r Missed,
-) -> tenure_protocol::Missed<'r> {
+fn missed_to_wire<'r>(answering: &Answering, missed: &'r Missed) -> tenure_protocol::Missed<'r> {
     match missed {
         Missed::Lost { path, token, cause } => tenure_protocol::Missed::Lost {
             path,

@@ -11,14 +11,14 @@ use tenure_protocol::{ErrorCode, Request, RequestKind, ResumeKey, limits, reques
 use super::terms::{disconnect, layer, mode, role, scope, target};
 use super::{All, Item, Work};
 use crate::access::Principal;
-use crate::shards::{ShardIndex, Shards};
+use crate::homes::{Homes, ShardIndex};
 
 /// Sessions of one connection at once. A service speaks for thousands of people; this bounds what its crash costs.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
 
 /// Who asks, and for which sessions it speaks.
 pub(crate) struct Asker<'c, 'a> {
-    pub(crate) shards: &'c Shards,
+    pub(crate) homes: Homes,
     pub(crate) principal: &'a Principal,
     /// By number on the wire.
     pub(crate) sessions: &'c HashMap<u64, Attach>,
@@ -144,7 +144,7 @@ impl<'a> Asker<'_, 'a> {
     /// The session that the connection speaks for, with the shard that knows it.
     pub(crate) fn session(&self, number: u64) -> Option<(ShardIndex, SessionRef)> {
         let attach = *self.sessions.get(&number)?;
-        let (shard, session) = self.shards.home_of(number);
+        let (shard, session) = self.homes.of_number(number);
         Some((
             shard,
             SessionRef {
@@ -168,7 +168,7 @@ impl<'a> Asker<'_, 'a> {
 
     fn may_speak_for(&self, org: &str) -> Result<ShardIndex, Refused> {
         if self.principal.may_speak_for(org) {
-            return Ok(self.shards.of_org(org));
+            return Ok(self.homes.of_org(org));
         }
         let message = format!(
             "the key of {} is not for the org {org}",
@@ -220,8 +220,8 @@ impl<'a> Asker<'_, 'a> {
 
     /// A wait lives in the shard of its session.
     fn wait(&self, session: u64, wait: u64) -> Result<WaitId, Refused> {
-        let (shard, number) = self.shards.home_of(wait);
-        if shard != self.shards.home_of(session).0 {
+        let (shard, number) = self.homes.of_number(wait);
+        if shard != self.homes.of_number(session).0 {
             let message = "the session has no such wait (any more)";
             return Err(Refused::new(ErrorCode::UnknownWait, message));
         }
@@ -257,7 +257,7 @@ impl<'a> Asker<'_, 'a> {
     }
 
     fn resume(&self, id: u64, resume: request::ResumeSession<'a>) -> Result<Item<'a>, Refused> {
-        let (shard, session) = self.shards.home_of(resume.session);
+        let (shard, session) = self.homes.of_number(resume.session);
         let command = Command::ResumeSession(ResumeSession {
             org: resume.org,
             session: SessionId(session),
@@ -323,7 +323,7 @@ impl<'a> Asker<'_, 'a> {
         let org = force.org;
         let kind = RequestKind::LockForceRelease;
         let shard = self.may_speak_for(org)?;
-        let target = target(self.shards, shard, force.target);
+        let target = target(self.homes, shard, force.target);
         let work = if force.dry_run {
             Work::Query(Query::List(List {
                 org,
@@ -353,7 +353,7 @@ impl<'a> Asker<'_, 'a> {
 
     fn list(&self, id: u64, list: request::List<'a>) -> Result<Item<'a>, Refused> {
         let shard = self.may_speak_for(list.org)?;
-        let target = target(self.shards, shard, list.target);
+        let target = target(self.homes, shard, list.target);
         let work = Work::Query(Query::List(List {
             org: list.org,
             target,

@@ -4,7 +4,7 @@ use tenure_engine as engine;
 use tenure_engine::Millis;
 use tenure_protocol as wire;
 
-use crate::shards::{ShardIndex, Shards};
+use crate::homes::{Homes, ShardIndex};
 
 pub(crate) const fn role(role: wire::Role) -> engine::Role {
     match role {
@@ -70,7 +70,7 @@ pub(super) const fn on_disconnect_to_wire(
 const NOBODY: engine::SessionId = engine::SessionId(0);
 
 pub(super) fn target<'a>(
-    shards: &Shards,
+    homes: Homes,
     shard: ShardIndex,
     target: wire::Target<'a>,
 ) -> engine::Target<'a> {
@@ -79,7 +79,7 @@ pub(super) fn target<'a>(
         wire::Target::Prefix { prefix } => engine::Target::Prefix(prefix),
         wire::Target::Owner { owner } => engine::Target::Owner(owner),
         wire::Target::Session { session } => {
-            let (home, session) = shards.home_of(session);
+            let (home, session) = homes.of_number(session);
             // A session of another shard is of another org, and holds nothing in this one.
             let session = if home == shard {
                 engine::SessionId(session)
