@@ -133,7 +133,10 @@ impl Model {
             self.end_wait(wait.id, WaitEnd::Detached);
             awaited.extend(wait.locks());
         }
-        if !self.holds.iter().any(|hold| hold.has(id)) {
+        let ended = self
+            .session(id)
+            .is_none_or(|session| session.ended.is_some());
+        if !ended && !self.holds.iter().any(|hold| hold.has(id)) {
             self.mark_ended(id, SessionEnd::LastHoldOver);
         }
         awaited

@@ -67,20 +67,25 @@ pub(super) enum Queue {
 }
 
 impl Model {
-    /// Rule 10, and 24: settles the lock, then tries the `acquire_all`s that wait on it.
+    /// Rule 10, and 24: settles the lock and tries the `acquire_all`s that wait on it, and does the
+    /// same for every other lock that this has changed, one after the other.
     pub(super) fn settle(&mut self, lock: &Lock) {
-        self.settle_all(vec![lock.clone()]);
-    }
-
-    pub(super) fn settle_all(&mut self, locks: Vec<Lock>) {
-        let mut work: VecDeque<Lock> = locks.into();
+        let mut work = Vec::new();
+        self.settle_one(lock, &mut work);
+        work.push(lock.clone());
+        let mut work = VecDeque::from(work);
         while let Some(lock) = work.pop_front() {
             let mut touched = Vec::new();
             self.settle_one(&lock, &mut touched);
-            while self.try_oldest_all(&lock, &mut touched) {
-                self.settle_one(&lock, &mut touched);
-            }
-            work.extend(touched.into_iter().filter(|other| *other != lock));
+            self.try_alls(&lock, &mut touched);
+            work.extend(touched);
+        }
+    }
+
+    /// One after the other, each with all that follows from it.
+    pub(super) fn settle_all(&mut self, locks: Vec<Lock>) {
+        for lock in locks {
+            self.settle(&lock);
         }
     }
 
@@ -209,31 +214,32 @@ impl Model {
         self.after_grant(lock, &request, verdict);
     }
 
-    /// Rule 24: grants the oldest `acquire_all` on the lock that can be; false when none can.
-    fn try_oldest_all(&mut self, lock: &Lock, touched: &mut Vec<Lock>) -> bool {
-        let mut waits: Vec<Wait> = self.waits_on(lock, self.now).into_iter().cloned().collect();
+    /// Rule 24: tries each `acquire_all` on the lock, oldest first, its other locks settled.
+    fn try_alls(&mut self, lock: &Lock, touched: &mut Vec<Lock>) {
+        let mut waits: Vec<Wait> = self
+            .waits
+            .iter()
+            .filter(|w| w.is_on(lock))
+            .cloned()
+            .collect();
         waits.retain(|wait| wait.all);
         waits.sort_by_key(|wait| wait.id);
         for wait in waits {
-            if !self.eligible(&wait, self.now) {
+            let waits_still = |model: &Self| model.waits.iter().any(|other| other.id == wait.id);
+            if !waits_still(self) || !self.eligible(&wait, self.now) {
                 continue;
             }
-            for other in wait.locks() {
+            for other in wait.locks().into_iter().filter(|other| other != lock) {
                 let before = self.clone();
                 self.settle_one(&other, touched);
                 if *self != before {
                     touched.push(other);
                 }
             }
-            if !self.waits.iter().any(|other| other.id == wait.id) {
-                return true;
-            }
-            if self.try_all(&wait) {
+            if waits_still(self) && self.try_all(&wait) {
                 touched.extend(wait.locks());
-                return true;
             }
         }
-        false
     }
 
     fn try_all(&mut self, wait: &Wait) -> bool {
@@ -599,15 +605,16 @@ impl Model {
         }
     }
 
-    /// The session has one hold fewer: its idle time begins anew, and if it is detached and
-    /// keeps, it ends with its last hold.
+    /// The session has one hold or wait fewer: its idle time begins anew, and if it is detached
+    /// and keeps, it ends with the last.
     pub(super) fn left(&mut self, id: SessionId) {
         let now = self.now;
         let has_holds = self.holds.iter().any(|hold| hold.has(id));
+        let has_waits = self.waits.iter().any(|wait| wait.session == id);
         let session = self.session_mut(id);
         session.last_active = now;
         let kept = session.ended.is_none() && !session.attached && session.grace().is_none();
-        if kept && !has_holds {
+        if kept && !has_holds && !has_waits {
             self.mark_ended(id, SessionEnd::LastHoldOver);
         }
     }
@@ -649,8 +656,7 @@ impl Model {
             .position(|wait| wait.id == id)
             .expect("it waits");
         let wait = self.waits.remove(at);
-        let now = self.now;
-        self.session_mut(wait.session).last_active = now;
+        self.left(wait.session);
     }
 
     /// Takes a session out of a hold; the hold ends with the last.

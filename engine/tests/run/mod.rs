@@ -74,7 +74,7 @@ impl Run {
         let at = LogTime(step.at).max(self.engine.now());
         model_equal::queries_agree(&self.engine, &self.model, at);
         // Dear, and rarely the first to notice.
-        if self.script.len() % 8 == 0 {
+        if self.script.len().is_multiple_of(8) {
             model_equal::truths_agree_once_settled(&self.engine, &self.model, at);
         }
         Ok(())
