@@ -133,7 +133,7 @@ impl Connection {
         self.detach_sessions();
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
-            let _ = timeout(GOODBYE_WITHIN, io.flush(&self.outbox)).await;
+            let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox)).await;
         }
         tracing::debug!(connection = self.number, peer = %self.peer, ?end, "connection ended");
     }
@@ -551,7 +551,7 @@ impl Batch<'_> {
     }
 }
 
-impl<R, W: AsyncWrite + Unpin> Io<R, W> {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
     /// Takes what is to be written next. Gives the number of frames.
     fn refill(&mut self, outbox: &Outbox) -> u64 {
         if self.unwritten.capacity() > KEPT_BYTES {
@@ -560,6 +560,19 @@ impl<R, W: AsyncWrite + Unpin> Io<R, W> {
         self.unwritten.clear();
         self.progress = Instant::now();
         outbox.take(&mut self.unwritten)
+    }
+
+    /// Writes what is left, and then listens until the client has gone too. Closing with requests unread would make the
+    /// network drop what has been written, the goodbye included.
+    async fn part(&mut self, outbox: &Outbox) -> std::io::Result<()> {
+        self.flush(outbox).await?;
+        loop {
+            self.inbound.clear();
+            reserve_for_reading(&mut self.inbound);
+            if self.reader.read_buf(&mut self.inbound).await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Writes what is left, and what comes meanwhile.

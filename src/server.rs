@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use dashmap::DashMap;
 use tenure_engine::{Command, Scope, Token};
 use tenure_protocol::ErrorCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -258,7 +258,15 @@ async fn turn_away(shared: &Shared, mut stream: TcpStream, outbox: &Outbox) {
     );
     let mut goodbye = BytesMut::new();
     outbox.take(&mut goodbye);
-    let _ = timeout(TURN_AWAY_WITHIN, stream.write_all(&goodbye)).await;
+    let _ = timeout(TURN_AWAY_WITHIN, async {
+        stream.write_all(&goodbye).await?;
+        stream.shutdown().await?;
+        // Closing with a hello unread would make the network drop the goodbye.
+        let mut unread = [0; 4096];
+        while stream.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
 }
 
 async fn shake_hands(

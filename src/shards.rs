@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tenure_engine::{
     Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
-    SessionId, SessionRef, Token, What,
+    SessionId, SessionRef, Token, WaitId, What,
 };
 use tenure_protocol::RequestKind;
 use tenure_protocol::reply::SessionRenewal;
@@ -58,6 +58,8 @@ struct State {
     sleeps_until: Option<LogTime>,
     /// Queues in which somebody has moved up since their waiters were told.
     moved: HashMap<(Arc<str>, Arc<str>), ()>,
+    /// The place that each waiter was told last.
+    places: HashMap<WaitId, u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +79,7 @@ impl Shards {
                 counters: ShardCounters::default(),
                 sleeps_until: None,
                 moved: HashMap::new(),
+                places: HashMap::new(),
             }),
             due_earlier: Notify::new(),
         };
@@ -182,6 +185,9 @@ impl Shards {
                 continue;
             };
             for place in places {
+                if state.places.insert(place.wait, place.place) == Some(place.place) {
+                    continue;
+                }
                 if let Some(outbox) = state.outbox_of(place.to) {
                     outbox.push(&notices::place(state.home, &place));
                 }
@@ -245,6 +251,9 @@ impl State {
         };
         let (reply, pushed) = self.apply(command, stamp, Some((asker, told)));
         self.note_attachment(&command, &reply, asker);
+        if let Reply::Queued { wait, place } = &reply {
+            self.places.insert(*wait, *place);
+        }
         self.counters.command(item.kind, CommandOutcome::of(&reply));
         audit::log(&command, &reply);
         replies::reply(&answering, item, &reply, out);
@@ -273,6 +282,7 @@ impl State {
             routes: &mut self.routes,
             counters: &mut self.counters,
             moved: &mut self.moved,
+            places: &mut self.places,
             own,
             resumes,
             pushed: 0,
@@ -325,6 +335,7 @@ struct Router<'s> {
     routes: &'s mut HashMap<SessionId, Route>,
     counters: &'s mut ShardCounters,
     moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
+    places: &'s mut HashMap<WaitId, u32>,
     /// The asking connection, and the buffer for what it is told.
     own: Option<(&'s Arc<Outbox>, &'s mut BytesMut)>,
     /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
@@ -335,12 +346,18 @@ struct Router<'s> {
 
 impl Effects for Router<'_> {
     fn notice(&mut self, to: SessionRef, notice: Notice) {
+        if let Notice::Granted { wait, .. } = &notice {
+            self.places.remove(wait);
+        }
         let push = notices::push(self.home, to.session, &notice);
         let route = self
             .routes
             .get(&to.session)
             .filter(|route| route.attach == to.attach);
         match (route, &mut self.own) {
+            // A session that is resumed where it is attached already has not gone anywhere.
+            (Some(route), Some((asker, _)))
+                if matches!(notice, Notice::Moved) && Arc::ptr_eq(&route.outbox, asker) => {}
             (Some(route), Some((asker, out))) if Arc::ptr_eq(&route.outbox, asker) => {
                 push.encode(out);
                 self.pushed += 1;
@@ -372,7 +389,8 @@ impl Effects for Router<'_> {
             What::Granted { path, waited, .. } if waited > Millis::ZERO => {
                 self.queue_moved(&event.org, path);
             }
-            What::WaitEnded { paths, .. } => {
+            What::WaitEnded { paths, wait, .. } => {
+                self.places.remove(&wait);
                 paths
                     .into_iter()
                     .for_each(|path| self.queue_moved(&event.org, path));
