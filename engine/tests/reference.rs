@@ -21,16 +21,30 @@ use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use run::Run;
 use tenure_engine::Token;
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/reference.seeds"))),
+fn config() -> ProptestConfig {
+    let seeds = FileFailurePersistence::Direct("tests/reference.seeds");
+    let given = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig {
+        cases: if given {
+            ProptestConfig::default().cases
+        } else {
+            150
+        },
+        failure_persistence: Some(Box::new(seeds)),
         max_shrink_iters: 20_000,
         ..ProptestConfig::default()
-    })]
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
 
     #[test]
-    fn the_engine_does_what_the_rules_say(history in random::history(150).prop_map(History)) {
-        let mut run = Run::new();
+    fn the_engine_does_what_the_rules_say(
+        history in prop_oneof![3 => random::history(80), 1 => random::history(400)].prop_map(History),
+        first_token in prop_oneof![9 => Just(Token(1)), 1 => Just(Token(Token::MAX.0 - 9))],
+    ) {
+        let mut run = Run::beginning_at(first_token);
         let lived = catch_unwind(AssertUnwindSafe(|| run.live(&history.0)));
         let why = lived.map_err(|panic| run::message(&*panic)).and_then(|lived| lived);
         prop_assert!(why.is_ok(), "{}\n{}", run.script.join("\n"), why.unwrap_err());

@@ -24,9 +24,13 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new() -> Self {
+        Self::beginning_at(FIRST_TOKEN)
+    }
+
+    pub(crate) fn beginning_at(first_token: Token) -> Self {
         Self {
-            engine: Engine::new(FIRST_TOKEN),
-            model: Model::new(FIRST_TOKEN),
+            engine: Engine::new(first_token),
+            model: Model::new(first_token),
             world: World::default(),
             invariants: Invariants::default(),
             script: Vec::new(),
