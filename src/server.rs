@@ -229,18 +229,30 @@ async fn admit(
     let number = shared.next_connection.fetch_add(1, Ordering::Relaxed);
     let outbox = Arc::new(Outbox::new(shared.config.outbound_bytes_max));
     if shared.connections.len() >= shared.config.connections_max {
-        return turn_away(&shared, stream, &outbox).await;
+        shared.metrics.connection_refused(ConnectionRefusal::Full);
+        // Before a handshake nothing can be said to a client that speaks TLS: closing must do.
+        if acceptor.is_none() {
+            turn_away(stream, &outbox).await;
+        }
+        return;
     }
     let registered = Registered::new(Arc::clone(&shared), number, &outbox);
     let open = shared.metrics.connection_opened();
-    let connection = Connection::new(Arc::clone(&shared), number, peer, outbox, open, began);
+    let connection = Connection::new(
+        Arc::clone(&shared),
+        number,
+        peer,
+        Arc::clone(&outbox),
+        open,
+        began,
+    );
     match acceptor {
         None => {
             let (reader, writer) = stream.split();
             connection.serve(reader, writer).await;
         }
         Some(acceptor) => {
-            if let Some(stream) = shake_hands(&shared, &acceptor, stream, peer).await {
+            if let Some(stream) = shake_hands(&shared, &acceptor, stream, peer, &outbox).await {
                 let (reader, writer) = tokio::io::split(stream);
                 connection.serve(reader, writer).await;
             }
@@ -249,9 +261,8 @@ async fn admit(
     drop(registered);
 }
 
-/// Says goodbye to one connection too many. (Where TLS is spoken it is not understood, and is as good as a reset.)
-async fn turn_away(shared: &Shared, mut stream: TcpStream, outbox: &Outbox) {
-    shared.metrics.connection_refused(ConnectionRefusal::Full);
+/// Says goodbye to one connection too many.
+async fn turn_away(mut stream: TcpStream, outbox: &Outbox) {
     outbox.close(
         ErrorCode::TooManyConnections,
         "this server has as many connections as it may",
@@ -269,16 +280,22 @@ async fn turn_away(shared: &Shared, mut stream: TcpStream, outbox: &Outbox) {
     .await;
 }
 
+/// The encrypted stream, unless the client fails, takes too long, or the server is to stop meanwhile.
 async fn shake_hands(
     shared: &Shared,
     acceptor: &TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
+    outbox: &Outbox,
 ) -> Option<TlsStream<TcpStream>> {
-    let failure = match timeout(shared.config.hello_timeout(), acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => String::from("not done in time"),
+    let handshake = timeout(shared.config.hello_timeout(), acceptor.accept(stream));
+    let failure = tokio::select! {
+        () = outbox.ready() => String::from("the server is about to stop"),
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => String::from("not done in time"),
+        },
     };
     shared.metrics.connection_refused(ConnectionRefusal::Tls);
     tracing::debug!(%peer, failure, "TLS handshake failed");

@@ -337,6 +337,7 @@ impl Step<'_> {
         let holds = &self.engine.lock(lock).holds;
         let asked: Vec<_> = holds
             .iter()
+            .filter(|hold| hold.owner != who.owner)
             .flat_map(|hold| &hold.members)
             .map(|member| member.session)
             .collect();

@@ -8,9 +8,9 @@ use tenure_protocol::{
     Cause, Grant, GrantKind, Holder, Loss, Mode, RefusalReason, Truth, WaitEnd, Who,
 };
 
-/// `250ms`, `42s`, `4m 32s`, `3h 5m`, `2d 1h`: as exactly as people care.
+/// `250ms`, `42s`, `4m 32s`, `3h 5m`, `2d 1h`: as exactly as people care, to the nearest second.
 pub(super) fn span(ms: u64) -> String {
-    let seconds = ms / 1000;
+    let seconds = if ms < 1000 { 0 } else { (ms + 500) / 1000 };
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let pair = |many: u64, unit, rest: u64, small| match rest {
         0 => format!("{many}{unit}"),
@@ -181,7 +181,8 @@ mod tests {
         for (ms, text) in [
             (0, "0s"),
             (250, "250ms"),
-            (59_999, "59s"),
+            (59_499, "59s"),
+            (59_999, "1m"),
             (272_000, "4m 32s"),
             (300_000, "5m"),
             (11_100_000, "3h 5m"),
@@ -206,7 +207,7 @@ mod tests {
             orphaned: false,
             since: 0,
             held_ms: 120_000,
-            remaining_ms: 298_500,
+            remaining_ms: 298_400,
             metadata: b"",
         }
     }
