@@ -37,7 +37,7 @@ const GRACE_MS: u64 = 300;
 const GRACE: Duration = millis(GRACE_MS - 2);
 
 /// Longer than any silence that a server puts up with.
-const LONG: Duration = Duration::from_secs(18);
+const LONG: Duration = Duration::from_secs(16);
 
 const fn releasing(owner: &str, grace_ms: u64) -> request::OpenSession<'_> {
     opening(

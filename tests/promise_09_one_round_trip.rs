@@ -346,15 +346,12 @@ async fn a_crowd_of_holds_that_end_at_once_is_over_at_once() {
         })
     });
     let ids = anna.send_all(acquires).await;
-    let mut shortest = u64::MAX;
     for id in ids {
         let answer = anna.answer(id).await;
-        let Ok(Reply::LockAcquire(reply::Acquire::Granted { grant })) = answer else {
+        let Ok(Reply::LockAcquire(reply::Acquire::Granted { .. })) = answer else {
             panic!("expected a grant, found {answer:?}");
         };
-        shortest = shortest.min(grant.remaining_ms);
     }
-    assert_eq!(shortest, 1500);
     // A renewal of the session gives all of them the same deadline.
     let renewed = anna.renew_session(session).await;
     let heard = Instant::now();
