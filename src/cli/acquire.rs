@@ -15,7 +15,7 @@ use super::{Exit, Shared, words};
 /// The lock is the owner's until it is released, or its TTL is over without a renewal: by tenure renew, or by another
 /// acquire of the same owner, which joins the hold. To hold it for as long as a command runs there is tenure run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Acquire {
     #[command(flatten)]
     place: Place,
@@ -34,9 +34,9 @@ Examples:
   tenure acquire acme room/7 --shared=20
   tenure acquire acme doc/quote-123 --owner carol --seize \"the customer is on the phone\"
 
-  if tenure acquire acme jobs/report --ttl 10m >&2; then
-      ./report.sh
-      tenure release acme jobs/report
+  if token=$(tenure acquire acme jobs/report --ttl 10m --json | jq -e .grant.token); then
+      ./report.sh --fence \"$token\"
+      tenure release acme jobs/report --token \"$token\"
   fi
 
 Hand the token to what the lock protects, and let that refuse a lower one.

@@ -135,7 +135,7 @@ mod tests {
         let help_of_all = help(&["--help"]);
         for part in [
             "Examples:",
-            "Exit status: 0 yes, 1 no, 2 trouble",
+            "Exit status: 0 yes, 1 no",
             "TENURE_SERVER",
             "7420",
         ] {
@@ -158,6 +158,35 @@ mod tests {
             );
         }
         assert!(!help_of_serve.contains("TENURE_SERVER"), "{help_of_serve}");
+    }
+
+    /// The sub-commands at the ends of the tree, with the words that lead to them.
+    fn leaves(command: &clap::Command, path: &[String]) -> Vec<Vec<String>> {
+        let below = command
+            .get_subcommands()
+            .filter(|sub| sub.get_name() != "help");
+        let below = below.map(|sub| {
+            let path = [path, &[sub.get_name().to_owned()]].concat();
+            match leaves(sub, &path) {
+                none if none.is_empty() => vec![path],
+                leaves => leaves,
+            }
+        });
+        below.flatten().collect()
+    }
+
+    #[test]
+    fn every_sub_command_has_examples_and_says_how_it_ends() {
+        for words in leaves(&command(), &[]) {
+            let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+            let help = help(&[&words[..], &["--help"]].concat());
+            let example = format!("\n  tenure {}", words.join(" "));
+            for part in ["Examples:", &example, "Exit status: "] {
+                assert!(help.contains(part), "{part:?} is not in:\n{help}");
+            }
+            let widest = help.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(132), "{words:?}: {widest:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Exit, Shared, words};
 ///
 /// Who waits has the lock at once. Needs the role of an admin. The reason is kept in the server's log.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct ForceRelease {
     /// The tenant
     org: String,

@@ -17,7 +17,7 @@ use super::{Exit, Shared, duration, words};
 ///
 /// The lock is renewed, also through a reconnect. Says who asks for it, and how it was lost.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Hold {
     #[command(flatten)]
     place: Place,

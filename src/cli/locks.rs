@@ -18,7 +18,7 @@ const PAGE: u32 = 256;
 ///
 /// By path, in pages: a long list begins at once, and each page is true at its own moment.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Locks {
     /// The tenant
     org: String,

@@ -14,7 +14,7 @@ use super::{Exit, Shared};
 ///
 /// Says what it is, who you are to it, how much you may do, and how long a question and its answer take.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Ping {
     /// How many times to ask
     #[arg(long, short, value_name = "N", default_value_t = 5)]

@@ -18,6 +18,7 @@ use super::{Exit, Shared, words};
 /// A kind is the first segment of a path: doc, in doc/quote-123. What its layer leaves open the org's decides, and what
 /// that leaves open the server's configuration.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Policy {
     #[command(subcommand)]
     what: What,
@@ -31,7 +32,7 @@ enum What {
 
 /// Show what is in force, and what this layer decides of it
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP_OF_SHOW)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP_OF_SHOW)]
 struct Layer {
     /// The tenant
     org: String,
@@ -52,7 +53,8 @@ Exit status: 0 shown, 2 trouble";
 ///
 /// Holds and sessions that are there keep what they were given. Needs the role of an admin.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP_OF_SET)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP_OF_SET)]
+#[command(override_usage = "tenure policy set [OPTIONS] <ORG> [KIND] --SETTING VALUE...")]
 struct Set {
     #[command(flatten)]
     layer: Layer,

@@ -12,7 +12,7 @@ use super::{Exit, Shared, words};
 ///
 /// The hold ends for the owner, in all sessions and processes. Whoever waits first in line has it at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Release {
     #[command(flatten)]
     place: Place,

@@ -15,7 +15,7 @@ use super::{Exit, Shared, words};
 ///
 /// It lives for its TTL from now on, or for the one that is given. It never gets shorter.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Renew {
     #[command(flatten)]
     place: Place,

@@ -27,7 +27,7 @@ use super::{Exit, Shared, duration};
 /// The command finds TENURE_ORG, TENURE_PATH and TENURE_TOKEN among its variables. Hand the token to what the lock protects,
 /// and let that refuse a lower one: a command that was asleep may not have noticed that it was to stop.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Run {
     #[command(flatten)]
     place: Place,

@@ -11,7 +11,7 @@ use super::{Exit, Shared, words};
 ///
 /// With --token: whether this token is the lock's current one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Status {
     #[command(flatten)]
     place: Place,
