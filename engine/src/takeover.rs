@@ -115,7 +115,8 @@ impl Step<'_> {
         let found = self.engine.lock(lock);
         match to {
             Some(wait) => found.wait_index(wait),
-            None => found.queue.iter().position(|wait| {
+            None => found.serving_order().find(|&index| {
+                let wait = &found.queue[index];
                 let asks = wait.note.as_ref().is_some_and(|note| !note.declined);
                 asks && self.is_eligible(wait.session)
             }),

@@ -8,7 +8,7 @@ use crate::history::owned::Owned;
 use crate::history::world::ORGS;
 
 /// Beyond every lease, grace and idle time that histories know.
-const FOR_EVER: u64 = 1_000_000_000_000;
+const FOR_EVER: u64 = u64::MAX;
 
 pub(crate) fn holds(seen: &Seen<'_>) {
     for lock in locks() {

@@ -222,7 +222,10 @@ impl Model {
         });
         let who = self.session(wait.session).expect("it waits").who();
         let holds: Vec<Hold> = self.holds_on(lock, self.now).into_iter().cloned().collect();
-        for member in holds.iter().flat_map(|hold| &hold.members) {
+        let others = holds
+            .iter()
+            .filter(|hold| hold.owner != who.owner.to_string());
+        for member in others.flat_map(|hold| &hold.members) {
             let (path, note) = (lock.path.as_str().into(), text.into());
             let asked = Notice::Asked {
                 path,
