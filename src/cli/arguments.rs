@@ -184,7 +184,11 @@ mod tests {
             for part in ["Examples:", &example, "Exit status: "] {
                 assert!(help.contains(part), "{part:?} is not in:\n{help}");
             }
-            let widest = help.lines().map(|line| line.chars().count()).max();
+            // Texts are broken into lines here; what clap makes of options is its own.
+            let lines = help
+                .lines()
+                .filter(|line| !line.trim_start().starts_with('['));
+            let widest = lines.map(|line| line.chars().count()).max();
             assert!(widest <= Some(132), "{words:?}: {widest:?}");
         }
     }

@@ -22,7 +22,7 @@ use super::{Exit, duration};
 ///
 /// Without a key anyone who can connect is an admin, so it then listens on this machine alone.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Serve {
     /// Configuration file, TOML [default: none]
     #[arg(long, env = "TENURE_CONFIG", value_name = "FILE")]
