@@ -200,6 +200,39 @@ async fn many_who_resume_the_same_session_at_once_leave_it_with_one() {
     assert!(first.check(ORG, PATH, token).await.current);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_at_the_moment_when_the_old_connection_ends_leaves_the_session_attached() {
+    let server = TestServer::start().await;
+    let mut old = server.connect().await;
+    // With others to let go of, so that the end of the connection takes a moment.
+    for number in 0..20 {
+        old.open(ORG, &format!("u-{number}")).await;
+    }
+    let session = old.open_with(opening("anna", 60_000)).await;
+    old.take(exclusive(session.number, PATH)).await;
+    for round in 0..100 {
+        let mut new = server.connect().await;
+        let id = new.send(Request::SessionResume(session.resumption())).await;
+        if round % 3 == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(old);
+        assert!(new.answer(id).await.is_ok());
+        // Whatever the server makes of the old one, it has made of it when others have come.
+        server.connect().await.ping().await;
+        let renewed = new.renew_session(session.number).await;
+        assert_eq!(
+            renewed,
+            SessionRenewal::Renewed { holds: 1 },
+            "round {round}"
+        );
+        for number in 0..20 {
+            new.open(ORG, &format!("u-{round}-{number}")).await;
+        }
+        old = new;
+    }
+}
+
 // Opening, renewing, closing.
 
 #[tokio::test]
