@@ -227,6 +227,10 @@ async fn write_requests(shared: &Shared, writing: &mut Writing, pulse: &Pulse) -
         shared.with(|ledger, _| ledger.take_output(&mut out));
         if out.is_empty() {
             shared.writable.notified().await;
+            if shared.look(|ledger| ledger.is_shared()) {
+                // Whoever was woken together with the one who rang gets to add to the same write.
+                tokio::task::yield_now().await;
+            }
             continue;
         }
         let written = writing.write_all(&out).await;

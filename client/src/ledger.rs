@@ -160,6 +160,11 @@ impl Ledger {
         self.calls.take_output(used);
     }
 
+    /// Whether several requests are under way.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.calls.count() > 1
+    }
+
     pub(crate) fn has_output(&self) -> bool {
         self.calls.has_output()
     }

@@ -208,7 +208,7 @@ impl Session {
         let (done, answer) = oneshot::channel();
         let key = self.handle.key;
         let send = |ledger: &mut crate::ledger::Ledger, now, permit| {
-            ledger.close_session(now, permit, key, Some(done))
+            ledger.close_for(now, permit, key, done)
         };
         match self.shared().request(send, answer).await {
             Err(error) if error.kind() == ErrorKind::SessionEnded => Ok(()),

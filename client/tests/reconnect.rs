@@ -653,3 +653,124 @@ async fn a_session_can_be_taken_over_with_what_it_holds() {
     line.expect_silence().await;
     assert!(tenure_client::SessionTicket::decode("11:acme:07").is_err());
 }
+
+#[tokio::test]
+async fn a_server_that_has_lost_its_memory_may_give_the_same_numbers_anew() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let first = session(&client, &mut line, 11).await;
+    let second = session(&client, &mut line, 12).await;
+    drop(line);
+    let mut line = peer.accept().await;
+    line.renews = true;
+    for _ in 0..2 {
+        let asked = line.expect("session.resume").await;
+        line.error(asked.id, ErrorCode::UnknownSession).await;
+    }
+    line.open(12).await;
+    line.open(13).await;
+    line.expect_silence().await;
+    let (guard, _) = tokio::join!(async { first.acquire("doc/a").await }, line.grant(5));
+    let guard = guard.unwrap();
+    line.push(tenure_protocol::Push::LockLost(
+        tenure_protocol::push::Lost {
+            session: 12,
+            path: "doc/a",
+            token: 5,
+            cause: Cause::Expired,
+        },
+    ))
+    .await;
+    assert_eq!(soon(guard.lost()).await.cause, LossCause::Expired);
+    assert!(second.is_attached());
+}
+
+#[tokio::test]
+async fn a_session_that_was_dropped_meanwhile_is_closed_after_the_resume() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let (guard, _) = tokio::join!(async { ada.acquire("doc/a").await }, line.grant(5));
+    drop(line);
+    let mut line = peer.accept().await;
+    drop((guard, ada));
+    line.renews = true;
+    line.resume(reply::Resumed {
+        holds: held("doc/a", grant(5)),
+        ..resumed()
+    })
+    .await;
+    let asked = line.expect("session.close").await;
+    line.reply(asked.id, Reply::SessionClose(reply::Done {}))
+        .await;
+    line.expect_silence().await;
+}
+
+#[tokio::test]
+async fn a_close_that_was_not_answered_is_done_again() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let close = tokio::spawn(async move { ada.close().await });
+    line.expect("session.close").await;
+    drop(line);
+    let mut line = peer.accept().await;
+    line.renews = true;
+    line.resume(resumed()).await;
+    let asked = line.expect("session.close").await;
+    line.reply(asked.id, Reply::SessionClose(reply::Done {}))
+        .await;
+    soon(close).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn waits_of_a_session_that_is_over_are_over() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let ask = tokio::spawn({
+        let ada = ada.clone();
+        async move { ada.acquire("doc/a").await }
+    });
+    let asked = line.expect("lock.acquire").await;
+    line.reply(asked.id, queued(77, 1)).await;
+    line.push(tenure_protocol::Push::SessionMoved(
+        tenure_protocol::push::Moved { session: 11 },
+    ))
+    .await;
+    let error = soon(ask).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded);
+    assert_eq!(soon(ada.ended()).await, SessionEnd::Moved);
+}
+
+#[tokio::test]
+async fn a_client_that_is_closed_leaves_its_sessions_to_their_grace() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let (guard, _) = tokio::join!(async { ada.acquire("doc/a").await }, line.grant(5));
+    let guard = guard.unwrap();
+    soon(client.close()).await;
+    assert!(!guard.is_held());
+    assert_eq!(soon(ada.ended()).await, SessionEnd::ClientClosed);
+    assert_eq!(client.ping().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(soon(line.next_or_end()).await.is_none());
+}
+
+#[tokio::test]
+async fn the_hello_shows_name_and_key_and_the_options_do_not() {
+    let peer = Peer::bind().await;
+    let options = peer.options().name("crm/3.2").api_key("k-4711");
+    assert!(!format!("{options:?}").contains("k-4711"));
+    let (client, ()) = tokio::join!(options.connect(), async {
+        let mut line = peer.accept_silently().await;
+        let asked = line.next().await;
+        let Request::Hello(hello) = asked.request() else {
+            unreachable!()
+        };
+        assert_eq!(hello.client, "crm/3.2");
+        assert_eq!(hello.key.unwrap().0, "k-4711");
+        line.reply(asked.id, Reply::Hello(peer.hello())).await;
+    });
+    assert!(!format!("{:?}", client.unwrap()).contains("k-4711"));
+}

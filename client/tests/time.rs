@@ -285,3 +285,44 @@ async fn beyond_the_grace_a_hold_is_in_doubt_and_may_yet_go_on() {
         assert_eq!(guard.is_held(), !lose_in_doubt);
     }
 }
+
+#[tokio::test]
+async fn renewals_fit_the_frames_that_the_server_takes() {
+    let mut peer = Peer::bind().await;
+    // Room for four numbers.
+    peer.frame_bytes = 100;
+    let (client, mut line) = peer.connect().await;
+    let mut guards = Vec::new();
+    for number in 11..16 {
+        let session = session(&client, &mut line, number).await;
+        guards.push(acquired(&session, &mut line, "doc/a", Renewal::Always).await);
+    }
+    let mut renewed = Vec::new();
+    while renewed.len() < 5 {
+        let asked = line.expect("session.renew").await;
+        let Request::SessionRenew(request) = asked.request() else {
+            unreachable!()
+        };
+        assert!(request.sessions.len() <= 4);
+        renewed.extend(request.sessions);
+    }
+    renewed.sort_unstable();
+    assert_eq!(renewed, [11, 12, 13, 14, 15]);
+}
+
+#[tokio::test]
+async fn renewals_get_through_however_busy_callers_are() {
+    let mut peer = Peer::bind().await;
+    peer.in_flight = 4;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let _guard = acquired(&ada, &mut line, "doc/a", Renewal::Always).await;
+    for _ in 0..10 {
+        let client = client.clone();
+        tokio::spawn(async move { client.status("acme", "doc/a").await });
+    }
+    for _ in 0..3 {
+        line.expect("lock.status").await;
+    }
+    line.expect("session.renew").await;
+}

@@ -178,7 +178,12 @@ impl Calls {
         !self.out.is_empty()
     }
 
-    /// Whether requests of this kind of purpose are unanswered that a graceful end waits for.
+    /// How many requests are unanswered.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether nothing is left to be written or answered.
     pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.out.is_empty()
     }

@@ -17,8 +17,7 @@ impl Ledger {
     /// The connection is gone. `heard` is when the server was last heard of.
     pub(crate) fn disconnected(&mut self, heard: Instant, why: &Error) {
         self.link = Link::Down(why.of_kind(ErrorKind::Disconnected));
-        self.errands.clear();
-        self.later.clear();
+        self.drop_errands(why);
         self.resuming = None;
         for entry in self.sessions.values_mut() {
             entry.detach(heard);

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use tenure_protocol::{Request, request};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::calls::{Lane, Then};
-use super::sessions::SessionKey;
+use super::sessions::{SessionEntry, SessionKey, session_over};
 use super::{Ledger, Link};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::standing::HoldCell;
 
 pub(crate) enum Errand {
@@ -73,12 +73,35 @@ impl Ledger {
                 Errand::RenewHold(session, cell, wait) => {
                     self.renew_hold(now, permit, session, &cell, wait);
                 }
-                Errand::Close(session, done) => {
-                    // One that cannot be closed has ended, or is resumed first and closed then.
-                    let _ = self.close_session(now, permit, session, done);
-                }
+                Errand::Close(session, done) => self.close_soon(now, permit, session, done),
                 Errand::Resume(session) => self.resume(now, permit, session),
                 Errand::Reopen(session) => self.reopen(now, permit, session),
+            }
+        }
+    }
+
+    fn close_soon(
+        &mut self,
+        now: Instant,
+        permit: OwnedSemaphorePermit,
+        session: SessionKey,
+        done: Option<oneshot::Sender<Result<()>>>,
+    ) {
+        let attached = |entry: &SessionEntry| entry.attached;
+        if self.sessions.get(&session).is_some_and(attached) {
+            self.close_session(now, permit, session, done);
+        } else if let Some(done) = done {
+            // It is over, or is resumed first and closed then. Whoever closed it may have gone.
+            let _ = done.send(Err(session_over()));
+        }
+    }
+
+    /// The connection is gone, and errands with it: what they are for shows again when the sessions are resumed.
+    pub(crate) fn drop_errands(&mut self, why: &Error) {
+        let later = self.later.drain(..).map(|(_, errand)| errand);
+        for errand in self.errands.drain(..).chain(later) {
+            if let Errand::Close(_, Some(done)) = errand {
+                let _ = done.send(Err(why.of_kind(ErrorKind::Disconnected)));
             }
         }
     }

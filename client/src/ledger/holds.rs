@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::convert;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::standing::{Activity, HoldCell, Lease};
 use crate::types::{Loss, LossCause, Mode, Released};
 
@@ -159,8 +159,12 @@ impl Slot {
 
     /// The hold is over. Gives the loss if there was somebody to lose it.
     pub(crate) fn end(&mut self, loss: Loss) -> Option<Loss> {
-        let hold = self.hold.take()?;
+        let mut hold = self.hold.take()?;
         hold.cell.lose(loss.clone());
+        if let Some(done) = hold.on_release.take() {
+            // Whoever let it go may have gone.
+            let _ = done.send(Err(Error::not_held(Some(loss.clone()))));
+        }
         (hold.guards > 0 || hold.kept).then_some(loss)
     }
 

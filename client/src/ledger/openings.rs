@@ -241,11 +241,14 @@ impl Ledger {
             self.end_session(session, SessionEnd::Unknown);
             return;
         };
+        let Some(former) = self.sessions.get(&session).map(|entry| entry.number) else {
+            return;
+        };
+        self.forget_number(former, session);
+        self.numbers.insert(opened.session, session);
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
-        self.numbers.remove(&entry.number);
-        self.numbers.insert(opened.session, session);
         entry.number = opened.session;
         entry.resume_key = opened.resume_key;
         entry.grace = convert::grace(opened.on_disconnect);

@@ -100,28 +100,35 @@ impl Ledger {
         self.sessions.get(&session).map(SessionEntry::ticket)
     }
 
+    /// Closes a session on behalf of its handle.
+    pub(crate) fn close_for(
+        &mut self,
+        now: Instant,
+        permit: OwnedSemaphorePermit,
+        session: SessionKey,
+        done: oneshot::Sender<Result<()>>,
+    ) -> Result<()> {
+        self.ready(session)?;
+        self.close_session(now, permit, session, Some(done));
+        Ok(())
+    }
+
     pub(crate) fn close_session(
         &mut self,
         now: Instant,
         permit: OwnedSemaphorePermit,
         session: SessionKey,
         done: Option<oneshot::Sender<Result<()>>>,
-    ) -> Result<()> {
-        self.link.check()?;
-        let entry = self.sessions.get_mut(&session).ok_or_else(session_over)?;
-        if !entry.attached {
-            return Err(Error::new(
-                ErrorKind::Disconnected,
-                "the session is being resumed",
-            ));
-        }
+    ) {
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
         entry.abandoned = true;
         let request = Request::SessionClose(request::CloseSession {
             session: entry.number,
         });
         let then = Then::Close(session, done);
         self.calls.send(now, Some(permit), &request, then);
-        Ok(())
     }
 
     /// The answer to a close. A session that is unknown is as closed as can be.
@@ -166,8 +173,15 @@ impl Ledger {
     /// The session lives on at the server, without this client.
     pub(crate) fn forget_session(&mut self, session: SessionKey) {
         if let Some(entry) = self.sessions.remove(&session) {
-            self.numbers.remove(&entry.number);
+            self.forget_number(entry.number, session);
             end_entry(entry, SessionEnd::Closed);
+        }
+    }
+
+    /// The number is not this session's any more. It may be another's: a server that has lost its memory begins anew.
+    pub(crate) fn forget_number(&mut self, number: u64, session: SessionKey) {
+        if self.numbers.get(&number) == Some(&session) {
+            self.numbers.remove(&number);
         }
     }
 
@@ -176,7 +190,7 @@ impl Ledger {
         let Some(entry) = self.sessions.remove(&session) else {
             return;
         };
-        self.numbers.remove(&entry.number);
+        self.forget_number(entry.number, session);
         tracing::debug!(session = entry.number, ?why, "session is over");
         let ended = EndedSession {
             org: entry.terms.org.clone(),

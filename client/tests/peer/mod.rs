@@ -28,6 +28,7 @@ pub(crate) const KEY: ResumeKey = ResumeKey([7; 16]);
 pub(crate) struct Peer {
     listener: TcpListener,
     pub(crate) in_flight: u32,
+    pub(crate) frame_bytes: usize,
     pub(crate) heartbeat_ms: u64,
     pub(crate) dead_after_ms: u64,
 }
@@ -37,6 +38,7 @@ impl Peer {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             in_flight: 64,
+            frame_bytes: limits::FRAME_FROM_CLIENT,
             heartbeat_ms: 5000,
             dead_after_ms: 15_000,
         }
@@ -95,7 +97,7 @@ impl Peer {
             heartbeat_ms: self.heartbeat_ms,
             dead_after_ms: self.dead_after_ms,
             limits: reply::Limits {
-                frame_bytes: limits::FRAME_FROM_CLIENT as u64,
+                frame_bytes: self.frame_bytes as u64,
                 in_flight: self.in_flight,
                 sessions: 1000,
                 path_bytes: 512,
