@@ -20,7 +20,13 @@ const FIRST_TOKEN: Token = Token(1 << 40);
 
 fn config() -> ProptestConfig {
     let seeds = FileFailurePersistence::Direct("tests/replay.seeds");
+    let given = std::env::var_os("PROPTEST_CASES").is_some();
     ProptestConfig {
+        cases: if given {
+            ProptestConfig::default().cases
+        } else {
+            100
+        },
         failure_persistence: Some(Box::new(seeds)),
         ..ProptestConfig::default()
     }

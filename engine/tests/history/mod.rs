@@ -26,7 +26,10 @@ pub(crate) struct Step {
 impl Step {
     /// Wall time runs beside log time, from another beginning.
     pub(crate) fn lend<R>(&self, use_it: impl FnOnce(&Entry<'_>) -> R) -> R {
-        let (at, wall) = (LogTime(self.at), WallTime(1_700_000_000_000 + self.at));
+        let (at, wall) = (
+            LogTime(self.at),
+            WallTime(self.at.saturating_add(1_700_000_000_000)),
+        );
         self.command
             .lend(|command| use_it(&Entry { at, wall, command }))
     }

@@ -1,4 +1,5 @@
 //! Commands that own what they name, and lend it.
+//! The engine borrows its names; a history has to keep them. Decides nothing.
 
 use tenure_engine::{
     Acquire, AcquireAll, Command, Convert, Disconnect, ForceRelease, Item, Millis, Mode,

@@ -29,6 +29,9 @@ pub(crate) struct Op {
 /// Further away than this, a jump to what is due next is a leap.
 const SOON: u64 = 30_000;
 
+/// No leap is longer, whatever is due then.
+const LEAP_MAX: u64 = 2 * 24 * 3_600_000;
+
 /// Time of an operation, seen from the one before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum When {
@@ -36,7 +39,7 @@ pub(crate) enum When {
     Plus(u64),
     /// When the next thing is over, or so much later, if that is soon.
     Due(u64),
-    /// When the next thing is over, however far that is.
+    /// When the next thing is over, if it is not very far.
     Leap,
     /// One before the next thing is over.
     NotQuiteDue,
@@ -220,7 +223,7 @@ impl World {
         self.at = match op.when {
             When::Plus(more) => self.at + more,
             When::Due(more) => soon + more,
-            When::Leap => due,
+            When::Leap => due.min(self.at + LEAP_MAX),
             When::NotQuiteDue => soon.saturating_sub(1).max(self.at),
             When::Minus(less) => {
                 let at = self.at.saturating_sub(less);

@@ -1,4 +1,5 @@
 //! Reading, as of a moment. Over things are left out; nothing is settled.
+//! Shares no code with the engine; walks everything it has for every question.
 
 use tenure_engine::{Answer, Counts, List, ListedHold, LogTime, Place, Query, Token, WaitId};
 
