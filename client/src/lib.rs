@@ -1,4 +1,5 @@
-//! Client of the Tenure lock server.
+//! Client of the Tenure lock server: who may edit this document, who has this chat, for how long, and who is told when
+//! that changes.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), tenure_client::Error> {
@@ -20,6 +21,83 @@
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! # The four things
+//!
+//! - A [`Client`] is one connection, shared by all its clones. A service needs one, or a few.
+//! - A [`Session`] is one sitting of one owner: a browser tab, a device, a worker. A client has many. Sessions of one owner
+//!   share what they hold, so nobody locks himself out with a second tab.
+//! - A [`LockGuard`] is a lock that is held. It is renewed while it lives, and let go when it is dropped.
+//! - An [`Error`] has a [`kind`](Error::kind), sorted by what you can do about it. That somebody else holds a lock is an
+//!   answer, with who it is, since when and how many wait.
+//!
+//! # Waiting
+//!
+//! [`Session::acquire`] waits in a fair queue; dropping its future takes everything back, so it can stand in a `select!` or
+//! a `timeout`. [`on_progress`](Acquire::on_progress) tells the place in line. A [`note`](Acquire::note) asks the holder,
+//! who [hears it](LockGuard::next_ask), and hands over or declines.
+//!
+//! ```no_run
+//! # async fn run(session: tenure_client::Session) -> Result<(), tenure_client::Error> {
+//! use std::time::Duration;
+//! use tenure_client::ErrorKind;
+//!
+//! let acquire = session.acquire("doc/quote-123").note("may I?").wait(Duration::from_secs(60));
+//! match acquire.await {
+//!     Ok(lock) => println!("mine, for {:?} at least", lock.remaining()),
+//!     Err(error) if error.kind() == ErrorKind::Refused => println!("not this time: {error}"),
+//!     Err(error) => return Err(error),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Losing a lock
+//!
+//! A lock is a lease, and can be lost: seized by a moderator, ended by an operator, run out. [`LockGuard::lost`] says by
+//! whom and why:
+//!
+//! ```no_run
+//! # async fn work() {}
+//! # async fn run(lock: tenure_client::LockGuard) {
+//! tokio::select! {
+//!     () = work() => println!("done"),
+//!     loss = lock.lost() => println!("stop: {loss}"),
+//! }
+//! # }
+//! ```
+//!
+//! Time is counted from when the client *sent* what the server answered, so [`LockGuard::remaining`] never promises more
+//! than the server does; a lock that was waited for is renewed before you get it, for the same reason. Still, no clock
+//! stops a process that sleeps past its lease. The [fencing token](LockGuard::token) does: a resource that remembers the
+//! highest token it has seen, and refuses a lower one, cannot be written by a holder of yesterday. `examples/fencing.rs`
+//! shows it.
+//!
+//! # When the connection ends
+//!
+//! The client connects again by itself, with growing pauses, and resumes its sessions. Until then requests fail at once with
+//! [`Disconnected`](ErrorKind::Disconnected); none is queued behind your back.
+//!
+//! | what was under way | becomes |
+//! | --- | --- |
+//! | a hold | goes on under the same token, or is lost, with the cause |
+//! | a wait | keeps its place, or gets the lock that it was granted meanwhile, or ends with the reason |
+//! | an acquire or upgrade without an answer | gets what the server has: the lock, or a place in line; else `Disconnected`: it was not carried out |
+//! | a release without an answer | is done again, if the server still has the hold |
+//! | a guard or future that was dropped meanwhile | is let go, or cancelled |
+//! | a session that the server has ended | is over, and its holds are lost; one that had nothing is opened again |
+//! | a read | fails with `Disconnected`; ask again |
+//! | a hand-over that left no trace, a change of policy, a force release | fails with [`UnknownOutcome`](ErrorKind::UnknownOutcome) |
+//!
+//! [`Client::events`] and [`Session::events`] tell what was kept and lost. A session's [ticket](Session::ticket) lets
+//! another process [take it over](Client::take_over) with its locks, so that a deploy loses none.
+//!
+//! # Features
+//!
+//! - `tls`: connections over TLS, with a `rustls::ClientConfig` of yours.
+//! - `tower`: a layer that holds a lock while an HTTP request is handled, and answers 423 with the holder's name.
+//!
+//! The folder `examples/` has one program for each thing above.
+
 #![forbid(unsafe_code)]
 
 mod acquire;

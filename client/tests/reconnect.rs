@@ -774,3 +774,81 @@ async fn the_hello_shows_name_and_key_and_the_options_do_not() {
     });
     assert!(!format!("{:?}", client.unwrap()).contains("k-4711"));
 }
+
+#[tokio::test]
+async fn an_acquire_does_not_take_up_a_wait_for_less() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let shared = tokio::spawn({
+        let ada = ada.clone();
+        async move { ada.acquire("doc/a").shared(None).await }
+    });
+    let asked = line.expect("lock.acquire").await;
+    line.reply(asked.id, queued(77, 1)).await;
+    let exclusive = tokio::spawn(async move { ada.acquire("doc/a").await });
+    line.expect("lock.acquire").await;
+    drop(line);
+    // The second acquire was not carried out.
+    let mut line = peer.accept().await;
+    line.renews = true;
+    line.resume(reply::Resumed {
+        waits: vec![Waiting {
+            wait: 77,
+            paths: vec!["doc/a"],
+            place: 1,
+            remaining_ms: 9000,
+        }],
+        ..resumed()
+    })
+    .await;
+    let error = soon(exclusive).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    let grant = shared_grant(6);
+    line.push(peer::wait_granted(11, 77, "doc/a", grant)).await;
+    let asked = line.expect("lock.renew").await;
+    let reply = Reply::LockRenew(reply::Renew::Granted { grant });
+    line.reply(asked.id, reply).await;
+    let guard = soon(shared).await.unwrap().unwrap();
+    assert_eq!(guard.mode(), tenure_client::Mode::Shared);
+}
+
+#[tokio::test]
+async fn a_wait_that_turns_out_to_be_for_less_is_no_success() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    // A wait for the shared mode is given up, and the connection ends before the cancellation is carried out.
+    let shared = tokio::spawn({
+        let ada = ada.clone();
+        async move { ada.acquire("doc/a").shared(None).await }
+    });
+    let asked = line.expect("lock.acquire").await;
+    line.reply(asked.id, queued(77, 1)).await;
+    tokio::time::sleep(A_WHILE).await;
+    shared.abort();
+    line.expect("lock.cancel").await;
+    let exclusive = tokio::spawn(async move { ada.acquire("doc/a").await });
+    line.expect("lock.acquire").await;
+    drop(line);
+    let mut line = peer.accept().await;
+    line.renews = true;
+    line.resume(reply::Resumed {
+        waits: vec![Waiting {
+            wait: 77,
+            paths: vec!["doc/a"],
+            place: 1,
+            remaining_ms: 9000,
+        }],
+        ..resumed()
+    })
+    .await;
+    let grant = shared_grant(6);
+    line.push(peer::wait_granted(11, 77, "doc/a", grant)).await;
+    let asked = line.expect("lock.renew").await;
+    let reply = Reply::LockRenew(reply::Renew::Granted { grant });
+    line.reply(asked.id, reply).await;
+    let error = soon(exclusive).await.unwrap().unwrap_err();
+    assert!(error.is_retryable());
+    line.released().await;
+}

@@ -13,6 +13,7 @@ use super::calls::Then;
 use super::errands::Errand;
 use super::holds::{GuardSeed, Renewal};
 use super::sessions::{SessionEntry, SessionKey, session_over};
+use super::settling::not_done;
 use super::{Ledger, mismatch};
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +30,7 @@ pub(crate) struct Attempt {
     pub(crate) progress: Option<mpsc::Sender<WaitProgress>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AttemptItem {
     pub(crate) path: Arc<str>,
     pub(crate) mode: Mode,
@@ -178,7 +179,10 @@ impl Ledger {
             Aim::Guards(renewal) => *renewal,
             Aim::Conversion(cell) => {
                 let result = match cell.lease() {
-                    Some(_) => Ok(Vec::new()),
+                    Some(lease) if attempt.items.iter().all(|item| item.mode == lease.mode) => {
+                        Ok(Vec::new())
+                    }
+                    Some(_) => Err(not_done()),
                     None => Err(Error::not_held(cell.loss())),
                 };
                 // Whoever asked may have gone; the guard shows what it holds.
@@ -186,6 +190,20 @@ impl Ledger {
                 return;
             }
         };
+        let weaker = |item: &AttemptItem| {
+            let hold = entry
+                .slots
+                .get(&item.path)
+                .and_then(|slot| slot.hold.as_ref());
+            let lease = hold.and_then(|hold| hold.cell.lease());
+            lease.is_none_or(|lease| lease.mode < item.mode)
+        };
+        // After a reconnect it may have taken up a wait that was for less.
+        if attempt.items.iter().any(weaker) {
+            self.settle_paths(session, &attempt);
+            attempt.fail(not_done());
+            return;
+        }
         let seed = |item: &AttemptItem| entry.slot(&item.path).guard(renewal, now);
         let seeds: Vec<_> = attempt.items.iter().filter_map(seed).collect();
         // Whoever asked may have gone, at this very moment too.

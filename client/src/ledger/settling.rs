@@ -200,12 +200,17 @@ impl Ledger {
         let Some(done) = done else {
             return;
         };
-        match &mut slot.hold {
-            Some(hold) if hold.token() == token && !hold.matters() => hold.on_release = Some(done),
-            Some(_) | None => {
-                let _ = done.send(Ok(Released::Ended));
+        let held = slot.hold.as_mut().filter(|hold| hold.token() == token);
+        let released = match held {
+            Some(hold) if !hold.matters() => {
+                hold.on_release = Some(done);
+                return;
             }
-        }
+            Some(_) => Released::SessionHolds,
+            None => Released::Ended,
+        };
+        // Whoever let it go may have gone.
+        let _ = done.send(Ok(released));
     }
 
     /// Waits that the server has: those that nobody here knows of are taken by attempts that ask for the same paths;
@@ -217,15 +222,21 @@ impl Ledger {
         mut undecided: Vec<Attempt>,
     ) {
         for waiting in waits {
-            let (matching, others) = undecided
-                .into_iter()
-                .partition(|attempt: &Attempt| attempt.asks_for(&waiting.paths));
+            let Some(entry) = self.sessions.get_mut(&session) else {
+                return;
+            };
+            let wait = entry.waits.entry(waiting.wait).or_default();
+            // The server does not say for which mode a wait is. What is known of it here decides; of one that nobody
+            // here knows, the grant will show it.
+            let matches = |attempt: &Attempt| {
+                attempt.asks_for(&waiting.paths)
+                    && wait.attempts.iter().all(|other| other.equals(attempt))
+            };
+            let (matching, others) = undecided.into_iter().partition(matches);
             undecided = others;
-            if let Some(entry) = self.sessions.get_mut(&session) {
-                let wait = entry.waits.entry(waiting.wait).or_default();
-                wait.attempts.extend(matching);
-                wait.tell(&WaitProgress::Place(waiting.place));
-            }
+            let matching: Vec<Attempt> = matching;
+            wait.attempts.extend(matching);
+            wait.tell(&WaitProgress::Place(waiting.place));
             let errand = Errand::SettleWait(session, waiting.wait);
             self.errands.push_back(errand);
         }
@@ -288,6 +299,15 @@ impl Attempt {
         })
     }
 
+    fn equals(&self, other: &Self) -> bool {
+        let items = |attempt: &Self| {
+            let mut items = attempt.items.clone();
+            items.sort_unstable();
+            items
+        };
+        items(self) == items(other)
+    }
+
     fn asks_for(&self, paths: &[&str]) -> bool {
         let asked = |path: &&str| self.items.iter().any(|item| *item.path == **path);
         self.items.len() == paths.len() && paths.iter().all(asked)
@@ -332,7 +352,8 @@ pub(crate) fn losses(missed: &[Missed<'_>]) -> Vec<Loss> {
     missed.iter().filter_map(loss).collect()
 }
 
-fn not_done() -> Error {
+/// What was asked for shows nowhere in what the server has.
+pub(crate) fn not_done() -> Error {
     Error::new(
         ErrorKind::Disconnected,
         "the connection ended before it was carried out",
