@@ -10,7 +10,8 @@ mod support;
 use std::fs;
 use std::process::Stdio;
 
-use cli_support::Tenure;
+use cli_support::{Running, Tenure};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -41,6 +42,9 @@ fn a_key_decides_who_may_do_what() {
     assert!(!wrong.err.contains("a-wrong-key"), "{wrong:?}");
     let help = tenure.run(&["acquire", "--help"]);
     assert!(!help.out.contains("a-wrong-key"), "{help:?}");
+
+    let hold = tenure.run(&["hold", "acme", "a"]);
+    hold.is_trouble("(bad_credentials); is the key in TENURE_KEY or --key right?");
 
     tenure.use_key("the-key-of-observer");
     tenure.run(&acquire).is_trouble("(role_too_low)");
@@ -95,6 +99,57 @@ fn a_policy_is_shown_and_changed_in_part() {
         .is_trouble("ttl_default_ms");
     let (cleared, _) = tenure.json(&["policy", "set", "acme", "doc", "--clear"]);
     assert_eq!(cleared, before);
+}
+
+/// A server with a certificate for `localhost`, and the folder of its authority, `ca.pem`.
+fn encrypted() -> (TempDir, Tenure) {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    for authority in ["ca", "other"] {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        write(&format!("{authority}.pem"), &issuer.pem());
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![String::from("127.0.0.1")]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        write(&format!("server-of-{authority}.pem"), &certificate.pem());
+        write(&format!("server-of-{authority}.key"), &key.serialize_pem());
+    }
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("server-of-ca.pem"), path("server-of-ca.key"));
+    let tenure = Tenure::with(&["--tls-cert", &cert, "--tls-key", &key]);
+    (folder, tenure)
+}
+
+#[test]
+fn an_encrypted_server_is_checked_and_whoever_forgets_is_reminded() {
+    let (folder, tenure) = encrypted();
+    let authority = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (right, wrong) = (authority("ca.pem"), authority("other.pem"));
+    // What goes over the wire of the command line, and what goes by the client.
+    for ask in [
+        &["acquire", "acme", "a"][..],
+        &["run", "acme", "b", "--", "echo", "granted"],
+    ] {
+        let with = |authority: &str| {
+            let mut command = tenure.command(ask);
+            command.env("TENURE_TLS_CA", authority);
+            Running::of(&mut command).ended()
+        };
+        with(&right).is(0, "granted");
+        with(&wrong).is_trouble("is --tls-ca FILE the authority of the server's certificate");
+        tenure
+            .run(ask)
+            .is_trouble("does the server want TLS (--tls, --tls-ca FILE)");
+    }
+    let plain = Tenure::start();
+    for ask in [&["status", "acme", "a"][..], &["hold", "acme", "a"]] {
+        let mut command = plain.command(ask);
+        command.env("TENURE_TLS_CA", &right);
+        let answer = Running::of(&mut command).ended();
+        answer.is_trouble("does the server have TLS? if not, leave --tls and --tls-ca out");
+    }
 }
 
 /// More than two pages, on two prefixes, of two owners.

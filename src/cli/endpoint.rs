@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::{Shared, trouble};
 
-/// How long it may take to get there, the hello included.
+/// How long it may take to get there, and then to be answered the hello.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the server's log calls us.
@@ -58,16 +58,23 @@ impl Endpoint {
         })
     }
 
-    /// Opens a connection. The caller has [`PATIENCE`].
+    /// Opens a connection, within [`PATIENCE`].
     pub(super) async fn dial(&self) -> anyhow::Result<Box<dyn Stream>> {
+        let address = &self.address;
+        timeout(PATIENCE, self.open()).await.unwrap_or_else(|_| {
+            let error = std::io::ErrorKind::TimedOut.into();
+            Err(trouble::unreachable(address, &error))
+        })
+    }
+
+    async fn open(&self) -> anyhow::Result<Box<dyn Stream>> {
         let address = &self.address;
         let addresses = lookup_host(address)
             .await
             .with_context(|| format!("cannot find {address}; is --server HOST:PORT right?"))?
             .collect::<Vec<_>>();
-        let stream = timeout(PATIENCE, TcpStream::connect(&*addresses))
+        let stream = TcpStream::connect(&*addresses)
             .await
-            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(|error| trouble::unreachable(address, &error))?;
         stream.set_nodelay(true)?;
         let Some(config) = &self.tls else {
@@ -79,6 +86,11 @@ impl Endpoint {
             .await
             .map_err(|error| trouble::no_tls(address, &error))?;
         Ok(Box::new(stream))
+    }
+
+    /// Whether it is reached over TLS.
+    pub(super) const fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// The same for `tenure-client`.

@@ -64,29 +64,22 @@ impl Hold {
                 return Ok(Exit::No);
             }
         };
-        let granted = Told::Granted {
-            status: "granted",
-            grant: Held::of(&guard),
-        };
-        output.answer(&granted, |paint| {
-            let token = guard.token();
-            paint.yes(&format!("granted, token {token}; held until Ctrl-C"))
-        })?;
-        match watch(&keeper, &guard, &mut signals, &mut output).await? {
-            None => {
-                // A hold that was lost in the same moment is as good as released.
-                let _ = keeper.let_go(guard).await;
-                let released = Told::Released { status: "ended" };
-                output.answer(&released, |paint| paint.yes("released"))?;
-                Ok(Exit::Yes)
-            }
-            Some(loss) => {
+        match watch(&keeper, &guard, &mut signals, &mut output).await {
+            Ok(Some(loss)) => {
                 drop(guard);
                 keeper.close().await;
                 output.answer(&Told::loss(&loss), |paint| {
                     paint.no(&format!("lost: {}", told::loss_in_words(&loss)))
                 })?;
                 Ok(Exit::No)
+            }
+            end => {
+                // A hold that was lost in the same moment is as good as released.
+                let _ = keeper.let_go(guard).await;
+                end?;
+                let released = Told::Released { status: "ended" };
+                output.answer(&released, |paint| paint.yes("released"))?;
+                Ok(Exit::Yes)
             }
         }
     }
@@ -100,6 +93,14 @@ async fn watch(
     output: &mut Output,
 ) -> anyhow::Result<Option<Loss>> {
     let mut events = keeper.client.events();
+    let granted = Told::Granted {
+        status: "granted",
+        grant: Held::of(guard),
+    };
+    output.answer(&granted, |paint| {
+        let token = guard.token();
+        paint.yes(&format!("granted, token {token}; held until Ctrl-C"))
+    })?;
     loop {
         tokio::select! {
             _ = signals.next() => return Ok(None),

@@ -196,9 +196,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 
 /// A client has one connection: one thread does.
 fn wait_for(asking: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot watch sockets")?
-        .block_on(asking)
+        .context("cannot watch sockets")?;
+    let exit = runtime.block_on(asking);
+    // Not even for a name that is still being looked up.
+    runtime.shutdown_background();
+    exit
 }

@@ -48,12 +48,14 @@ fn start_one(address: &str) -> String {
 
 /// There is a connection, and no TLS over it.
 pub(super) fn no_tls(address: &str, error: &io::Error) -> anyhow::Error {
-    let is_cut_off =
-        [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset].contains(&error.kind());
-    let remedy = if is_cut_off {
-        "does the server have TLS? if not, leave --tls and --tls-ca out"
+    let is_certificate = matches!(
+        error.get_ref().and_then(|error| error.downcast_ref()),
+        Some(rustls::Error::InvalidCertificate(_))
+    );
+    let remedy = if is_certificate {
+        "is --tls-ca FILE the authority of the server's certificate, and is that for this host?"
     } else {
-        "is --tls-ca FILE the authority of the server's certificate, which is for this host?"
+        "does the server have TLS? if not, leave --tls and --tls-ca out"
     };
     anyhow::anyhow!("no TLS with {address}: {error}; {remedy}")
 }
@@ -77,7 +79,10 @@ pub(super) fn silent(address: &str) -> anyhow::Error {
 
 /// What comes is not our protocol.
 pub(super) fn not_ours(address: &str, error: &dyn std::error::Error) -> anyhow::Error {
-    anyhow::anyhow!("{address} does not speak our protocol: {error}; is it a tenure server?")
+    anyhow::anyhow!(
+        "{address} does not speak our protocol: {error}; does the server want TLS (--tls, --tls-ca \
+         FILE), or is it no tenure server?"
+    )
 }
 
 /// The server has answered with an error, or said goodbye.
@@ -90,13 +95,31 @@ pub(super) fn of_client(endpoint: &Endpoint, error: &tenure_client::Error) -> an
     let socket = error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>());
-    match (error.kind(), socket) {
-        (ErrorKind::Connect, Some(socket)) => unreachable(&endpoint.address, socket),
-        _ => match advice(endpoint, known(error.code())) {
-            Some(advice) => anyhow::anyhow!("{error}; {advice}"),
-            None => anyhow::anyhow!("{error}"),
-        },
+    let address = &endpoint.address;
+    if error.kind() == ErrorKind::Connect {
+        return match socket {
+            Some(socket) if endpoint.is_encrypted() && is_of_tls(socket) => no_tls(address, socket),
+            Some(socket) => unreachable(address, socket),
+            None => cut_off(address, false),
+        };
     }
+    if error.kind() == ErrorKind::Protocol {
+        return not_ours(address, error);
+    }
+    match advice(endpoint, known(error.code())) {
+        Some(advice) => anyhow::anyhow!("{error}; {advice}"),
+        None => anyhow::anyhow!("{error}"),
+    }
+}
+
+/// Whether the socket was there, and what came over it was wrong.
+fn is_of_tls(error: &io::Error) -> bool {
+    [
+        io::ErrorKind::InvalidData,
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::ConnectionReset,
+    ]
+    .contains(&error.kind())
 }
 
 fn known(number: Option<u16>) -> Option<ErrorCode> {

@@ -44,15 +44,14 @@ impl Wire {
     /// Connects and introduces itself.
     pub(super) async fn connect(shared: &Shared) -> anyhow::Result<Self> {
         let endpoint = Endpoint::new(shared)?;
-        let address = endpoint.address.clone();
-        let silent = || trouble::silent(&address);
-        timeout(PATIENCE, Self::introduced(endpoint))
+        let stream = endpoint.dial().await?;
+        let silent = trouble::silent(&endpoint.address);
+        timeout(PATIENCE, Self::introduced(endpoint, stream))
             .await
-            .unwrap_or_else(|_| Err(silent()))
+            .unwrap_or(Err(silent))
     }
 
-    async fn introduced(endpoint: Endpoint) -> anyhow::Result<Self> {
-        let stream = endpoint.dial().await?;
+    async fn introduced(endpoint: Endpoint, stream: Box<dyn Stream>) -> anyhow::Result<Self> {
         let key = endpoint.key.clone();
         let mut wire = Self {
             endpoint,
@@ -223,6 +222,10 @@ impl Wire {
                     field: None,
                 };
                 Err(trouble::refused(&self.endpoint, &error))
+            }
+            Ok(FromServer::Push(Push::ServerPing(_))) => {
+                self.send(&Request::Ping(request::Ping {}))?;
+                Ok(message)
             }
             Ok(_) => Ok(message),
             Err(error) => Err(trouble::not_ours(self.address(), &*error)),
