@@ -1,13 +1,9 @@
 //! What the server counts, and how it is told to a scraper. Never a path, an org or a person: labels are from short lists.
 //!
-//! There are two kinds of counting, so that no command waits for a shared atomic:
-//!
-//! - **In a shard**, under the mutex that is held anyway: each shard owns a plain [`ShardCounters`] and calls
-//!   [`ShardCounters::command`] for each reply, [`ShardCounters::event`] for each event (from its `Effects`) and
-//!   [`ShardCounters::tick`] for each tick. At a scrape they are visited through [`Shards`], and summed.
-//! - **At the edge**: [`Metrics::connection_opened`] gives each connection an [`OpenConnection`], which counts its bytes and
-//!   frames (call it once for each read and write, not for each frame) in one of several stripes; commands that never reach
-//!   a shard are counted by [`Metrics::command`]; [`Metrics::connection_refused`] and [`Metrics::goodbye`] are rare.
+//! - **In a shard**, under the mutex that is held anyway: plain integers in its [`ShardCounters`], which are visited
+//!   through [`Shards`] and summed at a scrape, so that no command waits for a shared atomic.
+//! - **At the edge**: each connection's [`OpenConnection`] counts bytes and frames in one of several stripes, once for each
+//!   read and write; commands that never reach a shard are counted by [`Metrics::command`].
 //!
 //! ```text
 //! let metrics = Metrics::new(shards);             // Arc<dyn Shards> -> Arc<Metrics>
@@ -18,7 +14,7 @@
 //! shard.counters.command(kind, CommandOutcome::of(&reply));  shard.counters.event(&event.what);
 //! ```
 //!
-//! Every metric stands in `docs/operating.md` (tested).
+//! Rule: every metric stands in `docs/operating.md` (tested).
 
 mod label;
 mod shard;

@@ -5,6 +5,9 @@
 //!             |                    ^                                    place teller, admin listener
 //!             +-- shutdown: goodbye to every outbox, wait for the connections, stop
 //! ```
+//!
+//! Must hold: nobody is let in before history has begun; at the end every client has been said goodbye to, or was not
+//! there to hear it in time.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
 //! Policies in force: layers put in place, and read.
+//! Knows no rule of locks. Lowering a bound ends nothing that is there; it is looked at when something is asked for.
 
 use alloc::sync::Arc;
 

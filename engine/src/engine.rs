@@ -1,4 +1,6 @@
 //! The machine as its callers see it, and the table of contents of what it can do: one match, no rule.
+//! Owns the state and the way in; what a command does is in the room of its noun. Must hold: an entry that changed nothing
+//! has not moved time either.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;

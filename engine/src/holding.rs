@@ -1,4 +1,5 @@
 //! Keeping a lock, changing its mode, letting it go. Rules 26 to 29.
+//! Must hold: a command about a hold comes from a session of its owner, and finds the path settled.
 
 use alloc::boxed::Box;
 

@@ -1,4 +1,5 @@
 //! What must hold after every entry, whatever the history. Asserted in tests, simulation and fuzzing, and of a restored state.
+//! Decides nothing and repairs nothing. What is over and waits for a sweep is left aside, as the rules allow.
 
 use crate::command::Mode;
 use crate::deadlines::Due;

@@ -1,4 +1,5 @@
 //! Answering what is asked, and changing nothing by it. What is over is left out, whether or not a sweep has come by.
+//! Must hold: the same question at the same instant has the same answer, in path order, and costs a bounded page.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,4 +1,5 @@
 //! The vocabulary of answers. `apply` always gives exactly one; what users do wrong is an answer too.
+//! Knows no wire and no person's language. Answers own what they name: they outlive the command that they answer.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

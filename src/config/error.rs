@@ -1,4 +1,5 @@
 //! What is wrong with a configuration, said so that it can be put right without reading anything else.
+//! Owns the sentences: where the value stands, what was expected, what was found, what to do. Reads no file itself.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Tests of the configuration: layers, messages, exposure, and that the documentation lists every key.
+//! Rule: a key that is added is in the file, the flags, the environment and docs/operating.md, or a test here fails.
 
 use std::collections::BTreeMap;
 use std::fs;

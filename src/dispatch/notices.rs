@@ -1,4 +1,5 @@
 //! What a session must be told, as pushes.
+//! Knows the words of both sides and no connection: where a push goes, its shard says.
 
 use tenure_engine::{Notice, Place, SessionId, WaitId};
 use tenure_protocol::{Push, push};

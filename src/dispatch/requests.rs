@@ -1,4 +1,5 @@
 //! Requests, as work for a shard. What is refused here is refused because of who asks, not of what the locks are.
+//! Must hold: an item names a session only together with the attachment that this connection has of it.
 
 use hashbrown::HashMap;
 use tenure_engine::{

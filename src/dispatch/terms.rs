@@ -1,4 +1,5 @@
 //! Single words of the two vocabularies, each way.
+//! Must hold: every word has one translation; a word that is added to either side does not compile until it has.
 
 use tenure_engine as engine;
 use tenure_engine::Millis;

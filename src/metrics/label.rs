@@ -1,4 +1,5 @@
 //! The values that labels take: short lists, so that the number of series is known. A name never changes meaning.
+//! Knows the engine's words and turns them into labels; counts nothing itself.
 
 use tenure_engine::{Cause, Reply, SessionEnd, WaitEnd};
 use tenure_protocol::Class;
