@@ -271,7 +271,7 @@ fn a_command_has_the_terminal() {
     assert_eq!(status, 0, "{shown}");
 
     // Ctrl-C.
-    let (shown, status) = at_a_terminal(&tenure, "echo ready; sleep 60", "ready", "\x03");
+    let (shown, status) = at_a_terminal(&tenure, "echo ready; exec sleep 60", "ready", "\x03");
     assert_eq!(status, 130, "{shown}");
     tenure.is_free();
 }

@@ -100,8 +100,8 @@ impl Job {
         } else if let WaitStatus::Signaled(_, signal, _) = change {
             128 + signal as i32
         } else {
-            if matches!(change, WaitStatus::Stopped(..)) {
-                self.suspend();
+            if let WaitStatus::Stopped(_, signal) = change {
+                self.stopped(signal);
             }
             return Ok(None);
         };
@@ -111,13 +111,19 @@ impl Job {
     }
 
     /// The command was suspended at its terminal: so are we, until the shell continues us.
-    fn suspend(&self) {
-        if self.has_terminal {
+    fn stopped(&self, signal: Signal) {
+        if !self.has_terminal {
+            return;
+        }
+        let wants_terminal = [Signal::SIGTTIN, Signal::SIGTTOU].contains(&signal);
+        let has_it = [Some(getpgrp()), Some(self.leader)].contains(&foreground());
+        if !(wants_terminal && has_it) {
             self.take_terminal_back();
             let _ = killpg(getpgrp(), Signal::SIGTSTP);
             // Here we have been continued, or nobody is there who could.
-            self.resume();
         }
+        // Otherwise it has only been quicker than we were.
+        self.resume();
     }
 
     /// Gives the terminal to the command if it is ours to give, and lets it go on.
