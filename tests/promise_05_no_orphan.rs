@@ -1,7 +1,7 @@
 //! Promise 5: a hold ends by release, expiry, or the end of its last session; a connection that is dead is noticed within
 //! 15 s, however it died, and one that is alive is not given up.
 //!
-//! What has to be waited for runs at the same time (`together`), each with a server of its own.
+//! All run at the same time (`together`), since they wait far more than they work; each has a server of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -118,7 +118,27 @@ async fn freed_after_the_grace(watcher: &mut Watcher, wait: u64, died: Instant) 
     assert!((GRACE..GRACE + SLACK).contains(&took), "{took:?}");
 }
 
-#[tokio::test]
+together! {
+    the_end_of_a_connection_frees_its_locks_after_the_grace,
+    the_reset_of_a_connection_frees_its_locks_after_the_grace,
+    the_death_of_a_process_frees_its_locks_after_the_grace,
+    closing_a_session_frees_its_locks_at_once,
+    all_sessions_of_a_connection_end_with_it,
+    a_hold_lives_until_the_last_session_in_it_is_gone,
+    a_session_that_is_resumed_within_its_grace_keeps_its_locks_beyond_it,
+    a_session_that_comes_back_too_late_is_unknown,
+    a_keeping_session_lives_by_the_ttl_of_its_holds,
+    a_link_that_is_cut_without_a_sign_is_noticed_in_time,
+    a_link_that_loses_what_the_client_says_is_noticed_in_time,
+    a_link_that_is_cut_while_much_is_written_is_noticed_in_time,
+    a_process_that_is_stopped_is_noticed_in_time,
+    a_client_that_only_pings_stays,
+    a_client_that_only_answers_pings_stays,
+    a_client_on_a_slow_link_stays,
+    a_client_that_sends_half_a_frame_for_ever_does_not_stay,
+    the_death_of_an_old_connection_does_not_touch_a_session_that_has_moved_on,
+}
+
 async fn the_end_of_a_connection_frees_its_locks_after_the_grace() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -130,7 +150,6 @@ async fn the_end_of_a_connection_frees_its_locks_after_the_grace() {
     freed_after_the_grace(&mut watcher, wait, died).await;
 }
 
-#[tokio::test]
 async fn the_reset_of_a_connection_frees_its_locks_after_the_grace() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -196,7 +215,6 @@ async fn a_process_that_holds() {
     tokio::time::sleep(Duration::from_secs(60)).await;
 }
 
-#[tokio::test]
 async fn the_death_of_a_process_frees_its_locks_after_the_grace() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -207,7 +225,6 @@ async fn the_death_of_a_process_frees_its_locks_after_the_grace() {
     freed_after_the_grace(&mut watcher, wait, died).await;
 }
 
-#[tokio::test]
 async fn closing_a_session_frees_its_locks_at_once() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -217,7 +234,6 @@ async fn closing_a_session_frees_its_locks_at_once() {
     assert_eq!(watcher.is_orphaned().await, None);
 }
 
-#[tokio::test]
 async fn all_sessions_of_a_connection_end_with_it() {
     const SESSIONS: usize = 300;
     let server = TestServer::start().await;
@@ -253,7 +269,6 @@ async fn all_sessions_of_a_connection_end_with_it() {
     within(PATIENCE, "all are free", all_free).await;
 }
 
-#[tokio::test]
 async fn a_hold_lives_until_the_last_session_in_it_is_gone() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -276,7 +291,6 @@ async fn a_hold_lives_until_the_last_session_in_it_is_gone() {
     watcher.client.granted(wait).await;
 }
 
-#[tokio::test]
 async fn a_session_that_is_resumed_within_its_grace_keeps_its_locks_beyond_it() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -299,7 +313,6 @@ async fn a_session_that_is_resumed_within_its_grace_keeps_its_locks_beyond_it() 
     );
 }
 
-#[tokio::test]
 async fn a_session_that_comes_back_too_late_is_unknown() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -313,7 +326,6 @@ async fn a_session_that_comes_back_too_late_is_unknown() {
     assert_eq!(back.fails(resume).await, ErrorCode::UnknownSession);
 }
 
-#[tokio::test]
 async fn a_keeping_session_lives_by_the_ttl_of_its_holds() {
     let server = TestServer::start().await;
     let mut watcher = Watcher::of(&server).await;
@@ -346,18 +358,6 @@ async fn a_keeping_session_lives_by_the_ttl_of_its_holds() {
     let mut script = server.connect().await;
     let resume = Request::SessionResume(session.resumption());
     assert_eq!(script.fails(resume).await, ErrorCode::UnknownSession);
-}
-
-together! {
-    a_link_that_is_cut_without_a_sign_is_noticed_in_time,
-    a_link_that_loses_what_the_client_says_is_noticed_in_time,
-    a_link_that_is_cut_while_much_is_written_is_noticed_in_time,
-    a_process_that_is_stopped_is_noticed_in_time,
-    a_client_that_only_pings_stays,
-    a_client_that_only_answers_pings_stays,
-    a_client_on_a_slow_link_stays,
-    a_client_that_sends_half_a_frame_for_ever_does_not_stay,
-    the_death_of_an_old_connection_does_not_touch_a_session_that_has_moved_on,
 }
 
 async fn a_link_that_is_cut_without_a_sign_is_noticed_in_time() {

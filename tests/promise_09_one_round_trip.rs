@@ -98,8 +98,12 @@ async fn a_refusal_a_status_and_a_list_tell_who_holds_it_since_when_and_for_how_
         assert_eq!(holder.metadata, b"{\"tab\":3}");
         let held = u64::try_from(began.elapsed().as_millis()).unwrap();
         assert!(about(before, holder.since), "{before}: {holder:?}");
-        assert!((100..=held).contains(&holder.held_ms), "{held}: {holder:?}");
-        // Within a millisecond of rounding, what has gone and what remains are the whole.
+        // The server's clock cuts to milliseconds: a moment may be told one later or earlier.
+        assert!(
+            (99..=held + 1).contains(&holder.held_ms),
+            "{held}: {holder:?}"
+        );
+        // What has gone and what remains are the whole.
         let whole = holder.held_ms + holder.remaining_ms;
         assert!((59_998..=60_002).contains(&whole), "{holder:?}");
     }
