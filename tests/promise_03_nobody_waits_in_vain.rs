@@ -15,7 +15,10 @@ use support::{
     Client, PATIENCE, Session, TestServer, WAIT_MS, exclusive, for_a_second, millis, shared,
     waiting, with_wait, within,
 };
-use tenure_protocol::{Disconnect, Item, Missed, Mode, Target, WaitEnd, reply, request};
+use tenure_protocol::{
+    Disconnect, ErrorCode, Item, Missed, Mode, Push, Reply, Request, Target, WaitEnd, reply,
+    request,
+};
 use tokio::task::JoinSet;
 
 const ORG: &str = "acme";
@@ -110,13 +113,13 @@ async fn a_release_hands_the_lock_over_in_the_same_step() {
     };
     let ids = first
         .send_all([
-            tenure_protocol::Request::LockRelease(release),
-            tenure_protocol::Request::LockAcquire(exclusive(session, PATH)),
+            Request::LockRelease(release),
+            Request::LockAcquire(exclusive(session, PATH)),
         ])
         .await;
     assert!(first.answer(ids.start).await.is_ok());
     let again = first.answer(ids.start + 1).await.unwrap();
-    let tenure_protocol::Reply::LockAcquire(reply::Acquire::Refused { truth, .. }) = again else {
+    let Reply::LockAcquire(reply::Acquire::Refused { truth, .. }) = again else {
         panic!("expected a refusal, found {again:?}");
     };
     assert_eq!(truth.holders[0].owner, "second");
@@ -340,6 +343,56 @@ async fn a_cancellation_that_comes_after_the_grant_says_so() {
     assert_eq!(second.granted_token(wait).await, holds[0].grant.token);
 }
 
+#[tokio::test]
+async fn a_note_reaches_the_holder_whose_no_leaves_the_wait_and_whose_yes_ends_it() {
+    let server = TestServer::start().await;
+    let (mut first, session) = holder(&server).await;
+    let (mut second, waits) = waiter(&server, "second").await;
+    let (mut third, third_session) = waiter(&server, "third").await;
+    let earlier = third.queue(waiting(third_session, PATH)).await;
+    let ask = |note| request::Acquire {
+        note: Some(note),
+        ..waiting(waits, PATH)
+    };
+    let wait = second.queue(ask("may I?")).await;
+    let asked = first.asked(session).await;
+    assert_eq!(
+        (asked.wait, asked.who.owner, asked.note),
+        (wait, "second", "may I?")
+    );
+
+    let path = PATH;
+    let to = wait;
+    let decline = request::Decline { session, path, to };
+    first.ask(Request::LockDecline(decline)).await;
+    let declined = second
+        .push("a no", |push| match push {
+            Push::LockDeclined(declined) => Some(*declined),
+            _ => None,
+        })
+        .await;
+    assert_eq!((declined.wait, declined.who.owner), (wait, "holder"));
+    assert_eq!(first.status(ORG, PATH).await.waiters, 2);
+    let nobody = Request::LockHandOver(request::HandOver {
+        session,
+        path,
+        to: None,
+    });
+    assert_eq!(first.fails(nobody).await, ErrorCode::UnknownWait);
+
+    // The same again is not told; another note is. The yes passes whoever came earlier and left none.
+    assert_eq!(second.queue(ask("please?")).await, wait);
+    assert_eq!(first.asked(session).await.note, "please?");
+    let handed = first.hand_over(session, PATH, None).await;
+    assert!(
+        matches!(handed, reply::HandOver::HandedOver { .. }),
+        "{handed:?}"
+    );
+    second.granted(wait).await;
+    second.release(waits, PATH).await;
+    third.granted(earlier).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn under_churn_every_wait_ends_and_nothing_is_left_behind() {
     let server = TestServer::start().await;
@@ -423,13 +476,11 @@ async fn churn_as(mut client: Client, server: std::net::SocketAddr, owner: usize
 
 /// Cancels a wait, which may have timed out meanwhile.
 async fn cancel_or_ended(client: &mut Client, session: u64, wait: u64) -> reply::Cancel<'static> {
-    let cancel = tenure_protocol::Request::LockCancel(request::Cancel { session, wait });
+    let cancel = Request::LockCancel(request::Cancel { session, wait });
     let id = client.send(cancel).await;
     match client.answer(id).await {
-        Ok(tenure_protocol::Reply::LockCancel(reply)) => reply,
-        Err(error) if error.code == tenure_protocol::ErrorCode::UnknownWait => {
-            reply::Cancel::Cancelled
-        }
+        Ok(Reply::LockCancel(reply)) => reply,
+        Err(error) if error.code == ErrorCode::UnknownWait => reply::Cancel::Cancelled,
         other => panic!("expected the end of a wait, found {other:?}"),
     }
 }
@@ -437,8 +488,8 @@ async fn cancel_or_ended(client: &mut Client, session: u64, wait: u64) -> reply:
 async fn is_granted(client: &mut Client, wait: u64) -> bool {
     client
         .push("the end of a wait", |push| match push {
-            tenure_protocol::Push::LockGranted(granted) if granted.wait == wait => Some(true),
-            tenure_protocol::Push::LockWaitEnded(ended) if ended.wait == wait => Some(false),
+            Push::LockGranted(granted) if granted.wait == wait => Some(true),
+            Push::LockWaitEnded(ended) if ended.wait == wait => Some(false),
             _ => None,
         })
         .await
@@ -552,7 +603,7 @@ async fn the_end_of_a_large_session_wakes_a_waiter_of_each_of_its_locks() {
     let paths: Vec<_> = (0..HOLDS).map(|number| format!("doc/{number}")).collect();
     let acquire = |session, wait_ms| {
         paths.iter().map(move |path| {
-            tenure_protocol::Request::LockAcquire(request::Acquire {
+            Request::LockAcquire(request::Acquire {
                 wait_ms,
                 ..exclusive(session, path)
             })
@@ -564,8 +615,7 @@ async fn the_end_of_a_large_session_wakes_a_waiter_of_each_of_its_locks() {
     let mut queued = Vec::new();
     for id in second.send_all(acquire(waits, WAIT_MS)).await {
         let answer = second.answer(id).await;
-        let Ok(tenure_protocol::Reply::LockAcquire(reply::Acquire::Queued { wait, .. })) = answer
-        else {
+        let Ok(Reply::LockAcquire(reply::Acquire::Queued { wait, .. })) = answer else {
             panic!("expected a wait, found {answer:?}");
         };
         queued.push(wait);
