@@ -67,8 +67,8 @@ pub(super) enum Queue {
 }
 
 impl Model {
-    /// Rule 10, and 24: settles the lock and tries the `acquire_all`s that wait on it, and does the
-    /// same for every other lock that this has changed, one after the other.
+    /// Rules 10 and 24: settles the lock and tries the `acquire_all`s that wait on it, from the
+    /// oldest again after each grant; then every lock that this has changed, in that order.
     pub(super) fn settle(&mut self, lock: &Lock) {
         let mut work = Vec::new();
         self.settle_one(lock, &mut work);
@@ -77,7 +77,7 @@ impl Model {
         while let Some(lock) = work.pop_front() {
             let mut touched = Vec::new();
             self.settle_one(&lock, &mut touched);
-            self.try_alls(&lock, &mut touched);
+            while self.grant_oldest_all(&lock, &mut touched) {}
             work.extend(touched);
         }
     }
@@ -214,15 +214,14 @@ impl Model {
         self.after_grant(lock, &request, verdict);
     }
 
-    /// Rule 24: tries each `acquire_all` on the lock, oldest first, its other locks settled.
-    fn try_alls(&mut self, lock: &Lock, touched: &mut Vec<Lock>) {
-        let mut waits: Vec<Wait> = self
+    /// Rule 24: grants the oldest `acquire_all` on the lock that can be, its other locks settled;
+    /// whether there was one.
+    fn grant_oldest_all(&mut self, lock: &Lock, touched: &mut Vec<Lock>) -> bool {
+        let on = self
             .waits
             .iter()
-            .filter(|w| w.is_on(lock))
-            .cloned()
-            .collect();
-        waits.retain(|wait| wait.all);
+            .filter(|wait| wait.all && wait.is_on(lock));
+        let mut waits: Vec<Wait> = on.cloned().collect();
         waits.sort_by_key(|wait| wait.id);
         for wait in waits {
             let waits_still = |model: &Self| model.waits.iter().any(|other| other.id == wait.id);
@@ -238,8 +237,10 @@ impl Model {
             }
             if waits_still(self) && self.try_all(&wait) {
                 touched.extend(wait.locks());
+                return true;
             }
         }
+        false
     }
 
     fn try_all(&mut self, wait: &Wait) -> bool {
