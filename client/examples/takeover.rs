@@ -32,7 +32,11 @@ async fn main() -> Result<(), tenure_client::Error> {
 
     // A minute later, Ada thinks better of it. One step, and nobody comes in between.
     let handed = ask.hand_over().await?;
-    println!("Ada hands over to {}: {}", handed.owner, adas.lost().await);
+    println!(
+        "Ada hands over, new token {:?}: {}",
+        handed.token,
+        adas.lost().await
+    );
     let bobs = asking.await.expect("the task does not panic")?;
     println!("Bob has it, with token {}", bobs.token());
 

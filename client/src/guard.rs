@@ -45,14 +45,15 @@ struct Held {
     activity: Option<Arc<Activity>>,
 }
 
-/// How a hand-over went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The lock has gone to a waiter. Both are `None` when the connection ended before the answer, and the resume showed that
+/// it was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HandedOver {
     /// The waiter's fencing token.
-    pub token: u64,
+    pub token: Option<u64>,
     /// The waiter's owner.
-    pub owner: String,
+    pub owner: Option<String>,
 }
 
 impl LockGuard {

@@ -86,7 +86,8 @@
 //! | a guard or future that was dropped meanwhile | is let go, or cancelled |
 //! | a session that the server has ended | is over, and its holds are lost; one that had nothing is opened again |
 //! | a read | fails with `Disconnected`; ask again |
-//! | a hand-over that left no trace, a change of policy, a force release | fails with [`UnknownOutcome`](ErrorKind::UnknownOutcome) |
+//! | a hand-over without an answer | succeeded, if the hold is gone and was not lost otherwise |
+//! | the opening of a session, a decline, a change of policy, a force release | fails with [`UnknownOutcome`](ErrorKind::UnknownOutcome); do it again |
 //!
 //! [`Client::events`] and [`Session::events`] tell what was kept and lost. A session's [ticket](Session::ticket) lets
 //! another process [take it over](Client::take_over) with its locks, so that a deploy loses none.

@@ -1,5 +1,7 @@
 //! Dropped futures and dropped guards leave nothing behind, and never let go of what somebody has come to share.
-#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+//!
+//! Against the scripted server of `peer`, which has no rule of its own. What must hold: every hold and wait that the
+//! server was brought to give is used by somebody, or is given back.
 
 mod peer;
 

@@ -1,5 +1,7 @@
 //! What a reconnect brings back: sessions, holds and waits go on, lost replies are settled, and what is gone is told.
-#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+//!
+//! Against the scripted server of `peer`, which ends connections where it hurts. What must hold: after a resume both
+//! sides agree, and nobody waits for an answer that will never come.
 
 mod peer;
 
@@ -851,4 +853,86 @@ async fn a_wait_that_turns_out_to_be_for_less_is_no_success() {
     let error = soon(exclusive).await.unwrap().unwrap_err();
     assert!(error.is_retryable());
     line.released().await;
+}
+
+#[tokio::test]
+async fn a_hand_over_without_an_answer_shows_in_the_resume() {
+    for (holds, missed, expected) in [
+        (Vec::new(), Vec::new(), Ok(LossCause::HandedOver)),
+        (
+            Vec::new(),
+            vec![Missed::Lost {
+                path: "doc/a",
+                token: 5,
+                cause: Cause::Expired,
+            }],
+            Err(ErrorKind::NotHeld),
+        ),
+        (
+            held("doc/a", grant(5)),
+            Vec::new(),
+            Err(ErrorKind::Disconnected),
+        ),
+    ] {
+        let peer = Peer::bind().await;
+        let (client, mut line) = peer.connect().await;
+        let ada = session(&client, &mut line, 11).await;
+        let (guard, _) = tokio::join!(async { ada.acquire("doc/a").await }, line.grant(5));
+        let guard = std::sync::Arc::new(guard.unwrap());
+        let handing = tokio::spawn({
+            let guard = std::sync::Arc::clone(&guard);
+            async move { guard.hand_over().await }
+        });
+        line.expect("lock.hand_over").await;
+        drop(line);
+        let mut line = peer.accept().await;
+        line.resume(reply::Resumed {
+            holds,
+            missed,
+            ..resumed()
+        })
+        .await;
+        let handed = soon(handing).await.unwrap();
+        match expected {
+            Ok(cause) => {
+                assert_eq!(handed.unwrap().token, None);
+                assert_eq!(guard.loss().unwrap().cause, cause);
+            }
+            Err(kind) => assert_eq!(handed.unwrap_err().kind(), kind),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_was_overtaken_by_a_loss_says_so() {
+    for (cause, expected) in [
+        (Cause::Expired, Ok(Released::AlreadyExpired)),
+        (
+            Cause::Forced {
+                by: "root",
+                reason: "cleaning up",
+            },
+            Err(ErrorKind::NotHeld),
+        ),
+    ] {
+        let peer = Peer::bind().await;
+        let (client, mut line) = peer.connect().await;
+        let ada = session(&client, &mut line, 11).await;
+        let (guard, _) = tokio::join!(async { ada.acquire("doc/a").await }, line.grant(5));
+        let release = tokio::spawn(guard.unwrap().release());
+        line.expect("lock.release").await;
+        drop(line);
+        let mut line = peer.accept().await;
+        line.resume(reply::Resumed {
+            missed: vec![Missed::Lost {
+                path: "doc/a",
+                token: 5,
+                cause,
+            }],
+            ..resumed()
+        })
+        .await;
+        let released = soon(release).await.unwrap();
+        assert_eq!(released.map_err(|error| error.kind()), expected);
+    }
 }

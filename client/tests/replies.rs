@@ -1,5 +1,7 @@
 //! Replies find their requests, whatever their order; what makes no sense ends the connection and not the client.
-#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+//!
+//! Against the scripted server of `peer`. What must hold: no answer goes to somebody else, and no more is asked at once
+//! than the server takes.
 
 mod peer;
 

@@ -1,9 +1,7 @@
 //! What the passing of time does: renewals in one message, holds that run out on this side, and doubt.
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "a panic in a test is the message"
-)]
+//!
+//! Against the scripted server of `peer`, which grants for fractions of a second. What must hold: no guard claims to be
+//! held for longer than the server has promised, counted from the sending.
 
 mod peer;
 

@@ -1,4 +1,6 @@
 //! Over TLS everything is as without: only the other side has to be who it should be.
+//!
+//! Knows a server that answers hellos and pings. What must hold: no request leaves for a server that is somebody else.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]

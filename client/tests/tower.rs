@@ -1,4 +1,7 @@
 //! The layer: a handler runs with its lock or not at all, and whoever is turned away learns who has it.
+//!
+//! Against the scripted server of `peer`, and without HTTP on a socket. What must hold: a request for which the lock was
+//! not to be had never reaches the handler, unless one asked for that.
 
 #![cfg(feature = "tower")]
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]

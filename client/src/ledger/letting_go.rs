@@ -241,13 +241,13 @@ impl Ledger {
         let result = hand_over_result(&cell.path, reply);
         match &result {
             Ok(handed) => {
-                let to = Who {
-                    owner: handed.owner.clone(),
+                let to = |owner| Who {
+                    owner,
                     name: String::new(),
                 };
                 let mut loss = unknown(cell);
                 loss.cause = LossCause::HandedOver;
-                loss.by = Some(to);
+                loss.by = handed.owner.clone().map(to);
                 self.lose_hold(session, cell, loss);
             }
             Err(error) if error.kind() == ErrorKind::NotHeld => {
@@ -318,8 +318,8 @@ fn hand_over_result(path: &str, reply: Result<Reply<'_>>) -> Result<HandedOver> 
     };
     match reply {
         reply::HandOver::HandedOver { token, owner } => Ok(HandedOver {
-            token,
-            owner: owner.to_owned(),
+            token: Some(token),
+            owner: Some(owner.to_owned()),
         }),
         reply::HandOver::NotHeld { lost, .. } => Err(convert::not_held(path, lost)),
     }

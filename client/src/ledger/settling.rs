@@ -19,6 +19,7 @@ use super::sessions::{SessionEntry, SessionKey};
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::SessionEvent;
+use crate::guard::HandedOver;
 use crate::standing::{HoldCell, SessionStanding};
 use crate::types::{Loss, LossCause, Released, WaitProgress};
 
@@ -46,6 +47,7 @@ impl Ledger {
             .iter()
             .map(|held| (held.path, &held.grant))
             .collect();
+        entry.note_hand_overs(&held, &missed);
         for (path, slot) in &mut entry.slots {
             if !held.contains_key(&**path) {
                 slot.gone(&missed);
@@ -58,7 +60,7 @@ impl Ledger {
         let (kept, lost) = Self::compare(entry, before);
 
         self.settle_waits(now, session, resumed, &held, &missed);
-        let undecided = self.settle_unanswered(now, session, &held);
+        let undecided = self.settle_unanswered(now, session, &held, &missed);
         self.adopt_waits(session, &resumed.waits, undecided);
         self.let_go_of_unwanted(session);
         if let Some(resuming) = &mut self.resuming {
@@ -137,6 +139,7 @@ impl Ledger {
         now: Instant,
         session: SessionKey,
         held: &HashMap<&str, &wire::Grant>,
+        missed: &MissedByPath<'_>,
     ) -> Vec<Attempt> {
         let mut undecided = Vec::new();
         let entry = self.sessions.get_mut(&session);
@@ -152,7 +155,8 @@ impl Ledger {
                     }
                 }
                 Then::Release(_, path, lease, done) => {
-                    self.settle_release(session, &path, lease.token, done);
+                    let lost = missed.loss_of(&path, lease.token);
+                    self.settle_release(session, &path, (lease.token, lost), done);
                 }
                 Then::ReleasePath(_, path, done) => {
                     let held = held.contains_key(&*path);
@@ -164,10 +168,15 @@ impl Ledger {
                     let _ = done.send(result);
                 }
                 Then::HandOver(_, cell, done) => {
-                    let _ = done.send(Err(match cell.lease() {
-                        Some(_) => not_done(),
-                        None => Error::new(ErrorKind::UnknownOutcome, "the hold is over"),
-                    }));
+                    let handed = cell
+                        .loss()
+                        .filter(|loss| loss.cause == LossCause::HandedOver);
+                    let result = match (cell.lease(), handed) {
+                        (Some(_), _) => Err(not_done()),
+                        (None, Some(_)) => Ok(HandedOver::default()),
+                        (None, None) => Err(Error::not_held(cell.loss())),
+                    };
+                    let _ = done.send(result);
                 }
                 Then::Close(_, done) => self.errands.push_back(Errand::Close(session, done)),
                 Then::Forget
@@ -189,7 +198,7 @@ impl Ledger {
         &mut self,
         session: SessionKey,
         path: &Arc<str>,
-        token: u64,
+        (token, lost): (u64, Option<Loss>),
         done: Option<oneshot::Sender<Result<Released>>>,
     ) {
         let Some(entry) = self.sessions.get_mut(&session) else {
@@ -201,16 +210,18 @@ impl Ledger {
             return;
         };
         let held = slot.hold.as_mut().filter(|hold| hold.token() == token);
-        let released = match held {
-            Some(hold) if !hold.matters() => {
+        let released = match (held, lost) {
+            (Some(hold), _) if !hold.matters() => {
                 hold.on_release = Some(done);
                 return;
             }
-            Some(_) => Released::SessionHolds,
-            None => Released::Ended,
+            (Some(_), _) => Ok(Released::SessionHolds),
+            (None, Some(loss)) if loss.cause == LossCause::Expired => Ok(Released::AlreadyExpired),
+            (None, Some(loss)) => Err(Error::not_held(Some(loss))),
+            (None, None) => Ok(Released::Ended),
         };
         // Whoever let it go may have gone.
-        let _ = done.send(Ok(released));
+        let _ = done.send(released);
     }
 
     /// Waits that the server has: those that nobody here knows of are taken by attempts that ask for the same paths;
@@ -262,6 +273,28 @@ impl Ledger {
 }
 
 impl SessionEntry {
+    /// Holds that were to be handed over, and are gone without a loss that was told, have gone to the waiter.
+    fn note_hand_overs(&mut self, held: &HashMap<&str, &wire::Grant>, missed: &MissedByPath<'_>) {
+        for call in &self.unsettled {
+            let Then::HandOver(_, cell, _) = &call.then else {
+                continue;
+            };
+            let Some(token) = cell.lease().map(|lease| lease.token) else {
+                continue;
+            };
+            let gone = held
+                .get(&*cell.path)
+                .is_none_or(|grant| grant.token != token);
+            if gone
+                && missed.loss(&cell.path, token).is_none()
+                && let Some(slot) = self.slots.get_mut(&cell.path)
+                && slot.hold_of(cell).is_some()
+            {
+                slot.lose(LossCause::HandedOver);
+            }
+        }
+    }
+
     /// The holds that somebody has.
     fn cells(&self) -> Vec<Arc<HoldCell>> {
         let holds = self.slots.values().filter_map(|slot| slot.hold.as_ref());
@@ -333,6 +366,11 @@ impl<'a> MissedByPath<'a> {
             } if *lost == path && *had >= token => Some(convert::loss(lost, *had, *cause)),
             Missed::Lost { .. } | Missed::WaitEnded { .. } => None,
         })
+    }
+
+    /// How exactly this hold was lost.
+    fn loss_of(&self, path: &str, token: u64) -> Option<Loss> {
+        self.loss(path, token).filter(|loss| loss.token == token)
     }
 
     fn wait_end(&self, number: u64) -> Option<wire::WaitEnd> {
