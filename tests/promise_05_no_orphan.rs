@@ -500,7 +500,7 @@ async fn a_client_on_a_slow_link_stays() {
     let link = Proxy::to(server.addr).await;
     let mut client = Client::introduced(link.addr).await;
     let session = hold(&mut client, 0).await;
-    link.both(Way::Late(Duration::from_secs(2)));
+    link.both(Way::Late(Duration::from_secs(1)));
     let pinging = async {
         loop {
             client.send(Request::Ping(request::Ping {})).await;
