@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use dashmap::DashMap;
+use socket2::SockRef;
 use tenure_engine::{Command, Scope, Token};
 use tenure_protocol::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,6 +45,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long one connection too many is listened to.
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
+
+/// Bytes that the kernel holds for a connection: with what it takes in one go, so little that a slow reader is seen to take it.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// How often waiters are told their places, if these have changed.
 const PLACES_EVERY: Duration = Duration::from_secs(1);
@@ -229,6 +233,8 @@ async fn admit(
     let began = Instant::now();
     // Replies are written as a whole: there is nothing to wait for.
     drop(stream.set_nodelay(true));
+    // Where the kernel took megabytes at once, a slow reader would look like one that takes nothing.
+    drop(SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES));
     let number = shared.next_connection.fetch_add(1, Ordering::Relaxed);
     let outbox = Arc::new(Outbox::new(shared.config.outbound_bytes_max));
     if shared.connections.len() >= shared.config.connections_max {
