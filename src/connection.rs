@@ -130,7 +130,7 @@ impl Connection {
         };
         let end = self.run(&mut io).await;
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
-        self.detach_sessions();
+        self.detach_sessions().await;
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
             let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox)).await;
@@ -476,7 +476,7 @@ impl Connection {
     }
 
     /// Nobody speaks for the sessions any more: their grace begins.
-    fn detach_sessions(&mut self) {
+    async fn detach_sessions(&mut self) {
         self.keep_attachments();
         let mut by_shard: HashMap<ShardIndex, Vec<Command<'static>>> = HashMap::new();
         for (number, attach) in self.sessions.drain() {
@@ -493,6 +493,8 @@ impl Connection {
         for (shard, commands) in by_shard {
             for batch in commands.chunks(BATCH_MAX) {
                 self.shared.shards.propose(shard, batch);
+                // The end of a connection with very many is many short steps, between which others have their turn.
+                tokio::task::yield_now().await;
             }
         }
     }
