@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::paths::Path;
 
 pub use conversation::Conversation;
-pub use tenure::{Tenure, TenureSession};
+pub use tenure::Tenure;
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

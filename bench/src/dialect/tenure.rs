@@ -44,7 +44,7 @@ impl System for Tenure {
 
 /// One connection with one session.
 #[derive(Debug)]
-pub struct TenureSession {
+struct TenureSession {
     key: Option<Arc<str>>,
     org: String,
     owner: String,
