@@ -424,7 +424,7 @@ async fn a_link_that_is_cut_while_much_is_written_is_noticed_in_time() {
         let mut before = 0;
         loop {
             let sent = server.metric("tenure_sent_bytes_total").await;
-            if sent == before && sent > 1_000_000 {
+            if sent == before && sent > 200_000 {
                 return;
             }
             before = sent;
