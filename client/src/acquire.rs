@@ -135,6 +135,8 @@ macro_rules! terms_of_one_path {
 /// [`Refused`](crate::ErrorKind::Refused) when it was not granted in time, with who holds it;
 /// [`Disconnected`](crate::ErrorKind::Disconnected) at once when there is no connection. A wait that is under way when the
 /// connection ends goes on, and keeps its place, if the session can be resumed.
+/// [`NotHeld`](crate::ErrorKind::NotHeld), rarely, when the lock was granted after a wait and lost again before this side
+/// had renewed it.
 #[must_use = "nothing is asked for until this is awaited"]
 pub struct Acquire {
     terms: Terms,
@@ -343,14 +345,10 @@ impl AcquireAll {
             on_progress: None,
         };
         let request = |session| {
-            let item = |(item, limit): &(AttemptItem, Option<u32>)| (item.mode, *limit);
-            let items = self.items.iter().map(|entry| {
-                let (mode, limit) = item(entry);
-                Item {
-                    path: &entry.0.path,
-                    mode: convert::mode_to_wire(mode),
-                    limit,
-                }
+            let items = self.items.iter().map(|(item, limit)| Item {
+                path: &item.path,
+                mode: convert::mode_to_wire(item.mode),
+                limit: *limit,
             });
             Request::LockAcquireAll(request::AcquireAll {
                 session,
