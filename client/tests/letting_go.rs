@@ -3,6 +3,8 @@
 //! Against the scripted server of `peer`, which has no rule of its own. What must hold: every hold and wait that the
 //! server was brought to give is used by somebody, or is given back.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+
 mod peer;
 
 use std::time::Duration;

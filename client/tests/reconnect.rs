@@ -3,6 +3,8 @@
 //! Against the scripted server of `peer`, which ends connections where it hurts. What must hold: after a resume both
 //! sides agree, and nobody waits for an answer that will never come.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+
 mod peer;
 
 use std::time::{Duration, Instant};

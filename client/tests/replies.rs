@@ -3,6 +3,8 @@
 //! Against the scripted server of `peer`. What must hold: no answer goes to somebody else, and no more is asked at once
 //! than the server takes.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+
 mod peer;
 
 use std::time::Duration;

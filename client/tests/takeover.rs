@@ -3,6 +3,8 @@
 //! Against the scripted server of `peer`. What must hold: a guard says what it holds, until it is told otherwise, and
 //! then by whom and why.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the message")]
+
 mod peer;
 
 use std::time::Duration;

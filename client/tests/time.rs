@@ -3,6 +3,12 @@
 //! Against the scripted server of `peer`, which grants for fractions of a second. What must hold: no guard claims to be
 //! held for longer than the server has promised, counted from the sending.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is the message"
+)]
+
 mod peer;
 
 use std::time::{Duration, Instant};
