@@ -342,7 +342,7 @@ async fn a_reader_that_is_slow_but_reads_is_left_alone() {
     let began = Instant::now();
     let mut last_ping = began;
     while began.elapsed() < Duration::from_secs(16) {
-        let is_open = within(PATIENCE, "something to read", client.sip(3 * 1024)).await;
+        let is_open = within(PATIENCE, "something to read", client.sip(1024)).await;
         assert!(is_open, "given up after {:?}", began.elapsed());
         tokio::time::sleep(millis(50)).await;
         if last_ping.elapsed() > Duration::from_secs(4) {
