@@ -135,12 +135,13 @@ mod tests {
         let mut bytes = BytesMut::new();
         outbox.take(&mut bytes);
         Frames::new(&bytes, FRAME_FROM_SERVER)
-            .map(
-                |payload| match FromServer::decode(payload.unwrap()).unwrap() {
-                    FromServer::Push(push) => push.kind().name().to_string(),
-                    other => panic!("expected a push, found {other:?}"),
-                },
-            )
+            .map(|payload| {
+                let decoded = FromServer::decode(payload.unwrap()).unwrap();
+                let FromServer::Push(push) = decoded else {
+                    panic!("expected a push, found {decoded:?}")
+                };
+                push.kind().name().to_string()
+            })
             .collect()
     }
 
