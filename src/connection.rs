@@ -84,10 +84,17 @@ enum End {
 /// The reads and writes of one loop, and when to look at the clock.
 struct Io<R, W> {
     reader: R,
-    writer: W,
     inbound: BytesMut,
-    /// Being written; swapped with the outbox's when it is done.
+    outbound: Outbound<W>,
+}
+
+/// What is on its way out.
+struct Outbound<W> {
+    writer: W,
+    /// Swapped with the outbox's when all of it is written.
     unwritten: BytesMut,
+    /// Whether all that was written has left the writer, which under TLS has a buffer of its own.
+    is_flushed: bool,
     progress: Instant,
 }
 
@@ -123,10 +130,13 @@ impl Connection {
     {
         let mut io = Io {
             reader,
-            writer,
             inbound: BytesMut::new(),
-            unwritten: BytesMut::new(),
-            progress: Instant::now(),
+            outbound: Outbound {
+                writer,
+                unwritten: BytesMut::new(),
+                is_flushed: true,
+                progress: Instant::now(),
+            },
         };
         let end = self.run(&mut io).await;
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
@@ -146,15 +156,16 @@ impl Connection {
         let alarm = sleep(self.next_alarm(Duration::ZERO));
         tokio::pin!(alarm);
         loop {
-            if io.unwritten.is_empty() {
-                let frames = io.refill(&self.outbox);
-                self.open.sent(io.unwritten.len() as u64, frames);
+            if io.outbound.unwritten.is_empty() {
+                let frames = io.outbound.refill(&self.outbox);
+                let bytes = io.outbound.unwritten.len();
+                self.open.sent(bytes as u64, frames);
                 self.keep_attachments();
             }
             if let Some(code) = self.outbox.closing() {
                 return End::Goodbye(code);
             }
-            let has_room = io.unwritten.len() + self.outbox.len() < UNWRITTEN_MAX;
+            let has_room = io.outbound.unwritten.len() + self.outbox.len() < UNWRITTEN_MAX;
             self.hold_up(!has_room);
             // What a full outbox has held up is taken before more is read.
             if has_room && self.take_frames(&mut io.inbound) {
@@ -163,13 +174,11 @@ impl Connection {
             reserve_for_reading(&mut io.inbound);
             tokio::select! {
                 biased;
-                written = io.writer.write(&io.unwritten), if !io.unwritten.is_empty() => match written {
-                    Ok(0) | Err(_) => return End::Gone,
-                    Ok(count) => {
-                        io.unwritten.advance(count);
-                        io.progress = Instant::now();
+                written = io.outbound.advance(), if io.outbound.has_more() => {
+                    if written.is_err() {
+                        return End::Gone;
                     }
-                },
+                }
                 read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
@@ -177,7 +186,7 @@ impl Connection {
                     }
                 },
                 () = self.outbox.ready() => {}
-                () = &mut alarm => self.look_at_the_clock(io, alarm.as_mut()),
+                () = &mut alarm => self.look_at_the_clock(&io.outbound, alarm.as_mut()),
             }
         }
     }
@@ -192,15 +201,15 @@ impl Connection {
 
     // Time.
 
-    fn look_at_the_clock<R, W>(&self, io: &Io<R, W>, alarm: std::pin::Pin<&mut Sleep>) {
+    fn look_at_the_clock<W>(&self, outbound: &Outbound<W>, alarm: std::pin::Pin<&mut Sleep>) {
         // While it is not listened to, a client shows that it lives by taking what it is sent.
         let heard = if self.is_held_up {
-            self.heard.max(io.progress)
+            self.heard.max(outbound.progress)
         } else {
             self.heard
         };
         let silence = heard.elapsed();
-        let is_stalled = !io.unwritten.is_empty() && io.progress.elapsed() >= STALLED_AFTER;
+        let is_stalled = outbound.has_more() && outbound.progress.elapsed() >= STALLED_AFTER;
         if self.principal.is_none() && self.began.elapsed() >= self.shared.config.hello_timeout() {
             self.shared
                 .metrics
@@ -554,20 +563,10 @@ impl Batch<'_> {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
-    /// Takes what is to be written next. Gives the number of frames.
-    fn refill(&mut self, outbox: &Outbox) -> u64 {
-        if self.unwritten.capacity() > KEPT_BYTES {
-            self.unwritten = BytesMut::new();
-        }
-        self.unwritten.clear();
-        self.progress = Instant::now();
-        outbox.take(&mut self.unwritten)
-    }
-
     /// Writes what is left, and then listens until the client has gone too. Closing with requests unread would make the
     /// network drop what has been written, the goodbye included.
     async fn part(&mut self, outbox: &Outbox) -> std::io::Result<()> {
-        self.flush(outbox).await?;
+        self.outbound.finish(outbox).await?;
         loop {
             self.inbound.clear();
             reserve_for_reading(&mut self.inbound);
@@ -576,12 +575,52 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
             }
         }
     }
+}
+
+impl<W> Outbound<W> {
+    fn has_more(&self) -> bool {
+        !self.unwritten.is_empty() || !self.is_flushed
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Outbound<W> {
+    /// Takes what is to be written next. Gives the number of frames.
+    fn refill(&mut self, outbox: &Outbox) -> u64 {
+        if self.unwritten.capacity() > KEPT_BYTES {
+            self.unwritten = BytesMut::new();
+        }
+        self.unwritten.clear();
+        if self.is_flushed {
+            self.progress = Instant::now();
+        }
+        outbox.take(&mut self.unwritten)
+    }
+
+    /// Writes some of what there is. May be dropped at any time: what was done is known.
+    async fn advance(&mut self) -> std::io::Result<()> {
+        if !self.unwritten.is_empty() {
+            let count = self.writer.write(&self.unwritten).await?;
+            if count == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            self.unwritten.advance(count);
+            self.progress = Instant::now();
+            self.is_flushed = false;
+        }
+        if self.unwritten.is_empty() {
+            // TLS keeps what the socket did not take at once, until it is asked to let go of it.
+            self.writer.flush().await?;
+            self.is_flushed = true;
+            self.progress = Instant::now();
+        }
+        Ok(())
+    }
 
     /// Writes what is left, and what comes meanwhile.
-    async fn flush(&mut self, outbox: &Outbox) -> std::io::Result<()> {
+    async fn finish(&mut self, outbox: &Outbox) -> std::io::Result<()> {
         loop {
-            while !self.unwritten.is_empty() {
-                self.writer.write_buf(&mut self.unwritten).await?;
+            while self.has_more() {
+                self.advance().await?;
             }
             self.refill(outbox);
             if self.unwritten.is_empty() {
