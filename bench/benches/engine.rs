@@ -51,6 +51,7 @@ fn single_commands(c: &mut Criterion) {
         let mut world = World::new();
         let by = world.open("ada");
         world.acquire(by, path.as_str(), Millis::ZERO);
+        world.tidy_timers();
         bencher.iter(|| {
             // A renewal within the same millisecond would have nothing to do.
             world.pass(Millis(1));
@@ -77,6 +78,7 @@ fn session_renewals(c: &mut Criterion) {
             for index in 0..holds {
                 world.acquire(by, Path::at(index).as_str(), Millis::ZERO);
             }
+            world.tidy_timers();
             (world, by)
         };
         group.bench_function(BenchmarkId::from_parameter(holds), |bencher| {
@@ -312,6 +314,12 @@ impl World {
 
     fn pass(&mut self, span: Millis) {
         self.now = self.now + span;
+    }
+
+    /// Drops the timers that lead to nothing, as a shard has done long before they come up. Without this, time that
+    /// passes as quickly as here would find them due.
+    fn tidy_timers(&mut self) {
+        self.engine.next_deadline();
     }
 
     fn open(&mut self, owner: &str) -> SessionRef {
