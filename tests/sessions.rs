@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::{
-    Client, PATIENCE, Session, TestServer, config, exclusive, for_a_second, millis, shared,
-    together, waiting, within,
+    Client, PATIENCE, Process, Session, TestServer, config, exclusive, for_a_second, millis,
+    shared, together, waiting, within,
 };
 use tenure::config::Config;
 use tenure_protocol::reply::SessionRenewal;
@@ -658,11 +658,67 @@ async fn a_goodbye_is_the_last_frame_also_of_a_connection_that_is_busy() {
     }
 }
 
-// Places are told by a clock.
+// What takes a while.
 
 together! {
+    what_is_over_costs_no_memory,
     a_place_is_told_at_most_once_a_second_and_when_it_has_changed,
     whose_place_has_not_changed_is_told_nothing,
+}
+
+/// Sessions, holds and waits on paths that never come again, which end with their connection or before it.
+async fn what_is_over_costs_no_memory() {
+    const SESSIONS: usize = 300;
+    const PATHS: usize = 1500;
+    let server = Process::start(&[]);
+    let mut after_half = None;
+    for round in 0..12 {
+        let mut client = Client::introduced(server.addr).await;
+        let paths: Vec<_> = (0..PATHS).map(|at| format!("doc/{round}/{at}")).collect();
+        let mut sessions = Vec::new();
+        let mut acquires = Vec::new();
+        for number in 0..SESSIONS {
+            let owner = format!("owner-{round}-{number}");
+            let open = request::OpenSession {
+                org: ["acme", "globex", "initech"][number % 3],
+                ..opening(&owner, 0)
+            };
+            let session = client.open_with(open).await.number;
+            let wanted = (0..10).map(|at| &paths[(number * 5 + at) % PATHS]);
+            acquires.extend(wanted.map(|path| Request::LockAcquire(waiting(session, path))));
+            sessions.push(session);
+        }
+        for id in client.send_all(acquires).await {
+            client.answer(id).await.unwrap();
+        }
+        if round % 2 == 0 {
+            for session in sessions {
+                client.close(session).await;
+            }
+        }
+        drop(client);
+        all_over(&server).await;
+        if round == 5 {
+            after_half = server.memory();
+        }
+    }
+    if let (Some(half), Some(all)) = (after_half, server.memory()) {
+        // 100 bytes kept of each path would be 900 KB.
+        assert!(all < half + 800_000, "{half} bytes, then {all}");
+    }
+}
+
+/// Waits until nobody holds anything any more.
+async fn all_over(server: &Process) {
+    let mut client = Client::introduced(server.addr).await;
+    for org in ["acme", "globex", "initech"] {
+        let over = async {
+            while !client.list(org, Target::All).await.holds.is_empty() {
+                tokio::time::sleep(millis(5)).await;
+            }
+        };
+        within(PATIENCE, "all is over", over).await;
+    }
 }
 
 /// Several waiters for the same path, over one connection.
