@@ -376,7 +376,7 @@ impl Effects for Router<'_> {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event<&str>) {
         self.counters.event(&event.what);
         match event.what {
             What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
@@ -387,13 +387,13 @@ impl Effects for Router<'_> {
                 }
             }
             What::Granted { path, waited, .. } if waited > Millis::ZERO => {
-                self.queue_moved(&event.org, path);
+                self.queue_moved(event.org, path);
             }
             What::WaitEnded { paths, wait, .. } => {
                 self.places.remove(&wait);
                 paths
                     .into_iter()
-                    .for_each(|path| self.queue_moved(&event.org, path));
+                    .for_each(|path| self.queue_moved(event.org, path));
             }
             What::Granted { .. }
             | What::Converted { .. }
@@ -408,9 +408,9 @@ impl Effects for Router<'_> {
 }
 
 impl Router<'_> {
-    fn queue_moved(&mut self, org: &Arc<str>, path: Arc<str>) {
+    fn queue_moved(&mut self, org: &str, path: &str) {
         if self.moved.len() < MOVED_MAX {
-            self.moved.insert((Arc::clone(org), path), ());
+            self.moved.insert((Arc::from(org), Arc::from(path)), ());
         }
     }
 }

@@ -4,13 +4,15 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::command::{Acquire, Mode, Role};
 use crate::engine::Engine;
 use crate::event::{Notice, What};
-use crate::ids::{SessionId, SessionRef, Token, WaitId};
-use crate::keys::{LockKey, OrgKey};
+use crate::ids::{SessionRef, Token, WaitId};
+use crate::keys::{LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::lock::{Lock, Room};
+use crate::org::Address;
 use crate::reply::{GrantKind, Refusal, RefusalReason, Rejection, Reply};
 use crate::session::Session;
 use crate::step::Step;
@@ -19,8 +21,8 @@ use crate::time::{LogTime, Millis};
 /// What is wanted of a lock, at once or later.
 #[derive(Debug, Clone)]
 pub(crate) struct Want {
-    pub(crate) session: SessionId,
-    pub(crate) owner: Arc<str>,
+    pub(crate) session: SessionKey,
+    pub(crate) owner: OwnerKey,
     pub(crate) mode: Mode,
     pub(crate) limit: Option<u32>,
     pub(crate) ttl: Millis,
@@ -43,28 +45,25 @@ impl Step<'_> {
         };
         let org = session.org;
         let want = Want {
-            session: session.id,
-            owner: session.owner.clone(),
+            session: session.key,
+            owner: session.owner,
             mode: acquire.mode,
             limit: acquire.limit,
-            ttl: self
-                .engine
-                .org(org)
-                .policy_for(acquire.path)
-                .ttl(acquire.ttl),
+            ttl: self.engine.org(org).ttl_for(acquire.path, acquire.ttl),
             metadata: metadata(acquire.metadata),
             from: None,
             since: self.now,
         };
+        let at = self.engine.address(org, acquire.path);
         if let Some(seize) = &acquire.seize {
             if acquire.mode != Mode::Exclusive || acquire.wait > Millis::ZERO {
                 return Reply::Rejected(Rejection::BadSeize);
             }
-            return self.seize(org, acquire.path, &want, seize);
+            return self.seize(&at, &want, seize);
         }
-        let lock = self.settled(org, acquire.path);
+        let lock = self.settled(&at);
         match self.room(lock, &want) {
-            Ok(()) => self.give_now(org, acquire.path, &want),
+            Ok(()) => self.give_now(&at, &want),
             Err(reason) => self.wait_or_refuse(lock, &want, reason, acquire.wait, acquire.note),
         }
     }
@@ -78,30 +77,34 @@ impl Step<'_> {
         Ok(session)
     }
 
-    /// The lock of a path, settled, if anybody holds or awaits it.
-    pub(crate) fn settled(&mut self, org: OrgKey, path: &str) -> Option<LockKey> {
-        let lock = self.engine.org(org).paths.get(path)?;
+    /// The lock at an address, settled, if anybody holds or awaits it.
+    pub(crate) fn settled(&mut self, at: &Address<'_>) -> Option<LockKey> {
+        let lock = self.engine.lock_at(at)?;
+        if self.engine.nothing_is_over(self.now) {
+            // And so nobody waits for what is to be had.
+            return Some(lock);
+        }
         self.settle(lock);
         // Settling may have found it unused.
-        self.engine.orgs.get(org.0)?.paths.get(path)
+        self.engine.lock_at(at)
     }
 
     fn room(&self, lock: Option<LockKey>, want: &Want) -> Result<(), RefusalReason> {
         self.engine
-            .room(lock, &want.owner, want.mode, want.limit, self.now)
+            .room(lock, want.owner, want.mode, want.limit, self.now)
     }
 
-    pub(crate) fn is_eligible(&self, session: SessionId) -> bool {
+    pub(crate) fn is_eligible(&self, session: SessionKey) -> bool {
         self.engine.is_eligible(session, self.now)
     }
 
     /// Gives a lock that there is room for to whoever asks, and answers.
-    pub(crate) fn give_now(&mut self, org: OrgKey, path: &str, want: &Want) -> Reply {
-        let lock = self.lock_at(org, path);
+    pub(crate) fn give_now(&mut self, at: &Address<'_>, want: &Want) -> Reply {
+        let lock = self.lock_at(at);
         match self.give(lock, want) {
             Ok(kind) => {
-                self.serve_owner(lock, &want.owner, kind);
-                let index = self.engine.lock(lock).hold_of(&want.owner);
+                self.serve_owner(lock, want.owner, kind);
+                let index = self.engine.lock(lock).hold_of(want.owner);
                 let grant = self.grant(lock, index.expect("it was given in this step"), kind);
                 self.settle(lock);
                 Reply::Granted(grant)
@@ -118,7 +121,7 @@ impl Step<'_> {
         let room = self
             .engine
             .lock(lock)
-            .room_for(&want.owner, want.mode, want.limit);
+            .room_for(want.owner, want.mode, want.limit);
         self.within_limits(lock, want, room)?;
         match room {
             Room::Joins(index) => {
@@ -128,9 +131,7 @@ impl Step<'_> {
             Room::Upgrades(index) => {
                 let token = self.next_token()?;
                 let upgraded = self.engine.lock_mut(lock);
-                upgraded.token = token;
-                upgraded.mode = Mode::Exclusive;
-                upgraded.limit = None;
+                upgraded.begin_phase(token, Mode::Exclusive, None);
                 self.touch();
                 self.join_hold(lock, index, want);
                 self.converted(lock, index, want.session);
@@ -138,21 +139,20 @@ impl Step<'_> {
             }
             Room::Free => {
                 self.begin_phase(lock, want)?;
-                self.begin_hold(lock, want.owner.clone(), want.ttl, want.metadata.clone());
-                let index = self.engine.lock(lock).holds.len() - 1;
-                self.join(lock, index, want.session, want.from);
-                let (org, path, token) = self.engine.lock(lock).event_parts();
-                let (who, waited) = (self.who(want.session), want.since.until(self.now));
-                self.event(
-                    org,
-                    What::Granted {
-                        path,
-                        who,
+                let apart = (want.metadata.clone(), want.from);
+                self.begin_hold(lock, want.session, want.ttl, apart);
+                let waited = want.since.until(self.now);
+                self.event(|engine| {
+                    let lock = engine.lock(lock);
+                    let what = What::Granted {
+                        path: &*lock.path,
+                        who: engine.session(want.session).who(),
                         mode: want.mode,
-                        token,
+                        token: lock.token,
                         waited,
-                    },
-                );
+                    };
+                    (lock.org, what)
+                });
                 Ok(GrantKind::Fresh)
             }
             Room::UpgradeBlocked | Room::Held | Room::LimitDiffers => Err(Rejection::NotGrantable),
@@ -162,20 +162,20 @@ impl Step<'_> {
     fn join_hold(&mut self, lock: LockKey, index: usize, want: &Want) {
         self.extend(lock, index, want.ttl);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        if want.metadata.is_some() && hold.metadata != want.metadata {
-            hold.metadata.clone_from(&want.metadata);
+        if want.metadata.is_some() && hold.metadata() != want.metadata.as_ref() {
+            hold.set_metadata(want.metadata.clone());
             self.touch();
         }
         self.join(lock, index, want.session, want.from);
     }
 
     /// Tells of a hold that has another mode: its sessions, except the one whose command it is, and the org.
-    pub(crate) fn converted(&mut self, lock: LockKey, index: usize, by: SessionId) {
-        let (org, path, token) = self.engine.lock(lock).event_parts();
-        let mode = self.engine.lock(lock).mode;
+    pub(crate) fn converted(&mut self, lock: LockKey, index: usize, by: SessionKey) {
+        let path = self.engine.path(lock);
         let grant = self.grant(lock, index, GrantKind::Converted);
-        let members = self.engine.lock(lock).holds[index].members.clone();
-        for member in members.iter().filter(|member| member.session != by) {
+        let members = self.engine.lock(lock).holds[index].members();
+        let others: Vec<_> = members.filter(|member| member.session != by).collect();
+        for member in others {
             self.notice(
                 member.session,
                 Notice::Changed {
@@ -184,16 +184,16 @@ impl Step<'_> {
                 },
             );
         }
-        let who = self.engine.who_holds(&self.engine.lock(lock).holds[index]);
-        self.event(
-            org,
-            What::Converted {
-                path,
-                who,
-                mode,
-                token,
-            },
-        );
+        self.event(|engine| {
+            let lock = engine.lock(lock);
+            let what = What::Converted {
+                path: &*lock.path,
+                who: engine.who_holds(&lock.holds[index]),
+                mode: lock.mode,
+                token: lock.token,
+            };
+            (lock.org, what)
+        });
     }
 
     /// The first holder fixes what a phase is; those who join it find it so.
@@ -202,14 +202,9 @@ impl Step<'_> {
             return Ok(());
         }
         let token = self.next_token()?;
+        let limit = want.limit.filter(|_| want.mode == Mode::Shared);
         let begun = self.engine.lock_mut(lock);
-        begun.token = token;
-        begun.mode = want.mode;
-        begun.limit = if want.mode == Mode::Shared {
-            want.limit
-        } else {
-            None
-        };
+        begun.begin_phase(token, want.mode, limit);
         Ok(())
     }
 
@@ -225,15 +220,16 @@ impl Step<'_> {
 
     fn within_limits(&self, lock: LockKey, want: &Want, room: Room) -> Result<(), Rejection> {
         let mut needs = Needs::default();
-        needs.count(self.engine.lock(lock), want.session, room);
-        self.satisfies(self.engine.lock(lock).org, want.session, needs)
+        let lock = self.engine.lock(lock);
+        needs.count(lock, lock.is_held(), want.session, room);
+        self.satisfies(lock.org, want.session, needs)
     }
 
     /// Rule 20, as far as it concerns holding.
     pub(crate) fn satisfies(
         &self,
         org: OrgKey,
-        session: SessionId,
+        session: SessionKey,
         needs: Needs,
     ) -> Result<(), Rejection> {
         let org = self.engine.org(org);
@@ -242,7 +238,7 @@ impl Step<'_> {
         {
             return Err(Rejection::TooManyHolds);
         }
-        let holds = self.engine.session(session).holds.len();
+        let holds = self.engine.session(session).locks.len();
         if needs.joined > 0 && holds + needs.joined > org.policy.session_holds_max as usize {
             return Err(Rejection::TooManySessionHolds);
         }
@@ -263,10 +259,10 @@ impl Step<'_> {
 
 impl Lock {
     /// Whether the upgrade of another owner is pending.
-    pub(crate) fn has_upgrade_beside(&self, owner: &str) -> bool {
-        self.queue
+    pub(crate) fn has_upgrade_beside(&self, owner: OwnerKey) -> bool {
+        self.queue()
             .iter()
-            .any(|wait| *wait.owner != *owner && self.is_upgrade(wait))
+            .any(|wait| wait.owner != owner && self.is_upgrade(wait))
     }
 }
 
@@ -283,8 +279,8 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    /// Counts what a grant of the lock to the session uses up.
-    pub(crate) fn count(&mut self, lock: &Lock, session: SessionId, room: Room) {
+    /// Counts what a grant of the lock to the session uses up, whether or not a phase has begun.
+    pub(crate) fn count(&mut self, lock: &Lock, has_begun: bool, session: SessionKey, room: Room) {
         match room {
             Room::Joins(index) | Room::Upgrades(index) => {
                 self.joined += usize::from(lock.holds[index].member(session).is_none());
@@ -293,7 +289,7 @@ impl Needs {
             Room::Free => {
                 self.fresh += 1;
                 self.joined += 1;
-                self.tokens += u64::from(!lock.is_held());
+                self.tokens += u64::from(!has_begun);
             }
             Room::UpgradeBlocked | Room::Held | Room::LimitDiffers => {}
         }
@@ -301,14 +297,10 @@ impl Needs {
 }
 
 impl Engine {
-    pub(crate) fn session(&self, id: SessionId) -> &Session {
-        &self.sessions[&id]
-    }
-
     /// Whether a waiter of this session may be granted anything.
-    pub(crate) fn is_eligible(&self, session: SessionId, now: LogTime) -> bool {
+    pub(crate) fn is_eligible(&self, session: SessionKey, now: LogTime) -> bool {
         self.sessions
-            .get(&session)
+            .get(session)
             .is_some_and(|session| session.is_eligible(now))
     }
 
@@ -316,7 +308,7 @@ impl Engine {
     pub(crate) fn room(
         &self,
         lock: Option<LockKey>,
-        owner: &str,
+        owner: OwnerKey,
         mode: Mode,
         limit: Option<u32>,
         now: LogTime,
@@ -328,7 +320,7 @@ impl Engine {
             Room::Joins(_) | Room::Upgrades(_) => Ok(()),
             Room::Free
                 if lock
-                    .queue
+                    .queue()
                     .iter()
                     .any(|wait| self.is_eligible(wait.session, now)) =>
             {

@@ -11,8 +11,8 @@ use crate::command::{AcquireAll, Item, Mode};
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Notice, WaitEnd, What};
-use crate::ids::{SessionId, WaitId};
-use crate::keys::{LockKey, OrgKey};
+use crate::ids::WaitId;
+use crate::keys::{LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::limits::ACQUIRE_ALL_MAX;
 use crate::reply::{Grant, Held, Refusal, RefusalReason, RefusedItem, Rejection, Reply, Waiting};
 use crate::step::Step;
@@ -21,8 +21,8 @@ use crate::time::{LogTime, Millis};
 /// A wait for several locks.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    pub(crate) session: SessionId,
-    pub(crate) owner: Arc<str>,
+    pub(crate) session: SessionKey,
+    pub(crate) owner: OwnerKey,
     pub(crate) items: Vec<GroupItem>,
     pub(crate) metadata: Option<Arc<[u8]>>,
     pub(crate) since: LogTime,
@@ -48,7 +48,7 @@ impl Group {
     fn want(&self, item: &GroupItem, from: Option<WaitId>) -> Want {
         Want {
             session: self.session,
-            owner: self.owner.clone(),
+            owner: self.owner,
             mode: item.mode,
             limit: item.limit,
             ttl: item.ttl,
@@ -68,11 +68,11 @@ impl Step<'_> {
         if !are_sound(acquire.items) {
             return Reply::Rejected(Rejection::BadItems);
         }
-        let (org, session, owner) = (session.org, session.id, session.owner.clone());
+        let (org, session, owner) = (session.org, session.key, session.owner);
         for item in acquire.items {
-            self.settled(org, item.path);
+            self.settled(&self.engine.address(org, item.path));
         }
-        let refused = self.items_refused(org, &owner, acquire.items);
+        let refused = self.items_refused(org, owner, acquire.items);
         let may_wait = acquire.wait > Millis::ZERO
             && refused
                 .iter()
@@ -101,9 +101,9 @@ impl Step<'_> {
         reply
     }
 
-    fn items_refused(&self, org: OrgKey, owner: &str, items: &[Item<'_>]) -> Vec<RefusedItem> {
+    fn items_refused(&self, org: OrgKey, owner: OwnerKey, items: &[Item<'_>]) -> Vec<RefusedItem> {
         let refused = (0..).zip(items).filter_map(|(place, item)| {
-            let lock = self.engine.org(org).paths.get(item.path);
+            let lock = self.engine.lock_at(&self.engine.address(org, item.path));
             let reason = self
                 .engine
                 .room(lock, owner, item.mode, item.limit, self.now)
@@ -126,10 +126,10 @@ impl Step<'_> {
 
     fn group_items(&mut self, org: OrgKey, acquire: &AcquireAll<'_>) -> Vec<GroupItem> {
         let items = acquire.items.iter().map(|item| GroupItem {
-            lock: self.lock_at(org, item.path),
+            lock: self.lock_at(&self.engine.address(org, item.path)),
             mode: item.mode,
             limit: item.limit,
-            ttl: self.engine.org(org).policy_for(item.path).ttl(acquire.ttl),
+            ttl: self.engine.org(org).ttl_for(item.path, acquire.ttl),
         });
         items.collect()
     }
@@ -147,11 +147,11 @@ impl Step<'_> {
         let mut grants = Vec::new();
         for item in &group.items {
             let kind = self.give(item.lock, &group.want(item, from))?;
-            self.serve_owner(item.lock, &group.owner, kind);
+            self.serve_owner(item.lock, group.owner, kind);
             let index = self
                 .engine
                 .lock(item.lock)
-                .hold_of(&group.owner)
+                .hold_of(group.owner)
                 .expect("it was given");
             grants.push(self.grant(item.lock, index, kind));
         }
@@ -167,8 +167,8 @@ impl Step<'_> {
         let mut needs = Needs::default();
         for item in &group.items {
             let lock = self.engine.lock(item.lock);
-            let room = lock.room_for(&group.owner, item.mode, item.limit);
-            needs.count(lock, group.session, room);
+            let room = lock.room_for(group.owner, item.mode, item.limit);
+            needs.count(lock, lock.is_held(), group.session, room);
         }
         self.satisfies(self.engine.session(group.session).org, group.session, needs)
     }
@@ -239,25 +239,25 @@ impl Step<'_> {
 
     fn begin_group(&mut self, group: Group) -> WaitId {
         let id = self.next_wait();
-        let org = self.engine.session(group.session).org;
         for item in &group.items {
-            self.engine.lock_mut(item.lock).groups.push(id);
+            self.engine.lock_mut(item.lock).groups_mut().push(id);
         }
         self.engine.deadlines.arm(group.deadline, Due::Group(id));
         self.session_mut(group.session).waits.insert(id, None);
         self.engine.tally.waits += 1;
-        let who = self.who(group.session);
-        let paths = self.engine.paths_of(&group);
         self.engine.groups.insert(id, group);
         self.touch();
-        self.event(
-            org,
-            What::Queued {
-                paths,
-                who,
+        self.event(|engine| {
+            let group = &engine.groups[&id];
+            let items = group.items.iter();
+            let session = engine.session(group.session);
+            let what = What::Queued {
+                paths: items.map(|item| &*engine.lock(item.lock).path).collect(),
+                who: session.who(),
                 wait: id,
-            },
-        );
+            };
+            (session.org, what)
+        });
         id
     }
 
@@ -273,7 +273,7 @@ impl Step<'_> {
         for item in &group.items {
             self.engine
                 .lock_mut(item.lock)
-                .groups
+                .groups_mut()
                 .retain(|waiting| *waiting != id);
         }
         self.touch();
@@ -288,9 +288,7 @@ impl Step<'_> {
 
     fn group_ended(&mut self, id: WaitId, group: &Group, why: WaitEnd) {
         self.to_try.extend(group.locks());
-        let org = self.engine.session(group.session).org;
-        let paths = self.engine.paths_of(group);
-        self.wait_ended(org, group.session, id, paths, why);
+        self.wait_ended(group.session, id, &group.locks(), why);
     }
 
     // Being tried.
@@ -298,7 +296,7 @@ impl Step<'_> {
     /// Tries the groups of every lock that asks for it, and of those that this stirs.
     pub(crate) fn try_groups(&mut self) {
         while let Some(lock) = self.to_try.pop_front() {
-            if !self.engine.locks.contains(lock.0) {
+            if !self.engine.locks.contains(lock.place()) {
                 continue;
             }
             self.settle_queue(lock);
@@ -310,7 +308,7 @@ impl Step<'_> {
 
     /// Tries the groups that wait for a lock, oldest first, until one is granted; tells whether one was.
     fn grant_first_group(&mut self, lock: LockKey) -> bool {
-        let groups = self.engine.lock(lock).groups.clone();
+        let groups = self.engine.lock(lock).groups().to_vec();
         groups.into_iter().any(|id| self.try_group(id, lock))
     }
 
@@ -358,7 +356,7 @@ impl Engine {
         let group = &self.groups[&id];
         self.is_eligible(group.session, now)
             && group.items.iter().all(|item| {
-                self.room(Some(item.lock), &group.owner, item.mode, item.limit, now)
+                self.room(Some(item.lock), group.owner, item.mode, item.limit, now)
                     .is_ok()
             })
     }
@@ -367,7 +365,7 @@ impl Engine {
         group
             .items
             .iter()
-            .map(|item| self.lock(item.lock).path.clone())
+            .map(|item| self.path(item.lock))
             .collect()
     }
 

@@ -15,8 +15,8 @@ pub trait Effects {
     /// Something that this attachment of a session must be told. Only attached sessions are told; what a detached one
     /// misses is kept for its resume.
     fn notice(&mut self, to: SessionRef, notice: Notice);
-    /// Something that has happened, for whoever listens.
-    fn event(&mut self, event: Event);
+    /// Something that has happened, for whoever listens. It is lent: nothing is copied for what nobody wants to keep.
+    fn event(&mut self, event: Event<&str>);
 }
 
 /// Throws every consequence away.
@@ -25,7 +25,7 @@ pub struct Discard;
 
 impl Effects for Discard {
     fn notice(&mut self, _: SessionRef, _: Notice) {}
-    fn event(&mut self, _: Event) {}
+    fn event(&mut self, _: Event<&str>) {}
 }
 
 /// What a session must be told.
@@ -113,11 +113,11 @@ pub enum Missed {
 
 /// A person or a service, as others see them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Who {
+pub struct Who<S = Arc<str>> {
     /// Owner id.
-    pub owner: Arc<str>,
+    pub owner: S,
     /// How people call them.
-    pub name: Arc<str>,
+    pub name: S,
 }
 
 /// Why a hold has ended.
@@ -182,26 +182,26 @@ pub enum SessionEnd {
     Idle,
 }
 
-/// Something that has happened in an org.
+/// Something that has happened in an org: as it is lent, with borrowed texts, or kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct Event<S = Arc<str>> {
     /// The tenant.
-    pub org: Arc<str>,
+    pub org: S,
     /// When, for people to read.
     pub wall: WallTime,
     /// What.
-    pub what: What,
+    pub what: What<S>,
 }
 
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum What<S = Arc<str>> {
     /// An owner holds a lock that it did not hold.
     Granted {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// How.
         mode: Mode,
         /// The fencing token.
@@ -212,9 +212,9 @@ pub enum What {
     /// An owner's hold has another mode.
     Converted {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// How.
         mode: Mode,
         /// The fencing token.
@@ -223,9 +223,9 @@ pub enum What {
     /// An owner's hold is over.
     Ended {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// The token it had.
         token: Token,
         /// Why.
@@ -236,36 +236,36 @@ pub enum What {
     /// The last attached session of a hold has been detached.
     Orphaned {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// The fencing token.
         token: Token,
     },
     /// A session of an orphaned hold has come back.
     Adopted {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// The fencing token.
         token: Token,
     },
     /// Somebody waits.
     Queued {
         /// The locks: one, or all of an `AcquireAll`.
-        paths: Vec<Arc<str>>,
+        paths: Vec<S>,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// The wait.
         wait: WaitId,
     },
     /// Somebody waits no more, and was not granted.
     WaitEnded {
         /// The locks: one, or all of an `AcquireAll`.
-        paths: Vec<Arc<str>>,
+        paths: Vec<S>,
         /// Who.
-        who: Who,
+        who: Who<S>,
         /// The wait.
         wait: WaitId,
         /// Why.
@@ -276,29 +276,142 @@ pub enum What {
         /// Which.
         session: SessionId,
         /// On whose behalf.
-        who: Who,
+        who: Who<S>,
     },
     /// A session has lost its connection.
     SessionDetached {
         /// Which.
         session: SessionId,
         /// On whose behalf.
-        who: Who,
+        who: Who<S>,
     },
     /// A session has come back.
     SessionResumed {
         /// Which.
         session: SessionId,
         /// On whose behalf.
-        who: Who,
+        who: Who<S>,
     },
     /// A session is over.
     SessionEnded {
         /// Which.
         session: SessionId,
         /// On whose behalf.
-        who: Who,
+        who: Who<S>,
         /// Why.
         why: SessionEnd,
     },
+}
+
+impl Event<&str> {
+    /// A copy to keep.
+    #[must_use]
+    pub fn into_owned(self) -> Event {
+        Event {
+            org: Arc::from(self.org),
+            wall: self.wall,
+            what: self.what.into_owned(),
+        }
+    }
+}
+
+impl Who<&str> {
+    /// A copy to keep.
+    #[must_use]
+    pub fn into_owned(self) -> Who {
+        Who {
+            owner: Arc::from(self.owner),
+            name: Arc::from(self.name),
+        }
+    }
+}
+
+impl What<&str> {
+    /// A copy to keep.
+    #[must_use]
+    pub fn into_owned(self) -> What {
+        let all = |paths: Vec<&str>| paths.into_iter().map(Arc::from).collect();
+        match self {
+            Self::Granted {
+                path,
+                who,
+                mode,
+                token,
+                waited,
+            } => What::Granted {
+                path: Arc::from(path),
+                who: who.into_owned(),
+                mode,
+                token,
+                waited,
+            },
+            Self::Converted {
+                path,
+                who,
+                mode,
+                token,
+            } => What::Converted {
+                path: Arc::from(path),
+                who: who.into_owned(),
+                mode,
+                token,
+            },
+            Self::Ended {
+                path,
+                who,
+                token,
+                cause,
+                held,
+            } => What::Ended {
+                path: Arc::from(path),
+                who: who.into_owned(),
+                token,
+                cause,
+                held,
+            },
+            Self::Orphaned { path, who, token } => What::Orphaned {
+                path: Arc::from(path),
+                who: who.into_owned(),
+                token,
+            },
+            Self::Adopted { path, who, token } => What::Adopted {
+                path: Arc::from(path),
+                who: who.into_owned(),
+                token,
+            },
+            Self::Queued { paths, who, wait } => What::Queued {
+                paths: all(paths),
+                who: who.into_owned(),
+                wait,
+            },
+            Self::WaitEnded {
+                paths,
+                who,
+                wait,
+                why,
+            } => What::WaitEnded {
+                paths: all(paths),
+                who: who.into_owned(),
+                wait,
+                why,
+            },
+            Self::SessionOpened { session, who } => What::SessionOpened {
+                session,
+                who: who.into_owned(),
+            },
+            Self::SessionDetached { session, who } => What::SessionDetached {
+                session,
+                who: who.into_owned(),
+            },
+            Self::SessionResumed { session, who } => What::SessionResumed {
+                session,
+                who: who.into_owned(),
+            },
+            Self::SessionEnded { session, who, why } => What::SessionEnded {
+                session,
+                who: who.into_owned(),
+                why,
+            },
+        }
+    }
 }

@@ -7,13 +7,13 @@ use crate::acquire::Want;
 use crate::command::{Convert, Mode, Release, ReleaseScope, Renew};
 use crate::event::{Cause, Missed};
 use crate::ids::SessionRef;
-use crate::keys::LockKey;
+use crate::keys::{LockKey, SessionKey};
 use crate::reply::{GrantKind, Loss, NotHeld, Rejection, Released, Reply};
 use crate::step::Step;
 
 impl Step<'_> {
     pub(crate) fn renew(&mut self, renew: &Renew<'_>) -> Reply {
-        let (lock, index) = match self.own_hold(renew.by, renew.path) {
+        let (_, lock, index) = match self.own_hold(renew.by, renew.path) {
             Ok(found) => found,
             Err(reply) => return reply,
         };
@@ -21,15 +21,17 @@ impl Step<'_> {
         if renew.token.is_some_and(|token| token != found.token) {
             return self.not_held(renew.by, renew.path);
         }
-        let policy = self.engine.org(found.org).policy_for(renew.path);
+        let org = self.engine.org(found.org);
         let own = found.holds[index].ttl;
-        let ttl = renew.ttl.map_or(own, |asked| policy.ttl(Some(asked)));
+        let ttl = renew
+            .ttl
+            .map_or(own, |asked| org.ttl_for(renew.path, Some(asked)));
         self.extend(lock, index, ttl);
         Reply::Granted(self.grant(lock, index, GrantKind::Joined))
     }
 
     pub(crate) fn release(&mut self, release: &Release<'_>) -> Reply {
-        let (lock, index) = match self.own_hold(release.by, release.path) {
+        let (session, lock, index) = match self.own_hold(release.by, release.path) {
             Ok(found) => found,
             Err(Reply::NotHeld(not_held)) if not_held.is_expiry() => {
                 return Reply::Released(Released::AlreadyExpired);
@@ -40,13 +42,12 @@ impl Step<'_> {
         if release.token.is_some_and(|token| token != found.token) {
             return self.not_held(release.by, release.path);
         }
-        let session = release.by.session;
         let hold = &found.holds[index];
         match release.scope {
             ReleaseScope::Session if hold.member(session).is_none() => {
                 return self.not_held(release.by, release.path);
             }
-            ReleaseScope::Session if hold.members.len() > 1 => {
+            ReleaseScope::Session if hold.member_count() > 1 => {
                 self.leave(lock, index, session);
                 return Reply::Released(Released::Left);
             }
@@ -61,7 +62,7 @@ impl Step<'_> {
         if let Err(rejection) = self.locking_session(convert.by) {
             return Reply::Rejected(rejection);
         }
-        let (lock, index) = match self.own_hold(convert.by, convert.path) {
+        let (session, lock, index) = match self.own_hold(convert.by, convert.path) {
             Ok(found) => found,
             Err(reply) => return reply,
         };
@@ -69,28 +70,39 @@ impl Step<'_> {
             (Mode::Exclusive, Mode::Exclusive) | (Mode::Shared, Mode::Shared) => {
                 Reply::Granted(self.grant(lock, index, GrantKind::Joined))
             }
-            (Mode::Exclusive, Mode::Shared) => self.downgrade(lock, index, convert),
-            (Mode::Shared, Mode::Exclusive) => self.upgrade(lock, index, convert),
+            (Mode::Exclusive, Mode::Shared) => self.downgrade(session, lock, index, convert),
+            (Mode::Shared, Mode::Exclusive) => self.upgrade(session, lock, index, convert),
         }
     }
 
     /// Opens a shared phase under the same token.
-    fn downgrade(&mut self, lock: LockKey, index: usize, convert: &Convert<'_>) -> Reply {
+    fn downgrade(
+        &mut self,
+        session: SessionKey,
+        lock: LockKey,
+        index: usize,
+        convert: &Convert<'_>,
+    ) -> Reply {
         let found = self.engine.lock_mut(lock);
-        found.mode = Mode::Shared;
-        found.limit = convert.limit;
+        found.begin_phase(found.token, Mode::Shared, convert.limit);
         self.touch();
-        self.converted(lock, index, convert.by.session);
+        self.converted(lock, index, session);
         let grant = self.grant(lock, index, GrantKind::Converted);
         self.settle(lock);
         Reply::Granted(grant)
     }
 
-    fn upgrade(&mut self, lock: LockKey, index: usize, convert: &Convert<'_>) -> Reply {
+    fn upgrade(
+        &mut self,
+        session: SessionKey,
+        lock: LockKey,
+        index: usize,
+        convert: &Convert<'_>,
+    ) -> Reply {
         let found = self.engine.lock(lock);
         let want = Want {
-            session: convert.by.session,
-            owner: found.holds[index].owner.clone(),
+            session,
+            owner: found.holds[index].owner,
             mode: Mode::Exclusive,
             limit: None,
             ttl: found.holds[index].ttl,
@@ -100,11 +112,11 @@ impl Step<'_> {
         };
         match self
             .engine
-            .room(Some(lock), &want.owner, want.mode, want.limit, self.now)
+            .room(Some(lock), want.owner, want.mode, want.limit, self.now)
         {
             Ok(()) => {
-                let org = found.org;
-                self.give_now(org, convert.path, &want)
+                let at = self.engine.address(found.org, convert.path);
+                self.give_now(&at, &want)
             }
             Err(reason) => self.wait_or_refuse(Some(lock), &want, reason, convert.wait, None),
         }
@@ -115,18 +127,18 @@ impl Step<'_> {
         &mut self,
         by: SessionRef,
         path: &str,
-    ) -> Result<(LockKey, usize), Reply> {
-        let org = self.session(by).map_err(Reply::Rejected)?.org;
-        let lock = self.settled(org, path);
-        // Settling may have ended the session's last hold, but not an attached session.
-        let owner = &self.engine.session(by.session).owner;
-        lock.and_then(|lock| Some((lock, self.engine.lock(lock).hold_of(owner)?)))
+    ) -> Result<(SessionKey, LockKey, usize), Reply> {
+        let session = self.session(by).map_err(Reply::Rejected)?;
+        let (key, org, owner) = (session.key, session.org, session.owner);
+        // Settling may end the session's last hold, but not an attached session.
+        let lock = self.settled(&self.engine.address(org, path));
+        lock.and_then(|lock| Some((key, lock, self.engine.lock(lock).hold_of(owner)?)))
             .ok_or_else(|| self.not_held(by, path))
     }
 
     /// How the session lost the hold, if it remembers, and who has it.
     pub(crate) fn not_held(&self, by: SessionRef, path: &str) -> Reply {
-        let Some(session) = self.engine.sessions.get(&by.session) else {
+        let Some(session) = self.engine.sessions.find(by.session) else {
             return Reply::Rejected(Rejection::UnknownSession);
         };
         let lost = session
@@ -144,7 +156,7 @@ impl Step<'_> {
                 }),
                 Missed::Lost { .. } | Missed::WaitEnded { .. } => None,
             });
-        let lock = self.engine.org(session.org).paths.get(path);
+        let lock = self.engine.lock_at(&self.engine.address(session.org, path));
         let truth = lock.map(|lock| self.engine.truth(self.engine.lock(lock), self.now));
         Reply::NotHeld(Box::new(NotHeld {
             lost,

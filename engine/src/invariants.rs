@@ -1,12 +1,15 @@
 //! What must hold after every entry, whatever the history. Asserted in tests, simulation and fuzzing, and of a restored state.
 //! Decides nothing and repairs nothing. What is over and waits for a sweep is left aside, as the rules allow.
 
+use alloc::vec::Vec;
+
 use crate::command::Mode;
 use crate::deadlines::Due;
 use crate::engine::{Engine, Tally};
-use crate::ids::{SessionId, Token, WaitId};
+use crate::ids::{Token, WaitId};
 use crate::keys::LockKey;
 use crate::lock::{Hold, Lock};
+use crate::nursery::{Stage, Timers};
 use crate::org::Org;
 use crate::session::{Link, Session};
 
@@ -34,10 +37,10 @@ impl Engine {
     /// The first invariant that is broken.
     pub(crate) fn verify(&self) -> Result<(), Broken> {
         for (key, lock) in &self.locks {
-            self.verify_lock(LockKey(key), lock)?;
+            self.verify_lock(LockKey::at(key), lock)?;
         }
-        for (id, session) in &self.sessions {
-            self.verify_session(*id, session)?;
+        for session in self.sessions.iter() {
+            self.verify_session(session)?;
         }
         for id in self.groups.keys() {
             self.verify_group(*id)?;
@@ -69,19 +72,18 @@ impl Engine {
             !lock.is_unused(),
             "a lock that nobody holds or awaits is forgotten"
         );
-        let org = self
-            .orgs
-            .get(lock.org.0)
+        self.orgs
+            .get(lock.org.place())
             .ok_or("a lock belongs to an org")?;
         hold_that!(
-            org.paths.get(&lock.path) == Some(key),
+            self.lock_at(&self.address(lock.org, &lock.path)) == Some(key),
             "a lock is found by its path"
         );
         hold_that!(
             lock.mode == Mode::Shared || lock.holds.len() <= 1,
             "an exclusive lock has one holder"
         );
-        let limit = lock.limit.map_or(usize::MAX, |limit| limit as usize);
+        let limit = lock.limit().map_or(usize::MAX, |limit| limit as usize);
         hold_that!(
             lock.holds.len() <= limit.max(1),
             "a shared lock has holders up to its limit"
@@ -95,24 +97,24 @@ impl Engine {
             "holds stand by age"
         );
         hold_that!(
-            lock.queue.iter().is_sorted_by(|a, b| a.id < b.id),
+            lock.queue().iter().is_sorted_by(|a, b| a.id < b.id),
             "the queue stands by number"
         );
         hold_that!(
-            lock.groups.is_sorted_by(|a, b| a < b),
+            lock.groups().is_sorted_by(|a, b| a < b),
             "the groups stand by number"
         );
         for (index, hold) in lock.holds.iter().enumerate() {
             hold_that!(
-                lock.hold_of(&hold.owner) == Some(index),
+                lock.hold_of(hold.owner) == Some(index),
                 "an owner has one hold"
             );
             self.verify_hold(key, hold)?;
         }
-        for wait in &lock.queue {
+        for wait in lock.queue() {
             let session = self
                 .sessions
-                .get(&wait.session)
+                .get(wait.session)
                 .ok_or("a wait has a session")?;
             hold_that!(
                 session.waits.get(&wait.id) == Some(&Some(key)),
@@ -132,43 +134,59 @@ impl Engine {
                 "a wait's number has come from the counter"
             );
         }
+        self.verify_stage(key, lock)?;
         self.verify_served(key, lock)
     }
 
+    /// A young lock is in the nursery, a grown one in path order; whatever it holds is looked at in time.
+    fn verify_stage(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
+        let deadlines = lock.holds.iter().map(|hold| self.hold_deadline(hold));
+        let is_in_time = match lock.stage {
+            Stage::Young(number) => {
+                hold_that!(
+                    self.nursery.has(key, number),
+                    "a young lock is in the nursery"
+                );
+                deadlines
+                    .min()
+                    .is_none_or(|first| self.nursery.due() <= first)
+            }
+            Stage::Grown(Timers::None) => !lock.is_held(),
+            Stage::Grown(Timers::Far) => {
+                let armed = self.deadlines.far_armed(key);
+                lock.holds.len() == 1 && armed.is_some() && armed <= deadlines.min()
+            }
+            Stage::Grown(Timers::Near) => {
+                lock.is_held()
+                    && lock.holds.iter().all(|hold| {
+                        let armed = self.deadlines.hold_armed(hold.id, key);
+                        armed.is_some_and(|armed| armed <= self.hold_deadline(hold))
+                    })
+            }
+        };
+        hold_that!(is_in_time, "a hold has a timer, which is never late");
+        Ok(())
+    }
+
     fn verify_hold(&self, key: LockKey, hold: &Hold) -> Result<(), Broken> {
-        hold_that!(!hold.members.is_empty(), "a hold has a session");
-        let mut attached = 0;
-        for (index, member) in hold.members.iter().enumerate() {
+        for member in hold.members() {
             let session = self
                 .sessions
-                .get(&member.session)
+                .get(member.session)
                 .ok_or("a member is a session")?;
             hold_that!(
-                session.holds.get(&hold.id) == Some(&key),
-                "a session knows its holds"
+                session.locks.at(member.at) == Some(key),
+                "a session knows the locks that it holds"
             );
             hold_that!(
                 session.owner == hold.owner,
                 "a hold is shared by sessions of one owner"
             );
-            hold_that!(
-                hold.member(member.session) == Some(index),
-                "a session is in a hold once"
-            );
-            attached += u32::from(session.link == Link::Attached);
+            let same = hold
+                .members()
+                .filter(|other| other.session == member.session);
+            hold_that!(same.count() == 1, "a session is in a hold once");
         }
-        hold_that!(
-            hold.attached == attached,
-            "a hold knows how many of its sessions are attached"
-        );
-        hold_that!(
-            hold.armed <= self.hold_deadline(hold),
-            "a timer is never late"
-        );
-        hold_that!(
-            self.deadlines.is_armed(hold.armed, Due::Hold(hold.id, key)),
-            "a hold has a timer"
-        );
         hold_that!(
             hold.id.0 < self.next.hold,
             "a hold's age has come from the counter"
@@ -179,7 +197,7 @@ impl Engine {
     /// Promise 3: a grantable lock never has an eligible waiter (things that are over and not yet swept aside).
     fn verify_served(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
         let is_waiting_for_a_sweep = lock.holds.len() != self.live_holds(lock, self.now).count()
-            || lock.queue.iter().any(|wait| {
+            || lock.queue().iter().any(|wait| {
                 wait.deadline <= self.now || self.session(wait.session).is_over(self.now)
             });
         if is_waiting_for_a_sweep {
@@ -192,8 +210,10 @@ impl Engine {
         Ok(())
     }
 
-    fn verify_session(&self, id: SessionId, session: &Session) -> Result<(), Broken> {
-        hold_that!(session.id == id, "a session is found by its number");
+    fn verify_session(&self, session: &Session) -> Result<(), Broken> {
+        let (id, key) = (session.id, session.key);
+        let found = self.sessions.find(id).map(|found| found.key);
+        hold_that!(found == Some(key), "a session is found by its number");
         hold_that!(
             id.0 < self.next.session,
             "a session's number has come from the counter"
@@ -202,28 +222,32 @@ impl Engine {
             session.ended.is_some() == self.ending.contains(&id),
             "an ended session waits for its sweep"
         );
-        let is_bare = session.holds.is_empty() && session.waits.is_empty();
+        let is_bare = session.locks.is_empty() && session.waits.is_empty();
         hold_that!(
             session.ended.is_none() || !is_bare,
             "an ended session without a hold is forgotten"
         );
         hold_that!(
-            !(session.ends_with_last_hold() && session.ended.is_none() && session.holds.is_empty()),
+            !(session.ends_with_last_hold() && session.ended.is_none() && session.locks.is_empty()),
             "a detached session that keeps has a hold"
         );
-        let is_in = |(hold, lock): (&_, &LockKey)| {
-            self.locks
-                .get(lock.0)
-                .is_some_and(|lock| lock.holds.iter().any(|held| held.id == *hold))
+        let is_in = |lock: LockKey| {
+            let lock = self.locks.get(lock.place());
+            lock.is_some_and(|lock| lock.hold_with(key).is_some())
         };
         hold_that!(
-            session.holds.iter().all(is_in),
+            session.locks.iter().all(is_in),
             "a session is in the holds that it knows"
+        );
+        let is_left = |(hold, lock): (_, LockKey)| session.left.contains(&(hold, lock));
+        hold_that!(
+            session.ended.is_none() || self.holds_by_age(key).into_iter().all(is_left),
+            "what an ended session holds is to be swept"
         );
         let is_waiting = |(wait, lock): (&WaitId, &Option<LockKey>)| match lock {
             Some(lock) => self
                 .locks
-                .get(lock.0)
+                .get(lock.place())
                 .is_some_and(|lock| lock.wait_index(*wait).is_some()),
             None => self.groups.contains_key(wait),
         };
@@ -250,7 +274,7 @@ impl Engine {
         let group = &self.groups[&id];
         let session = self
             .sessions
-            .get(&group.session)
+            .get(group.session)
             .ok_or("a wait has a session")?;
         hold_that!(
             session.waits.get(&id) == Some(&None),
@@ -258,8 +282,8 @@ impl Engine {
         );
         let is_known = |lock: LockKey| {
             self.locks
-                .get(lock.0)
-                .is_some_and(|lock| lock.groups.binary_search(&id).is_ok())
+                .get(lock.place())
+                .is_some_and(|lock| lock.groups().binary_search(&id).is_ok())
         };
         hold_that!(
             group.locks().into_iter().all(is_known),
@@ -292,7 +316,7 @@ impl Engine {
             .org_named(&org.name)
             .ok_or("an org is found by its name")?;
         let of_org = |session: &&Session| session.org == key;
-        let sessions = self.sessions.values().filter(of_org);
+        let sessions = self.sessions.iter().filter(of_org);
         let live = sessions
             .clone()
             .filter(|session| session.ended.is_none())
@@ -301,7 +325,7 @@ impl Engine {
             live == org.sessions as usize,
             "an org's sessions are counted"
         );
-        let owners: u32 = org.owners.values().sum();
+        let owners: u32 = org.owners.iter().map(|owner| owner.sessions).sum();
         hold_that!(
             owners as usize == sessions.count(),
             "an owner's sessions are counted"
@@ -310,37 +334,54 @@ impl Engine {
         let holds: usize = locks.clone().map(|(_, lock)| lock.holds.len()).sum();
         hold_that!(holds == org.holds as usize, "an org's holds are counted");
         hold_that!(
-            org.paths.len() == locks.count(),
+            org.paths.len() == locks.clone().count(),
             "an org's paths are its locks'"
+        );
+        let grown = locks.filter(|(_, lock)| matches!(lock.stage, Stage::Grown(_)));
+        hold_that!(
+            org.paths.in_order.len() == grown.count(),
+            "an org's grown locks stand in path order"
+        );
+        let paths: Vec<_> = self
+            .locks_from(key, "", None)
+            .map(|lock| &self.lock(lock).path)
+            .collect();
+        hold_that!(
+            paths.len() == org.paths.len() && paths.is_sorted_by(|a, b| a < b),
+            "all locks of an org are found in path order"
         );
         Ok(())
     }
 
     fn counted(&self) -> Tally {
-        let holds = || self.locks.iter().flat_map(|(_, lock)| &lock.holds);
-        let queued: usize = self.locks.iter().map(|(_, lock)| lock.queue.len()).sum();
+        let holds = || self.locks.iter().flat_map(|(_, lock)| lock.holds.iter());
+        let queued = self.locks.iter().map(|(_, lock)| lock.queue().len());
+        let queued: usize = queued.sum();
         let detached = self
             .sessions
-            .values()
+            .iter()
             .filter(|session| session.link != Link::Attached && session.ended.is_none());
         Tally {
             holds: holds().count() as u64,
-            holds_orphaned: holds().filter(|hold| hold.is_orphaned()).count() as u64,
+            holds_orphaned: holds().filter(|hold| self.attached(hold) == 0).count() as u64,
             waits: (queued + self.groups.len()) as u64,
             sessions_detached: detached.count() as u64,
         }
     }
 
-    fn timers(&self) -> usize {
-        let sessions = self
-            .sessions
-            .values()
-            .filter(|session| session.armed.is_some())
-            .count();
-        let locks = self
-            .locks
-            .iter()
-            .map(|(_, lock)| lock.holds.len() + lock.queue.len());
-        sessions + self.groups.len() + locks.sum::<usize>()
+    /// How many timers there should be, near and far.
+    fn timers(&self) -> (usize, usize) {
+        let armed = |session: &&Session| session.armed.is_some();
+        let sessions = self.sessions.iter().filter(armed).count();
+        let mut timers = (sessions + self.groups.len(), 0);
+        for (_, lock) in &self.locks {
+            timers.0 += lock.queue().len();
+            match lock.stage {
+                Stage::Young(_) | Stage::Grown(Timers::None) => {}
+                Stage::Grown(Timers::Far) => timers.1 += 1,
+                Stage::Grown(Timers::Near) => timers.0 += lock.holds.len(),
+            }
+        }
+        timers
     }
 }

@@ -12,66 +12,95 @@
 //!
 //! Must hold: exclusive means one hold; shared means at most `limit` holds; one hold per owner; the queue ascends by wait
 //! number; mode, limit and token are those of the phase, and mean nothing while nobody holds.
+//!
+//! Millions of them are held by one session each, and awaited by nobody. So whatever such a lock does not need lies apart,
+//! in a box that it does not have.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::{iter, mem, slice};
+
+use compact_str::CompactString;
 
 use crate::command::Mode;
-use crate::ids::{SessionId, Token, WaitId};
-use crate::keys::{HoldId, OrgKey};
+use crate::ids::{Token, WaitId};
+use crate::keys::{HoldId, OrgKey, OwnerKey, SessionKey};
 use crate::limits::SHARED_MAX;
+use crate::nursery::Stage;
 use crate::time::{LogTime, Millis, WallTime};
 
 /// A path that somebody holds or awaits.
 #[derive(Debug, Clone)]
 pub(crate) struct Lock {
-    pub(crate) org: OrgKey,
-    pub(crate) path: Arc<str>,
-    pub(crate) mode: Mode,
-    pub(crate) limit: Option<u32>,
+    /// In place, up to 24 bytes.
+    pub(crate) path: CompactString,
     pub(crate) token: Token,
     /// Oldest first.
-    pub(crate) holds: Vec<Hold>,
-    /// By number; upgrades are looked for first, wherever they stand.
-    pub(crate) queue: VecDeque<Wait>,
-    /// The waits for several locks that this one is among, by number.
-    pub(crate) groups: Vec<WaitId>,
+    pub(crate) holds: Holds,
+    rest: Option<Box<LockRest>>,
+    pub(crate) org: OrgKey,
+    pub(crate) mode: Mode,
+    pub(crate) stage: Stage,
 }
+
+/// What a lock without waiters and limit does not have.
+#[derive(Debug, Clone, Default)]
+struct LockRest {
+    limit: Option<u32>,
+    queue: VecDeque<Wait>,
+    groups: Vec<WaitId>,
+}
+
+static NO_QUEUE: VecDeque<Wait> = VecDeque::new();
 
 /// A granted lock of one owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Hold {
     pub(crate) id: HoldId,
-    pub(crate) owner: Arc<str>,
-    /// Longest in it first. Never empty.
-    pub(crate) members: Vec<Member>,
-    /// How many of them are attached.
-    pub(crate) attached: u32,
     /// Not to be read alone: a renewal of a member's session moves it too. See `Engine::hold_deadline`.
     pub(crate) deadline: LogTime,
     pub(crate) ttl: Millis,
     pub(crate) since: LogTime,
     pub(crate) since_wall: WallTime,
-    pub(crate) metadata: Option<Arc<[u8]>>,
-    /// When its timer comes up.
-    pub(crate) armed: LogTime,
+    rest: Option<Box<HoldRest>>,
+    /// The session that has been in it longest.
+    pub(crate) first: Member,
+    pub(crate) owner: OwnerKey,
+}
+
+/// What a hold of one session, that was had at once and says nothing, does not have.
+#[derive(Debug, Clone, Default)]
+struct HoldRest {
+    /// The sessions that came later, in order.
+    others: Vec<Member>,
+    /// The wait that brought a session in, for a cancel that comes too late.
+    from: Vec<(SessionKey, WaitId)>,
+    metadata: Option<Arc<[u8]>>,
 }
 
 /// A session in a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
-    pub(crate) session: SessionId,
-    /// The wait that brought it in, for a cancel that comes too late.
-    pub(crate) from: Option<WaitId>,
+    pub(crate) session: SessionKey,
+    /// Where the lock stands among those of the session.
+    pub(crate) at: u32,
+}
+
+/// The holds of a lock: nearly always one, which lies in the lock itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Holds {
+    One(Hold),
+    Many(Vec<Hold>),
 }
 
 /// An acquire that was promised an answer later.
 #[derive(Debug, Clone)]
 pub(crate) struct Wait {
     pub(crate) id: WaitId,
-    pub(crate) session: SessionId,
-    pub(crate) owner: Arc<str>,
+    pub(crate) session: SessionKey,
+    pub(crate) owner: OwnerKey,
     pub(crate) mode: Mode,
     pub(crate) limit: Option<u32>,
     pub(crate) ttl: Millis,
@@ -108,42 +137,103 @@ pub(crate) enum Room {
 }
 
 impl Lock {
-    pub(crate) fn new(org: OrgKey, path: Arc<str>) -> Self {
+    pub(crate) fn new(org: OrgKey, path: &str, stage: Stage) -> Self {
         Self {
-            org,
-            path,
-            mode: Mode::Shared,
-            limit: None,
+            path: CompactString::new(path),
             token: Token(0),
-            holds: Vec::new(),
-            queue: VecDeque::new(),
-            groups: Vec::new(),
+            holds: Holds::default(),
+            rest: None,
+            org,
+            mode: Mode::Shared,
+            stage,
         }
     }
 
     /// Whether nothing is left that makes it worth keeping.
     pub(crate) fn is_unused(&self) -> bool {
-        self.holds.is_empty() && self.queue.is_empty() && self.groups.is_empty()
+        self.holds.is_empty() && !self.is_awaited()
+    }
+
+    /// Whether somebody waits for it, alone or with others.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let rest = self.rest.as_ref();
+        rest.is_some_and(|rest| !rest.queue.is_empty() || !rest.groups.is_empty())
     }
 
     pub(crate) fn is_held(&self) -> bool {
         !self.holds.is_empty()
     }
 
+    /// How many may share it, as the first holder has fixed it.
+    pub(crate) fn limit(&self) -> Option<u32> {
+        self.rest.as_ref().and_then(|rest| rest.limit)
+    }
+
+    /// Opens a phase.
+    pub(crate) fn begin_phase(&mut self, token: Token, mode: Mode, limit: Option<u32>) {
+        self.token = token;
+        self.mode = mode;
+        if limit != self.limit() {
+            self.rest_mut().limit = limit;
+        }
+    }
+
+    /// By number; upgrades are looked for first, wherever they stand.
+    pub(crate) fn queue(&self) -> &VecDeque<Wait> {
+        self.rest.as_ref().map_or(&NO_QUEUE, |rest| &rest.queue)
+    }
+
+    pub(crate) fn queue_mut(&mut self) -> &mut VecDeque<Wait> {
+        &mut self.rest_mut().queue
+    }
+
+    /// The waits for several locks that this one is among, by number.
+    pub(crate) fn groups(&self) -> &[WaitId] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.groups)
+    }
+
+    pub(crate) fn groups_mut(&mut self) -> &mut Vec<WaitId> {
+        &mut self.rest_mut().groups
+    }
+
+    fn rest_mut(&mut self) -> &mut LockRest {
+        self.rest.get_or_insert_default()
+    }
+
     /// Where the owner's hold stands.
-    pub(crate) fn hold_of(&self, owner: &str) -> Option<usize> {
-        self.holds.iter().position(|hold| &*hold.owner == owner)
+    pub(crate) fn hold_of(&self, owner: OwnerKey) -> Option<usize> {
+        self.holds.iter().position(|hold| hold.owner == owner)
+    }
+
+    /// Where the hold stands that a session is in.
+    pub(crate) fn hold_with(&self, session: SessionKey) -> Option<usize> {
+        self.holds
+            .iter()
+            .position(|hold| hold.member(session).is_some())
     }
 
     /// Rules 13, 14 and 15, the queue aside.
-    pub(crate) fn room_for(&self, owner: &str, mode: Mode, limit: Option<u32>) -> Room {
-        if !self.is_held() {
+    pub(crate) fn room_for(&self, owner: OwnerKey, mode: Mode, limit: Option<u32>) -> Room {
+        self.room_beside(|_| true, owner, mode, limit)
+    }
+
+    /// The same, as if only some of the holds were there.
+    pub(crate) fn room_beside(
+        &self,
+        is_there: impl Fn(&Hold) -> bool,
+        owner: OwnerKey,
+        mode: Mode,
+        limit: Option<u32>,
+    ) -> Room {
+        let count = self.holds.iter().filter(|hold| is_there(hold)).count();
+        if count == 0 {
             return Room::Free;
         }
-        if let Some(own) = self.hold_of(owner) {
+        let own = self.hold_of(owner);
+        if let Some(own) = own.filter(|own| is_there(&self.holds[*own])) {
             return if self.mode >= mode {
                 Room::Joins(own)
-            } else if self.holds.len() == 1 {
+            } else if count == 1 {
                 Room::Upgrades(own)
             } else {
                 Room::UpgradeBlocked
@@ -151,18 +241,21 @@ impl Lock {
         }
         match (self.mode, mode) {
             (Mode::Exclusive, _) | (_, Mode::Exclusive) => Room::Held,
-            (Mode::Shared, Mode::Shared) if self.limit != limit => Room::LimitDiffers,
+            (Mode::Shared, Mode::Shared) if self.limit() != limit => Room::LimitDiffers,
             (Mode::Shared, Mode::Shared) => {
                 let most = limit.map_or(SHARED_MAX, |limit| SHARED_MAX.min(limit as usize));
-                let full = self.holds.len() >= most;
-                if full { Room::Held } else { Room::Free }
+                if count >= most {
+                    Room::Held
+                } else {
+                    Room::Free
+                }
             }
         }
     }
 
     /// Where a wait stands in the queue.
     pub(crate) fn wait_index(&self, wait: WaitId) -> Option<usize> {
-        self.queue
+        self.queue()
             .binary_search_by_key(&wait, |queued| queued.id)
             .ok()
     }
@@ -172,32 +265,159 @@ impl Lock {
         wait.mode == Mode::Exclusive
             && self.is_held()
             && self.mode == Mode::Shared
-            && self.hold_of(&wait.owner).is_some()
+            && self.hold_of(wait.owner).is_some()
     }
 
     /// Places of the queue in the order in which they are served: upgrades first, then by number.
     pub(crate) fn serving_order(&self) -> impl Iterator<Item = usize> + '_ {
+        let queue = self.queue();
         let upgrades_possible = self.is_held() && self.mode == Mode::Shared;
-        let upgrades = (0..if upgrades_possible {
-            self.queue.len()
-        } else {
-            0
-        })
-            .filter(|&index| self.is_upgrade(&self.queue[index]));
-        let others = (0..self.queue.len())
-            .filter(move |&index| !upgrades_possible || !self.is_upgrade(&self.queue[index]));
+        let upgrades = (0..if upgrades_possible { queue.len() } else { 0 })
+            .filter(|&index| self.is_upgrade(&queue[index]));
+        let others = (0..queue.len())
+            .filter(move |&index| !upgrades_possible || !self.is_upgrade(&queue[index]));
         upgrades.chain(others)
     }
 }
 
 impl Hold {
-    pub(crate) fn member(&self, session: SessionId) -> Option<usize> {
-        self.members
-            .iter()
-            .position(|member| member.session == session)
+    /// A hold of one session, at its beginning.
+    pub(crate) fn new(
+        id: HoldId,
+        owner: OwnerKey,
+        first: Member,
+        ttl: Millis,
+        (since, since_wall): (LogTime, WallTime),
+    ) -> Self {
+        Self {
+            id,
+            deadline: since + ttl,
+            ttl,
+            since,
+            since_wall,
+            rest: None,
+            first,
+            owner,
+        }
     }
 
-    pub(crate) fn is_orphaned(&self) -> bool {
-        self.attached == 0
+    /// The sessions in it, longest first. Never none.
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        let others = self.rest.as_ref().map_or(&[][..], |rest| &rest.others);
+        iter::once(self.first).chain(others.iter().copied())
+    }
+
+    pub(crate) fn member_count(&self) -> usize {
+        1 + self.rest.as_ref().map_or(0, |rest| rest.others.len())
+    }
+
+    pub(crate) fn member(&self, session: SessionKey) -> Option<Member> {
+        self.members().find(|member| member.session == session)
+    }
+
+    pub(crate) fn member_mut(&mut self, session: SessionKey) -> Option<&mut Member> {
+        let others = self.rest.iter_mut().flat_map(|rest| &mut rest.others);
+        iter::once(&mut self.first)
+            .chain(others)
+            .find(|member| member.session == session)
+    }
+
+    pub(crate) fn add_member(&mut self, member: Member) {
+        self.rest_mut().others.push(member);
+    }
+
+    /// Takes a session out that is not the only one.
+    pub(crate) fn remove_member(&mut self, session: SessionKey) {
+        let rest = self.rest_mut();
+        rest.from.retain(|(from, _)| *from != session);
+        match rest
+            .others
+            .iter()
+            .position(|other| other.session == session)
+        {
+            Some(index) => {
+                rest.others.remove(index);
+            }
+            None => self.first = rest.others.remove(0),
+        }
+    }
+
+    /// The wait that brought a session in, if one did.
+    pub(crate) fn from(&self, session: SessionKey) -> Option<WaitId> {
+        let from = self.rest.as_ref()?.from.iter();
+        let (_, wait) = from.rev().find(|(member, _)| *member == session)?;
+        Some(*wait)
+    }
+
+    pub(crate) fn set_from(&mut self, session: SessionKey, wait: WaitId) {
+        let from = &mut self.rest_mut().from;
+        from.retain(|(member, _)| *member != session);
+        from.push((session, wait));
+    }
+
+    pub(crate) fn metadata(&self) -> Option<&Arc<[u8]>> {
+        self.rest.as_ref()?.metadata.as_ref()
+    }
+
+    pub(crate) fn set_metadata(&mut self, metadata: Option<Arc<[u8]>>) {
+        if metadata.is_some() || self.rest.is_some() {
+            self.rest_mut().metadata = metadata;
+        }
+    }
+
+    fn rest_mut(&mut self) -> &mut HoldRest {
+        self.rest.get_or_insert_default()
+    }
+}
+
+impl Holds {
+    pub(crate) fn push(&mut self, hold: Hold) {
+        match self {
+            Self::Many(holds) if holds.is_empty() => *self = Self::One(hold),
+            Self::Many(holds) => holds.push(hold),
+            Self::One(_) => {
+                if let Self::One(first) = mem::take(self) {
+                    *self = Self::Many(Vec::from([first, hold]));
+                }
+            }
+        }
+    }
+
+    /// Takes the hold out that stands there.
+    pub(crate) fn remove(&mut self, index: usize) -> Hold {
+        match mem::take(self) {
+            Self::One(hold) => hold,
+            Self::Many(mut holds) => {
+                let removed = holds.remove(index);
+                *self = Self::Many(holds);
+                removed
+            }
+        }
+    }
+}
+
+impl Default for Holds {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl core::ops::Deref for Holds {
+    type Target = [Hold];
+
+    fn deref(&self) -> &[Hold] {
+        match self {
+            Self::One(hold) => slice::from_ref(hold),
+            Self::Many(holds) => holds,
+        }
+    }
+}
+
+impl core::ops::DerefMut for Holds {
+    fn deref_mut(&mut self) -> &mut [Hold] {
+        match self {
+            Self::One(hold) => slice::from_mut(hold),
+            Self::Many(holds) => holds,
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! One tenant: its paths, its owners, its policies. The unit of isolation: nothing in here names another org.
 //!
-//! Must hold: a path stands in both indexes or in none; an owner stands here while it has a session.
+//! Must hold: every lock of the org stands in its table, and if it is grown in its order; an owner stands here while it has
+//! a session.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::ops::Bound;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use slab::Slab;
 
-use crate::keys::LockKey;
+use crate::keys::{LockKey, OrgKey, OwnerKey};
+use crate::lock::Lock;
+use crate::path_order::PathOrder;
 use crate::policy::{Policy, PolicyLayer};
+use crate::time::Millis;
 
 /// A tenant.
 #[derive(Debug, Clone)]
@@ -20,8 +24,7 @@ pub(crate) struct Org {
     /// The built-in policy under the server's layer and the org's.
     pub(crate) policy: Policy,
     pub(crate) paths: Paths,
-    /// One name for all sessions and holds of an owner, with the number of its sessions.
-    pub(crate) owners: HashMap<Arc<str>, u32>,
+    pub(crate) owners: Owners,
     pub(crate) sessions: u32,
     pub(crate) holds: u32,
 }
@@ -34,7 +37,7 @@ impl Org {
             kinds: BTreeMap::new(),
             policy: Policy::BUILT_IN.under(server),
             paths: Paths::default(),
-            owners: HashMap::new(),
+            owners: Owners::default(),
             sessions: 0,
             holds: 0,
         }
@@ -64,48 +67,118 @@ impl Org {
         self.policy_of_kind(path.split('/').next().unwrap_or(path))
     }
 
-    /// Counts a session of the owner; gives the one name that all its sessions and holds share.
-    pub(crate) fn owner_joins(&mut self, owner: &str) -> Arc<str> {
-        self.sessions += 1;
-        let (name, sessions) = match self.owners.get_key_value(owner) {
-            Some((name, sessions)) => (name.clone(), *sessions),
-            None => (Arc::from(owner), 0),
+    /// The TTL of a hold of the path, if so much is asked for.
+    pub(crate) fn ttl_for(&self, path: &str, asked: Option<Millis>) -> Millis {
+        if self.kinds.is_empty() {
+            return self.policy.ttl(asked);
+        }
+        self.policy_for(path).ttl(asked)
+    }
+}
+
+/// Those who have sessions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Owners {
+    by_name: HashMap<Arc<str>, OwnerKey>,
+    all: Slab<Owner>,
+}
+
+/// On whose behalf sessions act.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) name: Arc<str>,
+    /// How many it has, ended ones included.
+    pub(crate) sessions: u32,
+}
+
+impl Owners {
+    /// Counts a session of the owner.
+    pub(crate) fn join(&mut self, name: &str) -> OwnerKey {
+        if let Some(&owner) = self.by_name.get(name) {
+            self.all[owner.place()].sessions += 1;
+            return owner;
+        }
+        let name: Arc<str> = Arc::from(name);
+        let owner = Owner {
+            name: name.clone(),
+            sessions: 1,
         };
-        self.owners.insert(name.clone(), sessions + 1);
-        name
+        let key = OwnerKey::at(self.all.insert(owner));
+        self.by_name.insert(name, key);
+        key
     }
 
-    /// Counts a session of the owner off; `sessions` was counted down when the session ended.
-    pub(crate) fn owner_leaves(&mut self, owner: &str) {
-        if let Some(sessions) = self.owners.get_mut(owner) {
-            *sessions -= 1;
-            if *sessions == 0 {
-                self.owners.remove(owner);
-            }
+    /// Counts a session of the owner off.
+    pub(crate) fn leave(&mut self, key: OwnerKey) {
+        let owner = &mut self.all[key.place()];
+        owner.sessions -= 1;
+        if owner.sessions == 0 {
+            let gone = self.all.remove(key.place());
+            self.by_name.remove(&gone.name);
+        }
+    }
+
+    pub(crate) fn get(&self, key: OwnerKey) -> &Owner {
+        &self.all[key.place()]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Owner> {
+        self.all.iter().map(|(_, owner)| owner)
+    }
+}
+
+/// Where a lock is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address<'p> {
+    pub(crate) org: OrgKey,
+    pub(crate) path: &'p str,
+    /// Of the path, for the table of the org.
+    hash: u64,
+}
+
+/// The locks of an org by path: at once, and, those that are grown, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Paths {
+    by_path: HashTable<LockKey>,
+    pub(crate) in_order: PathOrder,
+}
+
+impl<'p> Address<'p> {
+    pub(crate) fn new(hashing: &DefaultHashBuilder, org: OrgKey, path: &'p str) -> Self {
+        Self {
+            org,
+            path,
+            hash: hash_of(hashing, path),
         }
     }
 }
 
-/// The locks of an org by path: at once, and in order.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Paths {
-    by_path: HashMap<Arc<str>, LockKey>,
-    in_order: BTreeMap<Arc<str>, LockKey>,
-}
-
 impl Paths {
-    pub(crate) fn get(&self, path: &str) -> Option<LockKey> {
-        self.by_path.get(path).copied()
+    pub(crate) fn get(&self, locks: &Slab<Lock>, at: &Address<'_>) -> Option<LockKey> {
+        let is_there = |lock: &LockKey| locks[lock.place()].path == at.path;
+        self.by_path.find(at.hash, is_there).copied()
     }
 
-    pub(crate) fn insert(&mut self, path: Arc<str>, lock: LockKey) {
-        self.by_path.insert(path.clone(), lock);
-        self.in_order.insert(path, lock);
+    /// Takes in a lock whose path is not in here.
+    pub(crate) fn insert(
+        &mut self,
+        hashing: &DefaultHashBuilder,
+        locks: &Slab<Lock>,
+        at: &Address<'_>,
+        lock: LockKey,
+    ) {
+        let rehash = |lock: &LockKey| hash_of(hashing, &locks[lock.place()].path);
+        self.by_path.insert_unique(at.hash, lock, rehash);
     }
 
-    pub(crate) fn remove(&mut self, path: &str) {
-        self.by_path.remove(path);
-        self.in_order.remove(path);
+    pub(crate) fn remove(&mut self, at: &Address<'_>, lock: LockKey) {
+        if let Ok(entry) = self.by_path.find_entry(at.hash, |other| *other == lock) {
+            entry.remove();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -115,20 +188,9 @@ impl Paths {
     pub(crate) fn len(&self) -> usize {
         self.by_path.len()
     }
+}
 
-    /// The locks in path order, from the first that begins with `prefix` and lies beyond `after`.
-    pub(crate) fn from<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, LockKey)> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        self.in_order
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(move |(path, _)| path.starts_with(prefix))
-            .map(|(path, lock)| (path, *lock))
-    }
+fn hash_of(hashing: &DefaultHashBuilder, path: &str) -> u64 {
+    use core::hash::BuildHasher as _;
+    hashing.hash_one(path)
 }

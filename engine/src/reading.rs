@@ -1,40 +1,34 @@
 //! Answering what is asked, and changing nothing by it. What is over is left out, whether or not a sweep has come by.
 //! Must hold: the same question at the same instant has the same answer, in path order, and costs a bounded page.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::Target;
 use crate::engine::Engine;
-use crate::ids::{SessionId, Token};
-use crate::keys::LockKey;
+use crate::ids::Token;
+use crate::keys::{LockKey, SessionKey};
 use crate::limits::{PAGE_MAX, SCAN_MAX, TRUTH_HOLDERS_MAX};
 use crate::lock::{Hold, Lock};
 use crate::query::{Answer, Counts, List, ListedHold};
 use crate::reply::{Holder, Truth};
+use crate::session::Session;
 use crate::time::LogTime;
 
 impl Engine {
     pub(crate) fn status(&self, org: &str, path: &str, now: LogTime) -> Truth {
         self.find(org, path)
-            .map(|lock| self.truth(lock, now))
+            .map(|lock| self.truth(self.lock(lock), now))
             .unwrap_or_default()
     }
 
     pub(crate) fn check_token(&self, org: &str, path: &str, token: Token, now: LogTime) -> Answer {
-        let held = self
-            .find(org, path)
-            .filter(|lock| self.live_holds(lock, now).next().is_some());
+        let lock = self.find(org, path).map(|lock| self.lock(lock));
+        let held = lock.filter(|lock| self.live_holds(lock, now).next().is_some());
         let current = held.map(|lock| lock.token);
         Answer::Checked {
             current: current == Some(token),
             token: current,
         }
-    }
-
-    fn find(&self, org: &str, path: &str) -> Option<&Lock> {
-        let lock = self.org(self.org_named(org)?).paths.get(path)?;
-        Some(self.lock(lock))
     }
 
     /// What one round trip must tell about a path.
@@ -49,7 +43,7 @@ impl Engine {
         }
         Truth {
             mode: Some(lock.mode),
-            limit: lock.limit,
+            limit: lock.limit(),
             token: Some(lock.token),
             holders: self
                 .live_holds(lock, now)
@@ -62,14 +56,17 @@ impl Engine {
     }
 
     fn waiters(&self, lock: &Lock, now: LogTime) -> u32 {
-        let is_live = |session: SessionId, deadline: LogTime| {
+        if !lock.is_awaited() {
+            return 0;
+        }
+        let is_live = |session: SessionKey, deadline: LogTime| {
             deadline > now && !self.session(session).is_over(now)
         };
         let queued = lock
-            .queue
+            .queue()
             .iter()
             .filter(|wait| is_live(wait.session, wait.deadline));
-        let groups = lock.groups.iter().map(|group| &self.groups[group]);
+        let groups = lock.groups().iter().map(|group| &self.groups[group]);
         let grouped = groups.filter(|group| is_live(group.session, group.deadline));
         u32::try_from(queued.count() + grouped.count()).unwrap_or(u32::MAX)
     }
@@ -88,24 +85,23 @@ impl Engine {
         &'a self,
         hold: &'a Hold,
         now: LogTime,
-    ) -> impl Iterator<Item = SessionId> + 'a {
-        let sessions = hold.members.iter().map(|member| member.session);
-        sessions.filter(move |session| !self.session(*session).is_over(now))
+    ) -> impl Iterator<Item = &'a Session> {
+        let sessions = hold.members().map(|member| self.session(member.session));
+        sessions.filter(move |session| !session.is_over(now))
     }
 
     /// A holder as others see it.
     fn holder(&self, hold: &Hold, now: LogTime) -> Holder {
-        let first = self
-            .live_members(hold, now)
-            .next()
-            .map(|session| self.session(session));
+        let first = self.live_members(hold, now).next();
         let attached = self
             .live_members(hold, now)
-            .any(|session| self.session(session).attached().is_some());
-        let own = hold.metadata.clone();
+            .any(|session| session.attached().is_some());
+        let longest = self.session(hold.first.session);
+        let owner = longest.owner_name.clone();
+        let own = hold.metadata().cloned();
         Holder {
-            owner: hold.owner.clone(),
-            name: first.map_or_else(|| hold.owner.clone(), |session| session.name.clone()),
+            name: first.map_or_else(|| owner.clone(), |session| session.name.clone()),
+            owner,
             sessions: u32::try_from(self.live_members(hold, now).count()).unwrap_or(u32::MAX),
             orphaned: !attached,
             since: hold.since_wall,
@@ -132,11 +128,11 @@ impl Engine {
         };
         let page = (list.page as usize).clamp(1, PAGE_MAX);
         let mut holds = Vec::new();
-        let mut last: Option<&Arc<str>> = None;
-        let mut locks = self.org(org).paths.from(prefix, list.after);
-        for (path, lock) in locks.by_ref().take(most) {
+        let mut last = None;
+        let mut locks = self.locks_from(org, prefix, list.after);
+        for lock in locks.by_ref().take(most) {
             self.list_lock(lock, list, now, &mut holds);
-            last = Some(path);
+            last = Some(lock);
             if holds.len() >= page {
                 break;
             }
@@ -145,7 +141,7 @@ impl Engine {
         let next = if is_path || locks.next().is_none() {
             None
         } else {
-            last.cloned()
+            last.map(|lock| self.path(lock))
         };
         Answer::Page { holds, next }
     }
@@ -157,10 +153,10 @@ impl Engine {
         }
         let listed = self.live_holds(lock, now).filter(|hold| {
             hold.since.until(now) >= list.held_min
-                && self.is_targeted(&lock.path, hold, &list.target, now)
+                && self.is_targeted(lock, hold, &list.target, now)
         });
         holds.extend(listed.take(PAGE_MAX).map(|hold| ListedHold {
-            path: lock.path.clone(),
+            path: self.path(key),
             mode: lock.mode,
             token: lock.token,
             holder: self.holder(hold, now),

@@ -16,9 +16,9 @@ use alloc::vec::Vec;
 use crate::command::{Disconnect, OpenSession, ResumeSession, Role};
 use crate::deadlines::Due;
 use crate::engine::Engine;
-use crate::event::{Missed, Notice, SessionEnd, WaitEnd, What};
+use crate::event::{Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
-use crate::keys::{HoldId, LockKey, OrgKey};
+use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::limits::{IDLE_MAX, RESTART_GRACE_MIN, SWEEP_MAX};
 use crate::policy::OnDisconnect;
 use crate::reply::{GrantKind, Held, Rejection, Reply, Resumed, Waiting};
@@ -29,8 +29,10 @@ use crate::time::LogTime;
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
+    pub(crate) key: SessionKey,
     pub(crate) org: OrgKey,
-    pub(crate) owner: Arc<str>,
+    pub(crate) owner: OwnerKey,
+    pub(crate) owner_name: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) metadata: Arc<[u8]>,
     pub(crate) role: Role,
@@ -43,13 +45,52 @@ pub(crate) struct Session {
     pub(crate) renewed_at: LogTime,
     /// Since when it has neither hold nor wait, if so.
     pub(crate) idle_since: LogTime,
-    /// By age.
-    pub(crate) holds: BTreeMap<HoldId, LockKey>,
+    /// What it holds.
+    pub(crate) locks: HeldLocks,
+    /// What an ended session has left behind of that, youngest first. Some of it may be gone.
+    pub(crate) left: Vec<(HoldId, LockKey)>,
     /// By number: the lock it queues for, or none for an `acquire_all`.
     pub(crate) waits: BTreeMap<WaitId, Option<LockKey>>,
     pub(crate) missed: VecDeque<(LogTime, Missed)>,
     /// When its timer comes up, if it has one. Earlier than its deadline perhaps, never later.
     pub(crate) armed: Option<LogTime>,
+}
+
+/// The locks that a session holds, in no order: each of its holds remembers where its lock stands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeldLocks(Vec<LockKey>);
+
+impl HeldLocks {
+    /// Tells where it stands.
+    pub(crate) fn add(&mut self, lock: LockKey) -> u32 {
+        self.0.push(lock);
+        self.0.len() as u32 - 1
+    }
+
+    /// Takes the lock out that stands there. Another may come in its place, and is told.
+    pub(crate) fn remove(&mut self, at: u32) -> Option<LockKey> {
+        self.0.swap_remove(at as usize);
+        if self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to(2 * self.0.len());
+        }
+        self.0.get(at as usize).copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = LockKey> + '_ {
+        self.0.iter().copied()
+    }
+
+    pub(crate) fn at(&self, at: u32) -> Option<LockKey> {
+        self.0.get(at as usize).copied()
+    }
 }
 
 /// Whether a connection speaks for the session.
@@ -63,6 +104,22 @@ pub(crate) enum Link {
 }
 
 impl Session {
+    /// How others see it, lent.
+    pub(crate) fn who(&self) -> Who<&str> {
+        Who {
+            owner: &self.owner_name,
+            name: &self.name,
+        }
+    }
+
+    /// How others see it, to keep.
+    pub(crate) fn who_kept(&self) -> Who {
+        Who {
+            owner: self.owner_name.clone(),
+            name: self.name.clone(),
+        }
+    }
+
     /// The attachment that speaks for it.
     pub(crate) fn attached(&self) -> Option<SessionRef> {
         (self.link == Link::Attached && self.ended.is_none()).then_some(SessionRef {
@@ -74,7 +131,7 @@ impl Session {
     /// When it is over, as things stand.
     pub(crate) fn deadline(&self) -> Option<LogTime> {
         match self.link {
-            Link::Attached if self.holds.is_empty() && self.waits.is_empty() => {
+            Link::Attached if self.locks.is_empty() && self.waits.is_empty() => {
                 Some(self.idle_since + IDLE_MAX)
             }
             Link::Attached => None,
@@ -125,10 +182,17 @@ impl Step<'_> {
         };
         let id = SessionId(self.engine.next.session);
         self.engine.next.session += 1;
-        let session = Session {
+        let now = self.now;
+        let counted = self.engine.org_mut(org);
+        counted.sessions += 1;
+        let owner = counted.owners.join(open.owner);
+        let owner_name = counted.owners.get(owner).name.clone();
+        let session = |key| Session {
             id,
+            key,
             org,
-            owner: self.engine.org_mut(org).owner_joins(open.owner),
+            owner,
+            owner_name,
             name: Arc::from(open.name),
             metadata: Arc::from(open.metadata),
             role: open.role,
@@ -137,18 +201,18 @@ impl Step<'_> {
             attach: Attach(1),
             link: Link::Attached,
             ended: None,
-            renewed_at: self.now,
-            idle_since: self.now,
-            holds: BTreeMap::new(),
+            renewed_at: now,
+            idle_since: now,
+            locks: HeldLocks::default(),
+            left: Vec::new(),
             waits: BTreeMap::new(),
             missed: VecDeque::new(),
             armed: None,
         };
-        self.engine.sessions.insert(id, session);
-        self.arm_session(id);
+        let key = self.engine.sessions.insert(session);
+        self.arm_session(key);
         self.touch();
-        let who = self.who(id);
-        self.event(org, What::SessionOpened { session: id, who });
+        self.session_event(key, |session, who| What::SessionOpened { session, who });
         Reply::Opened {
             session: id,
             attach: Attach(1),
@@ -157,90 +221,66 @@ impl Step<'_> {
     }
 
     pub(crate) fn resume_session(&mut self, resume: &ResumeSession<'_>) -> Reply {
-        let known = self
-            .engine
-            .sessions
-            .get(&resume.session)
-            .is_some_and(|session| {
-                !session.is_over(self.now)
-                    && session.resume_key == resume.resume_key
-                    && *self.engine.org(session.org).name == *resume.org
-            });
-        if !known {
+        let known = self.engine.sessions.find(resume.session).filter(|session| {
+            !session.is_over(self.now)
+                && session.resume_key == resume.resume_key
+                && *self.engine.org(session.org).name == *resume.org
+        });
+        let Some(key) = known.map(|session| session.key) else {
             return Reply::Rejected(Rejection::UnknownSession);
-        }
-        self.settle_over_holds(resume.session);
+        };
+        self.settle_over_holds(key);
         // A session that keeps is over with its last hold.
-        if self
-            .engine
-            .sessions
-            .get(&resume.session)
-            .is_none_or(|session| session.ended.is_some())
-        {
+        let session = self.engine.sessions.get(key);
+        if session.is_none_or(|session| session.ended.is_some()) {
             return Reply::Rejected(Rejection::UnknownSession);
         }
-        self.attach_session(resume.session, resume.role);
-        let waits: Vec<_> = self.engine.sessions[&resume.session]
-            .waits
-            .keys()
-            .copied()
-            .collect();
+        self.attach_session(key, resume.role);
+        let waits: Vec<_> = self.engine.session(key).waits.keys().copied().collect();
         for wait in waits {
             // An earlier wait's settling may have taken this one along.
-            if self.engine.sessions[&resume.session]
-                .waits
-                .contains_key(&wait)
-            {
-                let locks = self.locks_awaited(resume.session, wait);
+            if self.engine.session(key).waits.contains_key(&wait) {
+                let locks = self.locks_awaited(key, wait);
                 for &lock in &locks {
                     self.settle_queue(lock);
-                    self.serve_owner_of(resume.session, lock);
+                    self.serve_owner_of(key, lock);
                 }
                 self.settle_all(&locks);
             }
         }
-        Reply::Resumed(alloc::boxed::Box::new(self.resumed(resume.session)))
+        Reply::Resumed(alloc::boxed::Box::new(self.resumed(key)))
     }
 
-    fn attach_session(&mut self, id: SessionId, role: Role) {
+    fn attach_session(&mut self, key: SessionKey, role: Role) {
         let now = self.now;
-        let session = self.session_mut(id);
+        let session = self.session_mut(key);
         let superseded = session.attached();
         session.attach = Attach(session.attach.0 + 1);
         session.link = Link::Attached;
         session.role = session.role.min(role);
         session.idle_since = now;
-        let org = session.org;
-        let holds: Vec<_> = session
-            .holds
-            .iter()
-            .map(|(id, lock)| (*id, *lock))
-            .collect();
         self.touch();
-        self.arm_session(id);
-        match superseded {
-            Some(old) => self.notice_to(old, Notice::Moved),
-            None => {
-                self.engine.tally.sessions_detached -= 1;
-                let who = self.who(id);
-                self.event(org, What::SessionResumed { session: id, who });
-                for (hold, lock) in holds {
-                    let index = self.hold_index(lock, hold);
-                    let hold = &mut self.engine.lock_mut(lock).holds[index];
-                    hold.attached += 1;
-                    if hold.attached == 1 {
-                        self.adopted(lock, index);
-                    }
-                }
+        self.arm_session(key);
+        if let Some(old) = superseded {
+            self.notice_to(old, Notice::Moved);
+            return;
+        }
+        self.engine.tally.sessions_detached -= 1;
+        self.session_event(key, |session, who| What::SessionResumed { session, who });
+        for (hold, lock) in self.engine.holds_by_age(key) {
+            let index = self.hold_index(lock, hold);
+            if self.engine.attached(&self.engine.lock(lock).holds[index]) == 1 {
+                self.adopted(lock, index);
             }
         }
     }
 
-    fn resumed(&self, id: SessionId) -> Resumed {
-        let session = &self.engine.sessions[&id];
-        let holds = session.holds.iter().map(|(hold, &lock)| Held {
-            path: self.engine.lock(lock).path.clone(),
-            grant: self.grant(lock, self.hold_index(lock, *hold), GrantKind::Joined),
+    fn resumed(&self, key: SessionKey) -> Resumed {
+        let session = self.engine.session(key);
+        let holds = self.engine.holds_by_age(key);
+        let holds = holds.into_iter().map(|(hold, lock)| Held {
+            path: self.engine.path(lock),
+            grant: self.grant(lock, self.hold_index(lock, hold), GrantKind::Joined),
         });
         let waits = session.waits.iter().map(|(&wait, lock)| match lock {
             Some(lock) => self.engine.waiting(*lock, wait, self.now),
@@ -248,7 +288,7 @@ impl Step<'_> {
         });
         Resumed {
             attach: session.attach,
-            owner: session.owner.clone(),
+            owner: session.owner_name.clone(),
             on_disconnect: session.on_disconnect,
             role: session.role,
             holds: holds.collect(),
@@ -262,82 +302,78 @@ impl Step<'_> {
     }
 
     pub(crate) fn detach_session(&mut self, by: SessionRef) -> Reply {
-        if self.session(by).is_ok() {
-            self.detach(by.session, self.now);
+        if let Ok(session) = self.session(by) {
+            let key = session.key;
+            self.detach(key);
         }
         Reply::Done
     }
 
-    /// Detaches an attached session; its grace counts from `from`.
-    fn detach(&mut self, id: SessionId, from: LogTime) {
-        let session = self.session_mut(id);
+    /// Detaches an attached session.
+    fn detach(&mut self, key: SessionKey) {
+        let from = self.now;
+        let session = self.session_mut(key);
         let until = match session.on_disconnect {
             OnDisconnect::Release { grace } => Some(from + grace),
             OnDisconnect::Keep => None,
         };
         session.link = Link::Detached { until };
-        let org = session.org;
-        let holds: Vec<_> = session
-            .holds
-            .iter()
-            .map(|(id, lock)| (*id, *lock))
-            .collect();
         self.engine.tally.sessions_detached += 1;
         self.touch();
-        self.arm_session(id);
-        let who = self.who(id);
-        self.event(org, What::SessionDetached { session: id, who });
-        for (hold, lock) in holds {
+        self.arm_session(key);
+        self.session_event(key, |session, who| What::SessionDetached { session, who });
+        for (hold, lock) in self.engine.holds_by_age(key) {
             let index = self.hold_index(lock, hold);
-            self.detach_member(lock, index);
+            self.orphaned_perhaps(lock, index);
         }
         if until.is_none() {
-            self.keep_by_holds_alone(id);
+            self.keep_by_holds_alone(key);
         } else {
-            self.let_others_pass(id);
+            self.let_others_pass(key);
         }
     }
 
     /// Its waits are passed over from here on: those behind them may have their turn.
-    fn let_others_pass(&mut self, id: SessionId) {
-        let waits = self.engine.sessions[&id].waits.keys();
-        let locks = waits.flat_map(|wait| self.locks_awaited(id, *wait));
+    fn let_others_pass(&mut self, key: SessionKey) {
+        let waits = self.engine.session(key).waits.keys();
+        let locks = waits.flat_map(|wait| self.locks_awaited(key, *wait));
         self.settle_all(&locks.collect::<Vec<_>>());
     }
 
     /// What a disconnect does to a session that keeps: its waits end, and without a hold it ends itself.
-    fn keep_by_holds_alone(&mut self, id: SessionId) {
-        let session = &self.engine.sessions[&id];
-        if session.holds.is_empty() && session.waits.is_empty() {
-            self.end_session(id, SessionEnd::LastHoldOver);
+    fn keep_by_holds_alone(&mut self, key: SessionKey) {
+        let session = self.engine.session(key);
+        if session.locks.is_empty() && session.waits.is_empty() {
+            self.end_session(key, SessionEnd::LastHoldOver);
             return;
         }
         // All of them end before anything is settled, which could end another of them otherwise.
         let waits: Vec<_> = session.waits.keys().copied().collect();
-        let awaited = waits.iter().flat_map(|wait| self.locks_awaited(id, *wait));
+        let awaited = waits.iter().flat_map(|wait| self.locks_awaited(key, *wait));
         let locks: Vec<_> = awaited.collect();
         for wait in waits {
-            self.end_wait_of(id, wait, WaitEnd::Detached);
+            self.end_wait_of(key, wait, WaitEnd::Detached);
         }
         self.settle_all(&locks);
     }
 
     /// The locks that a wait of the session is for.
-    pub(crate) fn locks_awaited(&self, id: SessionId, wait: WaitId) -> Vec<LockKey> {
-        match self.engine.sessions[&id].waits[&wait] {
+    pub(crate) fn locks_awaited(&self, key: SessionKey, wait: WaitId) -> Vec<LockKey> {
+        match self.engine.session(key).waits[&wait] {
             Some(lock) => Vec::from([lock]),
             None => self.engine.groups[&wait].locks(),
         }
     }
 
     pub(crate) fn renew_session(&mut self, by: SessionRef) -> Reply {
-        if let Err(rejection) = self.session(by) {
-            return Reply::Rejected(rejection);
-        }
-        self.settle_over_holds(by.session);
+        let key = match self.session(by) {
+            Ok(session) => session.key,
+            Err(rejection) => return Reply::Rejected(rejection),
+        };
+        self.settle_over_holds(key);
         let now = self.now;
-        let session = self.session_mut(by.session);
-        let holds = u32::try_from(session.holds.len()).unwrap_or(u32::MAX);
+        let session = self.session_mut(key);
+        let holds = u32::try_from(session.locks.len()).unwrap_or(u32::MAX);
         if session.renewed_at < now || session.idle_since < now {
             session.renewed_at = now;
             session.idle_since = now;
@@ -347,10 +383,11 @@ impl Step<'_> {
     }
 
     pub(crate) fn close_session(&mut self, by: SessionRef) -> Reply {
-        if let Err(rejection) = self.session(by) {
-            return Reply::Rejected(rejection);
-        }
-        self.end_session(by.session, SessionEnd::Closed);
+        let key = match self.session(by) {
+            Ok(session) => session.key,
+            Err(rejection) => return Reply::Rejected(rejection),
+        };
+        self.end_session(key, SessionEnd::Closed);
         for _ in 0..SWEEP_MAX {
             if !self.sweep_session(by.session) {
                 break;
@@ -361,26 +398,26 @@ impl Step<'_> {
 
     /// Rule 8. Everybody is detached before anybody's wait ends, so that nobody is granted anything.
     pub(crate) fn started(&mut self) -> Reply {
-        let sessions = self.engine.sessions.values();
+        let sessions = self.engine.sessions.iter();
         let live = sessions.filter(|session| !session.is_over(self.now));
-        let mut ids: Vec<_> = live.map(|session| session.id).collect();
-        ids.sort_unstable();
-        for &id in &ids {
-            self.detach_for_restart(id);
+        let mut live: Vec<_> = live.map(|session| (session.id, session.key)).collect();
+        live.sort_unstable();
+        for &(_, key) in &live {
+            self.detach_for_restart(key);
         }
-        for &id in &ids {
+        for &(id, key) in &live {
             // Settling what an earlier one awaited may have ended this one.
-            let session = self.engine.sessions.get(&id);
+            let session = self.engine.sessions.find(id);
             if session.is_some_and(Session::ends_with_last_hold) {
-                self.keep_by_holds_alone(id);
+                self.keep_by_holds_alone(key);
             }
         }
         Reply::Done
     }
 
-    fn detach_for_restart(&mut self, id: SessionId) {
+    fn detach_for_restart(&mut self, key: SessionKey) {
         let from = self.now;
-        let session = self.session_mut(id);
+        let session = self.session_mut(key);
         let was_attached = session.link == Link::Attached;
         let until = match session.on_disconnect {
             OnDisconnect::Release { grace } => Some(from + grace.max(RESTART_GRACE_MIN)),
@@ -390,39 +427,36 @@ impl Step<'_> {
             return;
         }
         session.link = Link::Detached { until };
-        let holds: Vec<_> = session
-            .holds
-            .iter()
-            .map(|(id, lock)| (*id, *lock))
-            .collect();
         self.touch();
-        self.arm_session(id);
+        self.arm_session(key);
         if !was_attached {
             return;
         }
         self.engine.tally.sessions_detached += 1;
-        for (hold, lock) in holds {
-            let index = self.hold_index(lock, hold);
-            let hold = &mut self.engine.lock_mut(lock).holds[index];
-            hold.attached -= 1;
-            if hold.is_orphaned() {
-                self.engine.tally.holds_orphaned += 1;
-            }
-        }
+        let session = self.engine.session(key);
+        let orphaned = session.locks.iter().filter(|lock| {
+            let lock = self.engine.lock(*lock);
+            let hold = lock.hold_with(key).map(|index| &lock.holds[index]);
+            hold.is_some_and(|hold| self.engine.attached(hold) == 0)
+        });
+        self.engine.tally.holds_orphaned += orphaned.count() as u64;
     }
 
     // The end.
 
     /// Ends a session. What it leaves behind counts as over from here on, and is swept in bounded steps.
-    pub(crate) fn end_session(&mut self, id: SessionId, why: SessionEnd) {
-        let session = self.session_mut(id);
+    pub(crate) fn end_session(&mut self, key: SessionKey, why: SessionEnd) {
+        let mut left = self.engine.holds_by_age(key);
+        left.reverse();
+        let session = self.session_mut(key);
         let attached = session.attached();
         let was_detached = session.link != Link::Attached;
         session.ended = Some(why);
         session.missed.clear();
-        let (org, owner) = (session.org, session.owner.clone());
+        session.left = left;
+        let (id, org) = (session.id, session.org);
         let armed = session.armed.take();
-        let is_bare = session.holds.is_empty() && session.waits.is_empty();
+        let is_bare = session.locks.is_empty() && session.waits.is_empty();
         if let Some(armed) = armed {
             self.engine.deadlines.disarm(armed, Due::Session(id));
         }
@@ -434,40 +468,38 @@ impl Step<'_> {
         if let (Some(to), true) = (attached, why != SessionEnd::Closed) {
             self.notice_to(to, Notice::Closed { why });
         }
-        let who = crate::event::Who {
-            owner,
-            name: self.engine.sessions[&id].name.clone(),
-        };
-        self.event(
-            org,
-            What::SessionEnded {
-                session: id,
-                who,
-                why,
-            },
-        );
+        self.session_event(key, |session, who| What::SessionEnded { session, who, why });
         if is_bare {
-            self.forget_session(id);
+            self.forget_session(key);
         } else {
             self.engine.ending.insert(id);
         }
     }
 
     /// Forgets an ended session that has nothing left.
-    pub(crate) fn forget_session(&mut self, id: SessionId) {
-        let gone = self
-            .engine
-            .sessions
-            .remove(&id)
-            .expect("the session has ended in this step");
-        self.engine.ending.remove(&id);
-        self.engine.org_mut(gone.org).owner_leaves(&gone.owner);
+    pub(crate) fn forget_session(&mut self, key: SessionKey) {
+        let gone = self.engine.sessions.remove(key);
+        self.engine.ending.remove(&gone.id);
+        self.engine.org_mut(gone.org).owners.leave(gone.owner);
         self.drop_org_if_unused(gone.org);
     }
 
+    /// Tells of something that has happened to a session.
+    fn session_event(
+        &mut self,
+        key: SessionKey,
+        what: impl for<'e> FnOnce(SessionId, Who<&'e str>) -> What<&'e str>,
+    ) {
+        self.event(|engine| {
+            let session = engine.session(key);
+            (session.org, what(session.id, session.who()))
+        });
+    }
+
     /// Arms the session's timer, unless it comes up early enough already.
-    pub(crate) fn arm_session(&mut self, id: SessionId) {
-        let session = self.session_mut(id);
+    pub(crate) fn arm_session(&mut self, key: SessionKey) {
+        let session = self.session_mut(key);
+        let id = session.id;
         let Some(deadline) = session.deadline() else {
             return;
         };
@@ -490,7 +522,7 @@ impl Step<'_> {
         }
         let name: Arc<str> = Arc::from(name);
         let org = crate::org::Org::new(name.clone(), &self.engine.layer);
-        let key = OrgKey(self.engine.orgs.insert(org));
+        let key = OrgKey::at(self.engine.orgs.insert(org));
         self.engine.org_names.insert(name, key);
         key
     }
@@ -501,6 +533,19 @@ impl Step<'_> {
 }
 
 impl Engine {
+    /// What a session holds, oldest first.
+    pub(crate) fn holds_by_age(&self, key: SessionKey) -> Vec<(HoldId, LockKey)> {
+        let locks = self.session(key).locks.iter();
+        let holds = locks.map(|lock| {
+            let index = self.lock(lock).hold_with(key);
+            let index = index.expect("a session knows only locks that it holds");
+            (self.lock(lock).holds[index].id, lock)
+        });
+        let mut holds: Vec<_> = holds.collect();
+        holds.sort_unstable();
+        holds
+    }
+
     /// Where a hold stands that a session is known to be in.
     pub(crate) fn hold_index(&self, lock: LockKey, hold: HoldId) -> usize {
         let found = self
@@ -519,9 +564,9 @@ impl Engine {
             .expect("a session knows only waits that are its own");
         Waiting {
             wait,
-            paths: Vec::from([found.path.clone()]),
+            paths: Vec::from([self.path(lock)]),
             place: self.place(found, index),
-            remaining: now.until(found.queue[index].deadline),
+            remaining: now.until(found.queue()[index].deadline),
         }
     }
 }

@@ -7,18 +7,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use self::canonical::{Canonical, Reader, in_order};
+use self::canonical::{Canonical, Reader, in_order, write_text};
 use crate::acquire_all::{Group, GroupItem};
 use crate::command::Mode;
 use crate::deadlines::Due;
 use crate::engine::{Counters, Engine};
 use crate::ids::{SessionId, Token, WaitId};
-use crate::keys::{LockKey, OrgKey};
-use crate::lock::{Hold, Lock, Wait};
+use crate::keys::{HoldId, LockKey, OrgKey};
+use crate::lock::{Hold, Lock, Member, Wait};
+use crate::nursery::{Stage, Timers};
 use crate::org::Org;
 use crate::policy::PolicyLayer;
 use crate::session::{Link, Session};
-use crate::time::{LogTime, Millis};
+use crate::time::{LogTime, Millis, WallTime};
 
 mod canonical;
 
@@ -111,28 +112,30 @@ impl Engine {
         kinds.write(out);
         let mut sessions: Vec<_> = self
             .sessions
-            .values()
+            .iter()
             .filter(|session| session.org == key)
             .collect();
         sessions.sort_unstable_by_key(|session| session.id);
         (sessions.len() as u64).write(out);
         sessions.into_iter().for_each(|session| session.write(out));
         (org.paths.len() as u64).write(out);
-        for (path, lock) in org.paths.from("", None) {
-            path.write(out);
-            self.lock(lock).write_phase(out);
-            self.lock(lock).holds.write(out);
-            self.lock(lock)
-                .queue
+        for lock in self.locks_from(key, "", None) {
+            let lock = self.lock(lock);
+            write_text(&lock.path, out);
+            lock.write_phase(out);
+            (lock.holds.len() as u64).write(out);
+            lock.holds
                 .iter()
-                .cloned()
-                .collect::<Vec<_>>()
-                .write(out);
+                .for_each(|hold| self.write_hold(hold, out));
+            (lock.queue().len() as u64).write(out);
+            lock.queue()
+                .iter()
+                .for_each(|wait| self.write_wait(wait, out));
         }
         let groups: Vec<_> = self
             .groups
             .iter()
-            .filter(|(_, group)| self.sessions[&group.session].org == key)
+            .filter(|(_, group)| self.session(group.session).org == key)
             .collect();
         (groups.len() as u64).write(out);
         groups
@@ -140,12 +143,37 @@ impl Engine {
             .for_each(|(id, group)| self.write_group(*id, group, out));
     }
 
+    fn write_hold(&self, hold: &Hold, out: &mut Vec<u8>) {
+        hold.id.write(out);
+        (hold.member_count() as u64).write(out);
+        for member in hold.members() {
+            self.session(member.session).id.write(out);
+            hold.from(member.session).write(out);
+        }
+        hold.deadline.write(out);
+        hold.ttl.write(out);
+        hold.since.write(out);
+        hold.since_wall.write(out);
+        hold.metadata().cloned().write(out);
+    }
+
+    fn write_wait(&self, wait: &Wait, out: &mut Vec<u8>) {
+        wait.id.write(out);
+        self.session(wait.session).id.write(out);
+        (wait.mode, wait.limit).write(out);
+        wait.ttl.write(out);
+        wait.since.write(out);
+        wait.deadline.write(out);
+        wait.note.write(out);
+        wait.metadata.write(out);
+    }
+
     fn write_group(&self, id: WaitId, group: &Group, out: &mut Vec<u8>) {
         id.0.write(out);
-        group.session.0.write(out);
+        self.session(group.session).id.write(out);
         (group.items.len() as u64).write(out);
         for item in &group.items {
-            self.lock(item.lock).path.write(out);
+            write_text(&self.lock(item.lock).path, out);
             (item.mode, item.limit).write(out);
             item.ttl.write(out);
         }
@@ -166,7 +194,7 @@ impl Engine {
             org.kinds.insert(kind.clone(), layer);
             Ok(kind)
         })?;
-        let key = OrgKey(self.orgs.insert(org));
+        let key = OrgKey::at(self.orgs.insert(org));
         self.org_names.insert(name.clone(), key);
         self.work_out_policy(key);
         in_order(reader, |reader| self.read_session(key, reader))?;
@@ -182,18 +210,34 @@ impl Engine {
     ) -> Result<SessionId, SnapshotError> {
         let mut session = Session::read(reader)?;
         let id = session.id;
+        if self.sessions.find(id).is_some() {
+            return Err(reader.error("a session of two orgs"));
+        }
+        let counted = self.org_mut(org);
         session.org = org;
-        session.owner = self.org_mut(org).owner_joins(&session.owner);
+        session.owner = counted.owners.join(&session.owner_name);
+        session.owner_name = counted.owners.get(session.owner).name.clone();
         if session.ended.is_some() {
-            self.org_mut(org).sessions -= 1;
             self.ending.insert(id);
-        } else if session.link != Link::Attached {
-            self.tally.sessions_detached += 1;
+        } else {
+            counted.sessions += 1;
+            self.tally.sessions_detached += u64::from(session.link != Link::Attached);
         }
-        match self.sessions.insert(id, session) {
-            None => Ok(id),
-            Some(_) => Err(reader.error("a session of two orgs")),
-        }
+        self.sessions.insert(|key| Session { key, ..session });
+        Ok(id)
+    }
+
+    /// A session of the org.
+    fn known(
+        &self,
+        org: OrgKey,
+        id: SessionId,
+        otherwise: &'static str,
+    ) -> Result<&Session, &'static str> {
+        let session = self.sessions.find(id);
+        session
+            .filter(|session| session.org == org)
+            .ok_or(otherwise)
     }
 
     fn read_lock(
@@ -202,30 +246,24 @@ impl Engine {
         reader: &mut Reader<'_>,
     ) -> Result<Arc<str>, SnapshotError> {
         let path = Arc::<str>::read(reader)?;
-        let mut lock = Lock::new(org, path.clone());
+        let mut lock = Lock::new(org, &path, Stage::Grown(Timers::None));
         let is_held = lock.read_phase(reader)?;
-        let holds = Vec::<Hold>::read(reader)?;
-        if is_held == holds.is_empty() {
+        let key = LockKey::at(self.locks.insert(lock));
+        let at = self.address(org, &path);
+        if self.lock_at(&at).is_some() {
+            return Err(reader.error("things out of order"));
+        }
+        let paths = &mut self.orgs[org.place()].paths;
+        paths.insert(&self.hashing, &self.locks, &at, key);
+        paths.in_order.insert(&self.locks, key);
+        for _ in 0..u64::read(reader)? {
+            self.read_hold(org, key, reader)?;
+        }
+        if is_held != self.lock(key).is_held() {
             return Err(reader.error("a mode without a hold, or a hold without a mode"));
         }
-        let waits = Vec::<Wait>::read(reader)?;
-        let key = LockKey(self.locks.insert(lock));
-        self.org_mut(org).paths.insert(path.clone(), key);
-        for hold in holds {
-            self.read_hold(org, key, hold)
-                .map_err(|what| reader.error(what))?;
-        }
-        for mut wait in waits {
-            let session = self
-                .sessions
-                .get_mut(&wait.session)
-                .filter(|session| session.org == org);
-            let session = session.ok_or_else(|| reader.error("a wait of an unknown session"))?;
-            wait.owner = session.owner.clone();
-            session.waits.insert(wait.id, Some(key));
-            self.deadlines.arm(wait.deadline, Due::Wait(wait.id, key));
-            self.tally.waits += 1;
-            self.lock_mut(key).queue.push_back(wait);
+        for _ in 0..u64::read(reader)? {
+            self.read_wait(org, key, reader)?;
         }
         Ok(path)
     }
@@ -234,24 +272,79 @@ impl Engine {
         &mut self,
         org: OrgKey,
         lock: LockKey,
-        mut hold: Hold,
-    ) -> Result<(), &'static str> {
-        for member in &hold.members {
-            let session = self
-                .sessions
-                .get_mut(&member.session)
-                .filter(|session| session.org == org);
-            let session = session.ok_or("a hold of an unknown session")?;
-            hold.owner = session.owner.clone();
-            hold.attached += u32::from(session.link == Link::Attached);
-            session.holds.insert(hold.id, lock);
+        reader: &mut Reader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let id = HoldId::read(reader)?;
+        let members = Vec::<(SessionId, Option<WaitId>)>::read(reader)?;
+        let (deadline, ttl) = (LogTime::read(reader)?, Millis::read(reader)?);
+        let since = (LogTime::read(reader)?, WallTime::read(reader)?);
+        let metadata = Option::read(reader)?;
+        let mut hold: Option<Hold> = None;
+        for (session, from) in members {
+            let session = self.known(org, session, "a hold of an unknown session");
+            let session = session.map_err(|what| reader.error(what))?;
+            let (session, owner) = (session.key, session.owner);
+            if hold
+                .as_ref()
+                .is_some_and(|hold| hold.member(session).is_some())
+            {
+                return Err(reader.error("a session is in a hold twice"));
+            }
+            let at = self.sessions[session].locks.add(lock);
+            let member = Member { session, at };
+            let hold = match &mut hold {
+                Some(hold) => {
+                    hold.add_member(member);
+                    hold
+                }
+                none => none.insert(Hold::new(id, owner, member, ttl, since)),
+            };
+            if let Some(from) = from {
+                hold.set_from(session, from);
+            }
         }
-        hold.armed = self.hold_deadline(&hold);
-        self.deadlines.arm(hold.armed, Due::Hold(hold.id, lock));
+        let mut hold = hold.ok_or_else(|| reader.error("a hold without a session"))?;
+        hold.deadline = deadline;
+        hold.set_metadata(metadata);
         self.tally.holds += 1;
-        self.tally.holds_orphaned += u64::from(hold.is_orphaned());
+        self.tally.holds_orphaned += u64::from(self.attached(&hold) == 0);
         self.org_mut(org).holds += 1;
         self.lock_mut(lock).holds.push(hold);
+        self.arm_newest_hold(lock);
+        Ok(())
+    }
+
+    fn read_wait(
+        &mut self,
+        org: OrgKey,
+        lock: LockKey,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let id = WaitId::read(reader)?;
+        let session = SessionId::read(reader)?;
+        let session = self.known(org, session, "a wait of an unknown session");
+        let session = session.map_err(|what| reader.error(what))?;
+        let (session, owner) = (session.key, session.owner);
+        let (mode, limit) = Canonical::read(reader)?;
+        let (ttl, since) = (Millis::read(reader)?, LogTime::read(reader)?);
+        let deadline = LogTime::read(reader)?;
+        let wait = Wait {
+            id,
+            session,
+            owner,
+            mode,
+            limit,
+            ttl,
+            since,
+            deadline,
+            note: Option::read(reader)?,
+            metadata: Option::read(reader)?,
+            armed: deadline,
+        };
+        self.sessions[session].waits.insert(id, Some(lock));
+        self.deadlines.arm(deadline, Due::Wait(id, lock));
+        self.tally.waits += 1;
+        self.lock_mut(lock).queue_mut().push_back(wait);
         Ok(())
     }
 
@@ -265,7 +358,7 @@ impl Engine {
         let mut items = Vec::new();
         for _ in 0..u64::read(reader)? {
             let path = Arc::<str>::read(reader)?;
-            let lock = self.org(org).paths.get(&path);
+            let lock = self.lock_at(&self.address(org, &path));
             let lock = lock.ok_or_else(|| reader.error("a wait for an unknown path"))?;
             let (mode, limit) = <(Mode, Option<u32>)>::read(reader)?;
             items.push(GroupItem {
@@ -274,15 +367,12 @@ impl Engine {
                 limit,
                 ttl: Millis::read(reader)?,
             });
-            self.lock_mut(lock).groups.push(id);
+            self.lock_mut(lock).groups_mut().push(id);
         }
-        let waiter = self
-            .sessions
-            .get_mut(&session)
-            .filter(|session| session.org == org);
-        let waiter = waiter.ok_or_else(|| reader.error("a wait of an unknown session"))?;
-        waiter.waits.insert(id, None);
-        let owner = waiter.owner.clone();
+        let waiter = self.known(org, session, "a wait of an unknown session");
+        let waiter = waiter.map_err(|what| reader.error(what))?;
+        let (session, owner) = (waiter.key, waiter.owner);
+        self.sessions[session].waits.insert(id, None);
         let metadata = Option::<Arc<[u8]>>::read(reader)?;
         let (since, deadline) = (LogTime::read(reader)?, LogTime::read(reader)?);
         self.deadlines.arm(deadline, Due::Group(id));
@@ -304,15 +394,20 @@ impl Engine {
 
     /// Arms the timers of the sessions, which wait for their holds and waits to be known.
     fn arm_sessions(&mut self) {
-        for (id, session) in &mut self.sessions {
-            session.armed = if session.ended.is_some() {
-                None
-            } else {
-                session.deadline()
-            };
-            if let Some(armed) = session.armed {
-                self.deadlines.arm(armed, Due::Session(*id));
+        let keys: Vec<_> = self.sessions.iter().map(|session| session.key).collect();
+        for key in keys {
+            let session = &mut self.sessions[key];
+            let id = session.id;
+            if session.ended.is_none() {
+                session.armed = session.deadline();
+                if let Some(armed) = session.armed {
+                    self.deadlines.arm(armed, Due::Session(id));
+                }
+                continue;
             }
+            let mut left = self.holds_by_age(key);
+            left.reverse();
+            self.sessions[key].left = left;
         }
     }
 }
@@ -321,7 +416,7 @@ impl Lock {
     /// Mode, limit and token mean something only while somebody holds.
     fn write_phase(&self, out: &mut Vec<u8>) {
         self.is_held()
-            .then_some(((self.mode, self.limit), self.token.0))
+            .then_some(((self.mode, self.limit()), self.token.0))
             .write(out);
     }
 
@@ -329,7 +424,7 @@ impl Lock {
     fn read_phase(&mut self, reader: &mut Reader<'_>) -> Result<bool, SnapshotError> {
         let phase = Option::<((Mode, Option<u32>), u64)>::read(reader)?;
         if let Some(((mode, limit), token)) = phase {
-            (self.mode, self.limit, self.token) = (mode, limit, Token(token));
+            self.begin_phase(Token(token), mode, limit);
         }
         Ok(phase.is_some())
     }

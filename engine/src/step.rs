@@ -5,15 +5,16 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
-use crate::ids::{SessionId, SessionRef, WaitId};
-use crate::keys::{HoldId, LockKey, OrgKey};
+use crate::ids::{SessionRef, WaitId};
+use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::{LOSS_KEPT, LOSSES_MAX};
-use crate::lock::{Hold, Lock, Wait};
+use crate::lock::{Hold, Lock, Member, Wait};
+use crate::nursery::Stage;
+use crate::org::Address;
 use crate::reply::{Grant, GrantKind, Rejection};
 use crate::session::{Link, Session};
 use crate::time::{LogTime, Millis, WallTime};
@@ -68,21 +69,23 @@ impl<'a> Step<'a> {
 
     // Telling.
 
-    pub(crate) fn event(&mut self, org: OrgKey, what: What) {
-        let org = self.engine.org(org).name.clone();
+    /// Tells of something that has happened in an org, in the words of the state itself.
+    pub(crate) fn event(&mut self, told: impl FnOnce(&Engine) -> (OrgKey, What<&str>)) {
+        let engine: &Engine = self.engine;
+        let (org, what) = told(engine);
         self.effects.event(Event {
-            org,
+            org: &engine.org(org).name,
             wall: self.wall,
             what,
         });
     }
 
     /// Tells a session, if somebody is there to hear.
-    pub(crate) fn notice(&mut self, session: SessionId, notice: Notice) {
+    pub(crate) fn notice(&mut self, session: SessionKey, notice: Notice) {
         if let Some(to) = self
             .engine
             .sessions
-            .get(&session)
+            .get(session)
             .and_then(Session::attached)
         {
             self.effects.notice(to, notice);
@@ -95,11 +98,9 @@ impl<'a> Step<'a> {
     }
 
     /// Tells a session what it must hear of, now or at its resume. An ended session has nobody who could ask.
-    fn tell_of(&mut self, session: SessionId, missed: Missed) {
+    fn tell_of(&mut self, session: SessionKey, missed: Missed) {
         let now = self.now;
-        let Some(told) = self.engine.sessions.get_mut(&session) else {
-            return;
-        };
+        let told = self.session_mut(session);
         if told.ended.is_some() {
             return;
         }
@@ -120,19 +121,11 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(crate) fn who(&self, session: SessionId) -> Who {
-        let session = &self.engine.sessions[&session];
-        Who {
-            owner: session.owner.clone(),
-            name: session.name.clone(),
-        }
-    }
-
     // Sessions.
 
     /// The session that a command is by, if the command may be.
     pub(crate) fn session(&self, by: SessionRef) -> Result<&Session, Rejection> {
-        match self.engine.sessions.get(&by.session) {
+        match self.engine.sessions.find(by.session) {
             Some(session) if !session.is_over(self.now) => {
                 if session.attached() == Some(by) {
                     Ok(session)
@@ -144,37 +137,59 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(crate) fn session_mut(&mut self, id: SessionId) -> &mut Session {
-        self.engine
-            .sessions
-            .get_mut(&id)
-            .expect("the session was looked up in this step")
+    pub(crate) fn session_mut(&mut self, key: SessionKey) -> &mut Session {
+        &mut self.engine.sessions[key]
     }
 
     // Locks.
 
-    /// The lock of a path, made if there is none.
-    pub(crate) fn lock_at(&mut self, org: OrgKey, path: &str) -> LockKey {
-        if let Some(lock) = self.engine.org(org).paths.get(path) {
-            return lock;
+    /// The lock at an address, made if there is none.
+    pub(crate) fn lock_at(&mut self, at: &Address<'_>) -> LockKey {
+        self.engine.lock_at(at).unwrap_or_else(|| self.new_lock(at))
+    }
+
+    fn new_lock(&mut self, at: &Address<'_>) -> LockKey {
+        if let Some(oldest) = self.engine.nursery.release_oldest() {
+            self.engine.grow_up(oldest);
         }
-        let path: Arc<str> = Arc::from(path);
-        let lock = LockKey(self.engine.locks.insert(Lock::new(org, path.clone())));
-        self.engine.org_mut(org).paths.insert(path, lock);
-        lock
+        let vacant = self.engine.locks.vacant_entry();
+        let key = LockKey::at(vacant.key());
+        let stage = self.engine.nursery.admit(key);
+        vacant.insert(Lock::new(at.org, at.path, stage));
+        let Engine {
+            orgs,
+            locks,
+            hashing,
+            ..
+        } = &mut *self.engine;
+        orgs[at.org.place()].paths.insert(hashing, locks, at, key);
+        key
     }
 
     /// Forgets a lock that nobody holds or awaits.
     pub(crate) fn drop_if_unused(&mut self, lock: LockKey) {
-        let Some(found) = self.engine.locks.get(lock.0) else {
+        let found = self.engine.locks.get(lock.place());
+        let Some((org, stage)) = found
+            .filter(|found| found.is_unused())
+            .map(|found| (found.org, found.stage))
+        else {
             return;
         };
-        if !found.is_unused() {
-            return;
+        let Engine {
+            orgs,
+            locks,
+            nursery,
+            hashing,
+            ..
+        } = &mut *self.engine;
+        let paths = &mut orgs[org.place()].paths;
+        match stage {
+            Stage::Young(number) => nursery.remove(number),
+            Stage::Grown(_) => paths.in_order.remove(locks, lock),
         }
-        let gone = self.engine.locks.remove(lock.0);
-        self.engine.org_mut(gone.org).paths.remove(&gone.path);
-        self.drop_org_if_unused(gone.org);
+        let gone = locks.remove(lock.place());
+        paths.remove(&Address::new(hashing, org, &gone.path), lock);
+        self.drop_org_if_unused(org);
     }
 
     /// Forgets an org that has nothing.
@@ -182,10 +197,10 @@ impl<'a> Step<'a> {
         if self
             .engine
             .orgs
-            .get(org.0)
+            .get(org.place())
             .is_some_and(crate::org::Org::is_unused)
         {
-            let gone = self.engine.orgs.remove(org.0);
+            let gone = self.engine.orgs.remove(org.place());
             self.engine.org_names.remove(&gone.name);
         }
     }
@@ -214,82 +229,92 @@ impl<'a> Step<'a> {
         self.touch();
     }
 
-    /// Makes a session a member of a hold.
+    /// Makes a session a member of a hold that has others, or is its own already.
     pub(crate) fn join(
         &mut self,
         lock: LockKey,
         index: usize,
-        session: SessionId,
+        session: SessionKey,
         from: Option<WaitId>,
     ) {
-        let path = self.engine.lock(lock).path.clone();
-        let joined = self.session_mut(session);
-        joined
-            .missed
-            .retain(|(_, missed)| !missed.is_loss_of(&path));
-        let is_attached = joined.attached().is_some();
+        self.forgive_loss(lock, session);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        if let Some(member) = hold.member(session) {
-            if from.is_some() && hold.members[member].from != from {
-                hold.members[member].from = from;
-                self.touch();
-            }
+        let is_member = hold.member(session).is_some();
+        if let Some(from) = from.filter(|from| hold.from(session) != Some(*from)) {
+            hold.set_from(session, from);
+            self.touch();
+        }
+        if is_member {
             return;
         }
-        hold.members.push(crate::lock::Member { session, from });
-        let id = hold.id;
-        self.session_mut(session).holds.insert(id, lock);
+        let at = self.session_mut(session).locks.add(lock);
+        let hold = &mut self.engine.lock_mut(lock).holds[index];
+        hold.add_member(Member { session, at });
         self.touch();
-        if is_attached {
-            self.attach_member(lock, index);
+        let hold = &self.engine.lock(lock).holds[index];
+        if self.engine.session(session).link == Link::Attached && self.engine.attached(hold) == 1 {
+            self.adopted(lock, index);
         }
     }
 
-    /// Counts one more attached session in a hold.
-    pub(crate) fn attach_member(&mut self, lock: LockKey, index: usize) {
-        let hold = &mut self.engine.lock_mut(lock).holds[index];
-        hold.attached += 1;
-        if hold.attached == 1 && hold.members.len() > 1 {
-            self.adopted(lock, index);
+    /// Whoever holds a lock need not be told that it was lost before.
+    fn forgive_loss(&mut self, lock: LockKey, session: SessionKey) {
+        let Engine {
+            locks, sessions, ..
+        } = &mut *self.engine;
+        let missed = &mut sessions[session].missed;
+        if !missed.is_empty() {
+            let path = &locks[lock.place()].path;
+            missed.retain(|(_, missed)| !missed.is_loss_of(path));
         }
     }
 
     /// A hold that had no attached session has one.
     pub(crate) fn adopted(&mut self, lock: LockKey, index: usize) {
         self.engine.tally.holds_orphaned -= 1;
-        let (org, path, token) = self.engine.lock(lock).event_parts();
-        let who = self.engine.who_holds(&self.engine.lock(lock).holds[index]);
-        self.event(org, What::Adopted { path, who, token });
+        self.event(|engine| {
+            let lock = engine.lock(lock);
+            let what = What::Adopted {
+                path: &*lock.path,
+                who: engine.who_holds(&lock.holds[index]),
+                token: lock.token,
+            };
+            (lock.org, what)
+        });
     }
 
-    /// Counts one attached session of a hold off.
-    pub(crate) fn detach_member(&mut self, lock: LockKey, index: usize) {
-        let hold = &mut self.engine.lock_mut(lock).holds[index];
-        hold.attached -= 1;
-        if hold.is_orphaned() {
-            self.engine.tally.holds_orphaned += 1;
-            let (org, path, token) = self.engine.lock(lock).event_parts();
-            let who = self.engine.who_holds(&self.engine.lock(lock).holds[index]);
-            self.event(org, What::Orphaned { path, who, token });
+    /// Looks whether a hold has lost its last attached session.
+    pub(crate) fn orphaned_perhaps(&mut self, lock: LockKey, index: usize) {
+        let hold = &self.engine.lock(lock).holds[index];
+        if self.engine.attached(hold) > 0 {
+            return;
         }
+        self.engine.tally.holds_orphaned += 1;
+        self.event(|engine| {
+            let lock = engine.lock(lock);
+            let what = What::Orphaned {
+                path: &*lock.path,
+                who: engine.who_holds(&lock.holds[index]),
+                token: lock.token,
+            };
+            (lock.org, what)
+        });
     }
 
     /// Takes a session out of a hold that has others. What the session had renewed stays renewed.
-    pub(crate) fn leave(&mut self, lock: LockKey, index: usize, session: SessionId) {
+    pub(crate) fn leave(&mut self, lock: LockKey, index: usize, session: SessionKey) {
         let hold = &self.engine.lock(lock).holds[index];
         let deadline = self.engine.hold_deadline(hold);
-        let left = self.session_mut(session);
+        let member = hold.member(session).expect("only a member leaves");
         // An ended session still counts as attached in its holds until it is swept out of them.
-        let was_attached = left.link == Link::Attached;
+        let was_attached = self.engine.session(session).link == Link::Attached;
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         hold.deadline = deadline;
-        let member = hold.member(session).expect("only a member leaves");
-        hold.members.remove(member);
-        let id = hold.id;
-        self.session_mut(session).holds.remove(&id);
+        hold.remove_member(session);
+        self.engine.let_go(member);
         self.touch();
         if was_attached {
-            self.detach_member(lock, index);
+            self.orphaned_perhaps(lock, index);
         }
         self.lost_something(session);
     }
@@ -300,69 +325,66 @@ impl<'a> Step<'a> {
         lock: LockKey,
         index: usize,
         cause: &Cause,
-        quiet: Option<SessionId>,
+        quiet: Option<SessionKey>,
     ) {
-        let who = self.engine.who_holds(&self.engine.lock(lock).holds[index]);
-        let (org, path, token) = self.engine.lock(lock).event_parts();
-        let hold = self.engine.lock_mut(lock).holds.remove(index);
-        self.engine
-            .deadlines
-            .disarm(hold.armed, Due::Hold(hold.id, lock));
+        let found = self.engine.lock_mut(lock);
+        let (org, token) = (found.org, found.token);
+        let hold = found.holds.remove(index);
+        self.engine.disarm_hold(lock, &hold);
         self.engine.org_mut(org).holds -= 1;
         self.engine.tally.holds -= 1;
-        if hold.is_orphaned() {
+        if self.engine.attached(&hold) == 0 {
             self.engine.tally.holds_orphaned -= 1;
         }
         self.touch();
-        for member in &hold.members {
-            self.session_mut(member.session).holds.remove(&hold.id);
+        for member in hold.members() {
+            self.engine.let_go(member);
             if Some(member.session) != quiet {
-                let (path, cause) = (path.clone(), cause.clone());
+                let (path, cause) = (self.engine.path(lock), cause.clone());
                 self.tell_of(member.session, Missed::Lost { path, token, cause });
             }
         }
         let held = hold.since.until(self.now);
-        self.event(
-            org,
-            What::Ended {
-                path,
-                who,
+        self.event(|engine| {
+            let what = What::Ended {
+                path: &*engine.lock(lock).path,
+                who: engine.who_holds(&hold),
                 token,
                 cause: cause.clone(),
                 held,
-            },
-        );
-        for member in &hold.members {
+            };
+            (org, what)
+        });
+        for member in hold.members() {
             self.lost_something(member.session);
         }
     }
 
-    /// A new hold of an owner, not yet with a member; the caller joins one at once.
+    /// A new hold of a session's owner.
     pub(crate) fn begin_hold(
         &mut self,
         lock: LockKey,
-        owner: Arc<str>,
+        session: SessionKey,
         ttl: Millis,
-        metadata: Option<Arc<[u8]>>,
+        (metadata, from): (Option<Arc<[u8]>>, Option<WaitId>),
     ) {
+        self.forgive_loss(lock, session);
         let id = HoldId(self.engine.next.hold);
         self.engine.next.hold += 1;
-        let deadline = self.now + ttl;
-        let hold = Hold {
-            id,
-            owner,
-            members: Vec::new(),
-            attached: 0,
-            deadline,
-            ttl,
-            since: self.now,
-            since_wall: self.wall,
-            metadata,
-            armed: deadline,
+        let owner = self.session_mut(session);
+        let first = Member {
+            session,
+            at: owner.locks.add(lock),
         };
-        let org = self.engine.lock(lock).org;
-        self.engine.lock_mut(lock).holds.push(hold);
-        self.engine.deadlines.arm(deadline, Due::Hold(id, lock));
+        let mut hold = Hold::new(id, owner.owner, first, ttl, (self.now, self.wall));
+        hold.set_metadata(metadata);
+        if let Some(from) = from {
+            hold.set_from(session, from);
+        }
+        let found = self.engine.lock_mut(lock);
+        let org = found.org;
+        found.holds.push(hold);
+        self.engine.arm_newest_hold(lock);
         self.engine.org_mut(org).holds += 1;
         self.engine.tally.holds += 1;
         self.touch();
@@ -375,7 +397,7 @@ impl<'a> Step<'a> {
         let wait = self
             .engine
             .lock_mut(lock)
-            .queue
+            .queue_mut()
             .remove(index)
             .expect("the wait was found in this step");
         self.engine
@@ -390,50 +412,48 @@ impl<'a> Step<'a> {
     /// Ends a queued wait without a grant.
     pub(crate) fn end_wait(&mut self, lock: LockKey, index: usize, why: WaitEnd) {
         let wait = self.take_wait(lock, index);
-        let (org, path, _) = self.engine.lock(lock).event_parts();
-        let paths = Vec::from([path]);
-        self.wait_ended(org, wait.session, wait.id, paths, why);
+        self.wait_ended(wait.session, wait.id, &[lock], why);
     }
 
     /// Tells of a wait that is over without a grant.
     pub(crate) fn wait_ended(
         &mut self,
-        org: OrgKey,
-        session: SessionId,
+        session: SessionKey,
         wait: WaitId,
-        paths: Vec<Arc<str>>,
+        locks: &[LockKey],
         why: WaitEnd,
     ) {
         if why != WaitEnd::Cancelled {
             self.tell_of(session, Missed::WaitEnded { wait, why });
         }
-        let who = self.who(session);
-        self.event(
-            org,
-            What::WaitEnded {
-                paths,
-                who,
+        self.event(|engine| {
+            let paths = locks.iter().map(|lock| engine.lock(*lock).path.as_str());
+            let session = engine.session(session);
+            let what = What::WaitEnded {
+                paths: paths.collect(),
+                who: session.who(),
                 wait,
                 why,
-            },
-        );
+            };
+            (session.org, what)
+        });
         self.lost_something(session);
     }
 
     /// A session has one hold or wait less: with the last, it may be over, or idle from here on.
-    fn lost_something(&mut self, id: SessionId) {
+    fn lost_something(&mut self, key: SessionKey) {
         let now = self.now;
-        let session = self.session_mut(id);
-        if !session.holds.is_empty() || !session.waits.is_empty() {
+        let session = self.session_mut(key);
+        if !session.locks.is_empty() || !session.waits.is_empty() {
             return;
         }
         if session.ended.is_some() {
-            self.forget_session(id);
+            self.forget_session(key);
         } else if session.ends_with_last_hold() {
-            self.end_session(id, SessionEnd::LastHoldOver);
+            self.end_session(key, SessionEnd::LastHoldOver);
         } else {
             session.idle_since = now;
-            self.arm_session(id);
+            self.arm_session(key);
         }
     }
 }
@@ -452,22 +472,33 @@ impl Engine {
     }
 
     /// An owner, by the name of the session that has been in the hold longest.
-    pub(crate) fn who_holds(&self, hold: &Hold) -> Who {
-        let name = hold
-            .members
-            .first()
-            .and_then(|member| self.sessions.get(&member.session));
-        Who {
-            owner: hold.owner.clone(),
-            name: name.map_or_else(|| hold.owner.clone(), |session| session.name.clone()),
-        }
+    pub(crate) fn who_holds(&self, hold: &Hold) -> Who<&str> {
+        self.session(hold.first.session).who()
     }
-}
 
-impl Lock {
-    /// What every event about a lock needs.
-    pub(crate) fn event_parts(&self) -> (OrgKey, Arc<str>, crate::ids::Token) {
-        (self.org, self.path.clone(), self.token)
+    /// How many sessions in a hold are attached.
+    pub(crate) fn attached(&self, hold: &Hold) -> usize {
+        let is_attached = |member: &Member| self.session(member.session).link == Link::Attached;
+        hold.members().filter(is_attached).count()
+    }
+
+    /// A copy of a lock's path.
+    pub(crate) fn path(&self, lock: LockKey) -> Arc<str> {
+        Arc::from(&*self.lock(lock).path)
+    }
+
+    /// Takes the lock of a hold that is over, or was left, from those of a session that was in it.
+    fn let_go(&mut self, member: Member) {
+        let Some(moved) = self.sessions[member.session].locks.remove(member.at) else {
+            return;
+        };
+        let lock = self.lock_mut(moved);
+        let mut members = lock
+            .holds
+            .iter_mut()
+            .filter_map(|hold| hold.member_mut(member.session));
+        let other = members.next().expect("a session is in the holds it knows");
+        other.at = member.at;
     }
 }
 

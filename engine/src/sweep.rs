@@ -7,18 +7,16 @@ use alloc::vec::Vec;
 use crate::deadlines::Due;
 use crate::event::{Cause, SessionEnd, WaitEnd};
 use crate::ids::{SessionId, WaitId};
-use crate::keys::LockKey;
+use crate::keys::{LockKey, SessionKey};
 use crate::limits::SWEEP_MAX;
+use crate::lock::Hold;
 use crate::reply::Reply;
+use crate::session::Session;
 use crate::step::Step;
 
 impl Step<'_> {
     pub(crate) fn settle_path(&mut self, org: &str, path: &str) -> Reply {
-        if let Some(lock) = self
-            .engine
-            .org_named(org)
-            .and_then(|org| self.engine.org(org).paths.get(path))
-        {
+        if let Some(lock) = self.engine.find(org, path) {
             self.settle(lock);
         }
         Reply::Done
@@ -27,7 +25,7 @@ impl Step<'_> {
     /// Settles a lock, and then every lock whose waiting `acquire_all`s that stirs. May drop the lock.
     pub(crate) fn settle(&mut self, lock: LockKey) {
         self.settle_queue(lock);
-        if !self.engine.lock(lock).groups.is_empty() {
+        if !self.engine.lock(lock).groups().is_empty() {
             self.to_try.push_back(lock);
         }
         self.try_groups();
@@ -40,18 +38,13 @@ impl Step<'_> {
         self.serve(lock);
     }
 
-    /// Whether nothing at all is over at this instant, as is nearly always so.
-    fn nothing_is_over(&self) -> bool {
-        self.engine.ending.is_empty() && self.engine.deadlines.none_due(self.now)
-    }
-
     fn end_what_is_over(&mut self, lock: LockKey) {
-        if self.nothing_is_over() {
+        if self.engine.nothing_is_over(self.now) {
             return;
         }
         self.end_past_deadline(lock);
-        for session in self.over_sessions_at(lock) {
-            let why = self.engine.sessions[&session].end_by_deadline();
+        for (_, session) in self.over_sessions_at(lock) {
+            let why = self.engine.session(session).end_by_deadline();
             self.end_session(session, why);
         }
         self.take_ended_sessions_out(lock);
@@ -71,13 +64,13 @@ impl Step<'_> {
         while let Some(index) = self
             .engine
             .lock(lock)
-            .queue
+            .queue()
             .iter()
             .position(|wait| wait.deadline <= now)
         {
             self.end_wait(lock, index, WaitEnd::TimedOut);
         }
-        let groups = self.engine.lock(lock).groups.clone();
+        let groups = self.engine.lock(lock).groups().to_vec();
         for group in groups {
             if self.engine.groups[&group].deadline <= now {
                 self.end_group(group, WaitEnd::TimedOut);
@@ -86,70 +79,59 @@ impl Step<'_> {
     }
 
     /// Sessions in the lock's holds, queue and groups that are over and have not ended, by number.
-    fn over_sessions_at(&self, lock: LockKey) -> Vec<SessionId> {
-        let mut over: Vec<_> = self
-            .sessions_at(lock)
-            .filter(|id| {
-                let session = &self.engine.sessions[id];
-                session.ended.is_none() && session.is_over(self.now)
-            })
-            .collect();
-        over.sort_unstable();
-        over.dedup();
-        over
+    fn over_sessions_at(&self, lock: LockKey) -> Vec<(SessionId, SessionKey)> {
+        self.sessions_at(lock, |session| {
+            session.ended.is_none() && session.is_over(self.now)
+        })
     }
 
-    fn sessions_at(&self, lock: LockKey) -> impl Iterator<Item = SessionId> + '_ {
+    /// Those of the sessions in the lock's holds, queue and groups that are asked for, by number.
+    fn sessions_at(
+        &self,
+        lock: LockKey,
+        is_asked_for: impl Fn(&Session) -> bool,
+    ) -> Vec<(SessionId, SessionKey)> {
         let found = self.engine.lock(lock);
-        let holds = found
-            .holds
-            .iter()
-            .flat_map(|hold| hold.members.iter().map(|member| member.session));
-        let waits = found.queue.iter().map(|wait| wait.session);
-        let groups = found
-            .groups
-            .iter()
-            .map(|group| self.engine.groups[group].session);
-        holds.chain(waits).chain(groups)
+        let holds = found.holds.iter().flat_map(|hold| hold.members());
+        let holds = holds.map(|member| member.session);
+        let waits = found.queue().iter().map(|wait| wait.session);
+        let groups = found.groups().iter();
+        let groups = groups.map(|group| self.engine.groups[group].session);
+        let sessions = holds.chain(waits).chain(groups);
+        let sessions = sessions.map(|session| self.engine.session(session));
+        let mut sessions: Vec<_> = sessions
+            .filter(|session| is_asked_for(session))
+            .map(|session| (session.id, session.key))
+            .collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions
     }
 
     fn take_ended_sessions_out(&mut self, lock: LockKey) {
         if self.engine.ending.is_empty() {
             return;
         }
-        let mut ended: Vec<_> = self
-            .sessions_at(lock)
-            .filter(|id| self.engine.ending.contains(id))
-            .collect();
-        ended.sort_unstable();
-        ended.dedup();
-        for session in ended {
+        for (_, session) in self.sessions_at(lock, |session| session.ended.is_some()) {
             while let Some(wait) = self.first_wait_at(session, lock) {
                 self.end_wait_of(session, wait, WaitEnd::SessionEnded);
             }
-            let index = |step: &Self| {
-                step.engine
-                    .lock(lock)
-                    .holds
-                    .iter()
-                    .position(|hold| hold.member(session).is_some())
-            };
-            if let Some(index) = index(self) {
+            if let Some(index) = self.engine.lock(lock).hold_with(session) {
                 self.take_out_of_hold(session, lock, index);
             }
         }
     }
 
-    fn first_wait_at(&self, session: SessionId, lock: LockKey) -> Option<WaitId> {
+    fn first_wait_at(&self, session: SessionKey, lock: LockKey) -> Option<WaitId> {
         let found = self.engine.lock(lock);
         let queued = found
-            .queue
+            .queue()
             .iter()
             .find(|wait| wait.session == session)
             .map(|wait| wait.id);
         queued.or_else(|| {
             found
-                .groups
+                .groups()
                 .iter()
                 .copied()
                 .find(|group| self.engine.groups[group].session == session)
@@ -157,12 +139,12 @@ impl Step<'_> {
     }
 
     /// Takes an ended session out of a hold, which ends with its last one.
-    fn take_out_of_hold(&mut self, session: SessionId, lock: LockKey, index: usize) {
-        if self.engine.lock(lock).holds[index].members.len() > 1 {
+    fn take_out_of_hold(&mut self, session: SessionKey, lock: LockKey, index: usize) {
+        if self.engine.lock(lock).holds[index].member_count() > 1 {
             self.leave(lock, index, session);
             return;
         }
-        let cause = match self.engine.sessions[&session].ended {
+        let cause = match self.engine.session(session).ended {
             Some(SessionEnd::Closed) => Cause::SessionClosed,
             _ => Cause::SessionLost,
         };
@@ -170,8 +152,8 @@ impl Step<'_> {
     }
 
     /// Ends a session's wait of either sort. The lock is kept.
-    pub(crate) fn end_wait_of(&mut self, session: SessionId, wait: WaitId, why: WaitEnd) {
-        match self.engine.sessions[&session].waits[&wait] {
+    pub(crate) fn end_wait_of(&mut self, session: SessionKey, wait: WaitId, why: WaitEnd) {
+        match self.engine.session(session).waits[&wait] {
             Some(lock) => {
                 let index = self
                     .engine
@@ -184,21 +166,18 @@ impl Step<'_> {
         }
     }
 
-    /// The paths of the session's over holds are settled.
-    pub(crate) fn settle_over_holds(&mut self, session: SessionId) {
-        if self.nothing_is_over() {
+    /// The paths of the session's over holds are settled, oldest first.
+    pub(crate) fn settle_over_holds(&mut self, session: SessionKey) {
+        if self.engine.nothing_is_over(self.now) {
             return;
         }
-        loop {
-            let Some(found) = self.engine.sessions.get(&session) else {
-                return;
-            };
-            let over = found.holds.iter().find(|(id, lock)| {
-                let hold = &self.engine.lock(**lock).holds[self.engine.hold_index(**lock, **id)];
-                self.engine.hold_deadline(hold) <= self.now
-            });
-            let Some((_, &lock)) = over else { return };
-            self.settle(lock);
+        for (id, lock) in self.engine.holds_by_age(session) {
+            // An earlier one's settling may have taken this one along.
+            let hold = self.engine.locks.get(lock.place());
+            let hold = hold.and_then(|lock| lock.holds.iter().find(|hold| hold.id == id));
+            if hold.is_some_and(|hold| self.engine.hold_deadline(hold) <= self.now) {
+                self.settle(lock);
+            }
         }
     }
 
@@ -217,7 +196,8 @@ impl Step<'_> {
             return self.sweep_session(session);
         }
         loop {
-            let Some((armed, due)) = self.engine.deadlines.first() else {
+            self.engine.bring_near(self.now);
+            let Some((armed, due)) = self.engine.deadlines.first_near() else {
                 return false;
             };
             if armed > self.now {
@@ -234,8 +214,10 @@ impl Step<'_> {
                     self.settle_all(&locks);
                 }
                 Due::Session(session) => {
-                    let why = self.engine.sessions[&session].end_by_deadline();
-                    self.end_session(session, why);
+                    let key = self.engine.sessions.key_of(session);
+                    let key = key.expect("a timer goes with its session");
+                    let why = self.engine.session(key).end_by_deadline();
+                    self.end_session(key, why);
                 }
             }
             return true;
@@ -263,20 +245,25 @@ impl Step<'_> {
 
     /// Takes the first thing that an ended session has left behind, if there is one.
     pub(crate) fn sweep_session(&mut self, id: SessionId) -> bool {
-        let Some(session) = self.engine.sessions.get(&id) else {
+        let Some(key) = self.engine.sessions.key_of(id) else {
             return false;
         };
-        if let Some((&wait, _)) = session.waits.first_key_value() {
-            let locks = self.locks_awaited(id, wait);
-            self.end_wait_of(id, wait, WaitEnd::SessionEnded);
+        let first_wait = self.engine.session(key).waits.first_key_value();
+        if let Some(wait) = first_wait.map(|(wait, _)| *wait) {
+            let locks = self.locks_awaited(key, wait);
+            self.end_wait_of(key, wait, WaitEnd::SessionEnded);
             self.settle_all(&locks);
             return true;
         }
-        if let Some((&hold, &lock)) = session.holds.first_key_value() {
-            let index = self.hold_index(lock, hold);
-            self.take_out_of_hold(id, lock, index);
-            self.settle(lock);
-            return true;
+        while let Some((hold, lock)) = self.session_mut(key).left.pop() {
+            let found = self.engine.locks.get(lock.place());
+            let is_left = |held: &Hold| held.id == hold && held.member(key).is_some();
+            let index = found.and_then(|found| found.holds.iter().position(is_left));
+            if let Some(index) = index {
+                self.take_out_of_hold(key, lock, index);
+                self.settle(lock);
+                return true;
+            }
         }
         false
     }
@@ -284,7 +271,7 @@ impl Step<'_> {
     /// Settles several locks, of which some may go while others are settled.
     pub(crate) fn settle_all(&mut self, locks: &[LockKey]) {
         for &lock in locks {
-            if self.engine.locks.contains(lock.0) {
+            if self.engine.locks.contains(lock.place()) {
                 self.settle(lock);
             }
         }

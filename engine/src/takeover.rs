@@ -10,32 +10,27 @@ use crate::command::{ForceRelease, Role, Seize, Target};
 use crate::engine::Engine;
 use crate::event::{Cause, Notice};
 use crate::ids::{SessionRef, WaitId};
-use crate::keys::{LockKey, OrgKey};
+use crate::keys::LockKey;
 use crate::limits::{PAGE_MAX, SCAN_MAX};
-use crate::lock::{Hold, Room};
+use crate::lock::{Hold, Lock, Room};
+use crate::org::Address;
 use crate::reply::{EndedHold, RefusalReason, Rejection, Reply};
 use crate::step::Step;
 use crate::time::LogTime;
 
 impl Step<'_> {
-    pub(crate) fn seize(
-        &mut self,
-        org: OrgKey,
-        path: &str,
-        want: &Want,
-        seize: &Seize<'_>,
-    ) -> Reply {
-        let lock = self.settled(org, path);
+    pub(crate) fn seize(&mut self, at: &Address<'_>, want: &Want, seize: &Seize<'_>) -> Reply {
+        let lock = self.settled(at);
         if !self.may_seize(lock, want) {
             return self.refused(lock, RefusalReason::RoleTooLow);
         }
         let Some(lock) = lock else {
-            return self.give_now(org, path, want);
+            return self.give_now(at, want);
         };
         if let Err(rejection) = self.seizure_within_limits(lock, want) {
             return Reply::Rejected(rejection);
         }
-        let by = self.who(want.session);
+        let by = self.engine.session(want.session).who_kept();
         let cause = Cause::Seized {
             by,
             reason: Arc::from(seize.reason),
@@ -49,38 +44,46 @@ impl Step<'_> {
         {
             self.end_hold(lock, index, &cause, None);
         }
-        self.give_now(org, path, want)
+        self.give_now(at, want)
     }
 
     fn may_seize(&self, lock: Option<LockKey>, want: &Want) -> bool {
         let role = self.engine.session(want.session).role;
-        let holds = lock.map_or(&[][..], |lock| &self.engine.lock(lock).holds);
+        let holds = lock.map_or(&[][..], |lock| &*self.engine.lock(lock).holds);
         let others = holds.iter().filter(|hold| hold.owner != want.owner);
         let mut roles = others
-            .flat_map(|hold| &hold.members)
+            .flat_map(|hold| hold.members())
             .map(|member| self.engine.session(member.session).role);
         role >= Role::Moderator && roles.all(|holder| holder <= role)
     }
 
     /// Looked at before anybody loses anything: a seizure that fails must leave things as they were.
     fn seizure_within_limits(&self, lock: LockKey, want: &Want) -> Result<(), Rejection> {
-        let mut alone = self.engine.lock(lock).clone();
-        let before = alone.holds.len();
-        alone.holds.retain(|hold| hold.owner == want.owner);
+        let is_own = |hold: &Hold| hold.owner == want.owner;
+        self.satisfied_beside(lock, is_own, want).map(|_| ())
+    }
+
+    /// The room that there would be if only some of the holds were there, unless limits leave none.
+    fn satisfied_beside(
+        &self,
+        lock: LockKey,
+        stays: impl Fn(&Hold) -> bool,
+        want: &Want,
+    ) -> Result<Room, Rejection> {
+        let found = self.engine.lock(lock);
+        let room = found.room_beside(&stays, want.owner, want.mode, want.limit);
+        let left = found.holds.iter().filter(|hold| stays(hold)).count();
         let mut needs = Needs {
-            freed: before - alone.holds.len(),
+            freed: found.holds.len() - left,
             ..Needs::default()
         };
-        needs.count(
-            &alone,
-            want.session,
-            alone.room_for(&want.owner, want.mode, want.limit),
-        );
-        self.satisfies(alone.org, want.session, needs)
+        needs.count(found, left > 0, want.session, room);
+        self.satisfies(found.org, want.session, needs)?;
+        Ok(room)
     }
 
     pub(crate) fn hand_over(&mut self, by: SessionRef, path: &str, to: Option<WaitId>) -> Reply {
-        let (lock, index) = match self.own_hold(by, path) {
+        let (session, lock, index) = match self.own_hold(by, path) {
             Ok(found) => found,
             Err(reply) => return reply,
         };
@@ -91,24 +94,22 @@ impl Step<'_> {
             return Reply::Rejected(Rejection::NotGrantable);
         }
         let found = self.engine.lock(lock);
-        let (wait, receiver) = (found.queue[at].id, found.queue[at].owner.clone());
-        let to = self.who(found.queue[at].session);
-        self.end_hold(lock, index, &Cause::HandedTo { to }, Some(by.session));
+        let (wait, receiver) = (found.queue()[at].id, found.queue()[at].owner);
+        let to = self.engine.session(found.queue()[at].session).who_kept();
+        let owner = to.owner.clone();
+        self.end_hold(lock, index, &Cause::HandedTo { to }, Some(session));
         let at = self
             .engine
             .lock(lock)
             .wait_index(wait)
             .expect("ending a hold ends no wait of others");
         match self.grant_wait(lock, at) {
-            Some(kind) => self.serve_owner(lock, &receiver, kind),
+            Some(kind) => self.serve_owner(lock, receiver, kind),
             None => return Reply::Rejected(Rejection::NotGrantable),
         }
         let token = self.engine.lock(lock).token;
         self.settle(lock);
-        Reply::HandedOver {
-            token,
-            owner: receiver,
-        }
+        Reply::HandedOver { token, owner }
     }
 
     fn wait_to_hand_to(&self, lock: LockKey, to: Option<WaitId>) -> Option<usize> {
@@ -116,7 +117,7 @@ impl Step<'_> {
         match to {
             Some(wait) => found.wait_index(wait),
             None => found.serving_order().find(|&index| {
-                let wait = &found.queue[index];
+                let wait = &found.queue()[index];
                 let asks = wait.note.as_ref().is_some_and(|note| !note.declined);
                 asks && self.is_eligible(wait.session)
             }),
@@ -125,39 +126,43 @@ impl Step<'_> {
 
     /// Whether the waiter could be given the lock if the hold were gone, whoever else waits.
     fn can_hand_to(&self, lock: LockKey, index: usize, at: usize) -> bool {
-        let mut without = self.engine.lock(lock).clone();
-        without.holds.remove(index);
-        let wait = &self.engine.lock(lock).queue[at];
-        let room = without.room_for(&wait.owner, wait.mode, wait.limit);
-        let has_room = matches!(room, Room::Free | Room::Joins(_) | Room::Upgrades(_));
-        let mut needs = Needs {
-            freed: 1,
-            ..Needs::default()
+        let found = self.engine.lock(lock);
+        let (given, wait) = (found.holds[index].id, &found.queue()[at]);
+        let want = Want {
+            session: wait.session,
+            owner: wait.owner,
+            mode: wait.mode,
+            limit: wait.limit,
+            ttl: wait.ttl,
+            metadata: None,
+            from: Some(wait.id),
+            since: wait.since,
         };
-        needs.count(&without, wait.session, room);
-        has_room
-            && self.is_eligible(wait.session)
-            && self.satisfies(without.org, wait.session, needs).is_ok()
+        let room = self.satisfied_beside(lock, |hold| hold.id != given, &want);
+        self.is_eligible(wait.session)
+            && matches!(room, Ok(Room::Free | Room::Joins(_) | Room::Upgrades(_)))
     }
 
     pub(crate) fn decline(&mut self, by: SessionRef, path: &str, to: WaitId) -> Reply {
-        let lock = match self.own_hold(by, path) {
-            Ok((lock, _)) => lock,
+        let (session, lock) = match self.own_hold(by, path) {
+            Ok((session, lock, _)) => (session, lock),
             Err(reply) => return reply,
         };
         let found = self.engine.lock_mut(lock);
-        let path = found.path.clone();
-        let wait = found.wait_index(to).map(|index| &mut found.queue[index]);
-        let Some((session, note)) = wait.and_then(|wait| Some((wait.session, wait.note.as_mut()?)))
+        let wait = found
+            .wait_index(to)
+            .map(|index| &mut found.queue_mut()[index]);
+        let Some((asker, note)) = wait.and_then(|wait| Some((wait.session, wait.note.as_mut()?)))
         else {
             return Reply::Rejected(Rejection::UnknownWait);
         };
         if !note.declined {
             note.declined = true;
             self.touch();
-            let who = self.who(by.session);
+            let who = self.engine.session(session).who_kept();
+            let path = self.engine.path(lock);
             self.notice(
-                session,
+                asker,
                 Notice::Declined {
                     wait: to,
                     path,
@@ -185,14 +190,14 @@ impl Step<'_> {
             Target::Owner(_) | Target::Session(_) | Target::All => ("", force.after, SCAN_MAX),
         };
         let mut ended = Vec::new();
-        let mut locks = self
-            .engine
-            .locks_from(org, prefix, after, most + 1)
-            .into_iter();
+        let locks = self.engine.locks_from(org, prefix, after);
+        let locks = locks.map(|lock| (self.engine.lock(lock).path.clone(), lock));
+        let locks: Vec<_> = locks.take(most + 1).collect();
+        let mut locks = locks.into_iter();
         let mut last = None;
         for (path, lock) in locks.by_ref().take(most) {
             // An earlier lock's settling may have emptied this one.
-            if self.engine.locks.contains(lock.0) {
+            if self.engine.locks.contains(lock.place()) {
                 self.force_lock(lock, &force.target, &cause, &mut ended);
             }
             last = Some(path);
@@ -204,7 +209,7 @@ impl Step<'_> {
         let next = if is_path || locks.next().is_none() {
             None
         } else {
-            last
+            last.map(|path| Arc::from(&*path))
         };
         Reply::Forced { ended, next }
     }
@@ -219,15 +224,13 @@ impl Step<'_> {
         self.settle_queue(lock);
         let mut index = 0;
         while let Some(hold) = self.engine.lock(lock).holds.get(index) {
-            if !self
-                .engine
-                .is_targeted(&self.engine.lock(lock).path, hold, target, self.now)
-            {
+            let found = self.engine.lock(lock);
+            if !self.engine.is_targeted(found, hold, target, self.now) {
                 index += 1;
                 continue;
             }
-            let who = self.engine.who_holds(hold);
-            let (_, path, token) = self.engine.lock(lock).event_parts();
+            let who = self.engine.session(hold.first.session).who_kept();
+            let (path, token) = (self.engine.path(lock), found.token);
             ended.push(EndedHold {
                 path,
                 owner: who.owner,
@@ -244,16 +247,18 @@ impl Engine {
     /// Whether a bulk release, or a list, means this hold. A session that is over is in no hold.
     pub(crate) fn is_targeted(
         &self,
-        path: &str,
+        lock: &Lock,
         hold: &Hold,
         target: &Target<'_>,
         now: LogTime,
     ) -> bool {
         match target {
-            Target::Path(wanted) => path == *wanted,
-            Target::Prefix(prefix) => path.starts_with(prefix),
-            Target::Owner(owner) => *hold.owner == **owner,
-            Target::Session(session) => self.live_members(hold, now).any(|live| live == *session),
+            Target::Path(wanted) => lock.path == *wanted,
+            Target::Prefix(prefix) => lock.path.starts_with(prefix),
+            Target::Owner(owner) => *self.org(lock.org).owners.get(hold.owner).name == **owner,
+            Target::Session(session) => {
+                self.live_members(hold, now).any(|live| live.id == *session)
+            }
             Target::All => true,
         }
     }

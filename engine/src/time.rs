@@ -12,6 +12,9 @@ impl LogTime {
     /// The beginning of history.
     pub const ZERO: Self = Self(0);
 
+    /// The end of time: a deadline that never comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// How long from `self` until `later`; zero when `later` has passed.
     #[must_use]
     pub const fn until(self, later: Self) -> Millis {

@@ -11,8 +11,8 @@ use crate::command::Mode;
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Notice, WaitEnd, What};
-use crate::ids::{SessionId, SessionRef, WaitId};
-use crate::keys::LockKey;
+use crate::ids::{SessionRef, WaitId};
+use crate::keys::{HoldId, LockKey, OwnerKey, SessionKey};
 use crate::lock::{Lock, Note, Room, Wait};
 use crate::query::Place;
 use crate::reply::{GrantKind, Held, RefusalReason, Rejection, Reply};
@@ -73,7 +73,7 @@ impl Step<'_> {
         }
         let found = self.engine.lock(lock);
         Reply::Queued {
-            wait: found.queue[index].id,
+            wait: found.queue()[index].id,
             place: self.engine.place(found, index),
         }
     }
@@ -86,14 +86,14 @@ impl Step<'_> {
             .filter(|(_, at)| **at == Some(lock))
             .find_map(|(wait, _)| {
                 let index = found.wait_index(*wait)?;
-                let queued = &found.queue[index];
+                let queued = &found.queue()[index];
                 (queued.mode == want.mode && queued.limit == want.limit).then_some(index)
             })
     }
 
     /// Rule 18: nothing that it has gets worse.
     fn ask_again(&mut self, lock: LockKey, index: usize, want: &Want, deadline: LogTime) {
-        let queued = &mut self.engine.lock_mut(lock).queue[index];
+        let queued = &mut self.engine.lock_mut(lock).queue_mut()[index];
         let before = (queued.ttl, queued.deadline, queued.metadata.clone());
         queued.ttl = queued.ttl.max(want.ttl);
         queued.deadline = queued.deadline.max(deadline);
@@ -106,7 +106,7 @@ impl Step<'_> {
     }
 
     /// Rule 20, as far as it concerns waiting.
-    fn room_to_wait(&self, lock: LockKey, session: SessionId) -> Result<(), Reply> {
+    fn room_to_wait(&self, lock: LockKey, session: SessionKey) -> Result<(), Reply> {
         if self.queue_is_full(lock) {
             return Err(self.refused(Some(lock), RefusalReason::QueueFull));
         }
@@ -116,10 +116,10 @@ impl Step<'_> {
     pub(crate) fn queue_is_full(&self, lock: LockKey) -> bool {
         let found = self.engine.lock(lock);
         let policy = self.engine.org(found.org).policy_for(&found.path);
-        found.queue.len() + found.groups.len() >= policy.queue_max as usize
+        found.queue().len() + found.groups().len() >= policy.queue_max as usize
     }
 
-    pub(crate) fn waits_left(&self, session: SessionId) -> Result<(), Rejection> {
+    pub(crate) fn waits_left(&self, session: SessionKey) -> Result<(), Rejection> {
         let session = self.engine.session(session);
         let most = self.engine.org(session.org).policy.session_waits_max;
         if session.waits.len() >= most as usize {
@@ -133,7 +133,7 @@ impl Step<'_> {
         let wait = Wait {
             id,
             session: want.session,
-            owner: want.owner.clone(),
+            owner: want.owner,
             mode: want.mode,
             limit: want.limit,
             ttl: want.ttl,
@@ -143,23 +143,22 @@ impl Step<'_> {
             metadata: want.metadata.clone(),
             armed: deadline,
         };
-        let found = self.engine.lock_mut(lock);
-        found.queue.push_back(wait);
-        let index = found.queue.len() - 1;
+        let queue = self.engine.lock_mut(lock).queue_mut();
+        queue.push_back(wait);
+        let index = queue.len() - 1;
         self.engine.deadlines.arm(deadline, Due::Wait(id, lock));
         self.session_mut(want.session).waits.insert(id, Some(lock));
         self.engine.tally.waits += 1;
         self.touch();
-        let (org, path, _) = self.engine.lock(lock).event_parts();
-        let who = self.who(want.session);
-        self.event(
-            org,
-            What::Queued {
-                paths: Vec::from([path]),
-                who,
+        self.event(|engine| {
+            let lock = engine.lock(lock);
+            let what = What::Queued {
+                paths: Vec::from([&*lock.path]),
+                who: engine.session(want.session).who(),
                 wait: id,
-            },
-        );
+            };
+            (lock.org, what)
+        });
         index
     }
 
@@ -176,9 +175,9 @@ impl Step<'_> {
         while let Some(turn) = self.engine.next_turn(lock, self.now) {
             match turn {
                 Turn::Grant(index) => {
-                    let owner = self.engine.lock(lock).queue[index].owner.clone();
+                    let owner = self.engine.lock(lock).queue()[index].owner;
                     if let Some(kind) = self.grant_wait(lock, index) {
-                        self.serve_owner(lock, &owner, kind);
+                        self.serve_owner(lock, owner, kind);
                     }
                 }
                 Turn::Refuse(index) => {
@@ -189,27 +188,27 @@ impl Step<'_> {
     }
 
     /// What follows when an owner has got a hold, or a stronger one. Rule 17.
-    pub(crate) fn serve_owner(&mut self, lock: LockKey, owner: &Arc<str>, kind: GrantKind) {
+    pub(crate) fn serve_owner(&mut self, lock: LockKey, owner: OwnerKey, kind: GrantKind) {
         if kind == GrantKind::Joined || !self.engine.may_have_waiters(lock, owner) {
             return;
         }
         let found = self.engine.lock(lock);
         if found.mode == Mode::Shared && found.has_upgrade_beside(owner) {
-            let is_second = |wait: &Wait| wait.owner == *owner && wait.mode == Mode::Exclusive;
-            while let Some(index) = self.engine.lock(lock).queue.iter().position(is_second) {
+            let is_second = |wait: &Wait| wait.owner == owner && wait.mode == Mode::Exclusive;
+            while let Some(index) = self.engine.lock(lock).queue().iter().position(is_second) {
                 self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
             }
         }
         while let Some(index) = self
             .engine
-            .wait_that_joins(lock, self.now, |wait| wait.owner == *owner)
+            .wait_that_joins(lock, self.now, |wait| wait.owner == owner)
         {
             self.grant_wait(lock, index);
         }
     }
 
     /// The waits of a resumed session on a path that its owner holds already.
-    pub(crate) fn serve_owner_of(&mut self, session: SessionId, lock: LockKey) {
+    pub(crate) fn serve_owner_of(&mut self, session: SessionKey, lock: LockKey) {
         while let Some(index) = self
             .engine
             .wait_that_joins(lock, self.now, |wait| wait.session == session)
@@ -231,15 +230,15 @@ impl Step<'_> {
             from: Some(wait.id),
             since: wait.since,
         };
-        let path = self.engine.lock(lock).path.clone();
         match self.give(lock, &want) {
             Ok(kind) => {
                 let index = self
                     .engine
                     .lock(lock)
-                    .hold_of(&want.owner)
+                    .hold_of(want.owner)
                     .expect("it was given");
                 let grant = self.grant(lock, index, kind);
+                let path = self.engine.path(lock);
                 let holds = Vec::from([Held { path, grant }]);
                 self.notice(
                     want.session,
@@ -251,9 +250,7 @@ impl Step<'_> {
                 Some(kind)
             }
             Err(_) => {
-                let org = self.engine.lock(lock).org;
-                let paths = Vec::from([path]);
-                self.wait_ended(org, want.session, wait.id, paths, WaitEnd::TooManyHolds);
+                self.wait_ended(want.session, wait.id, &[lock], WaitEnd::TooManyHolds);
                 None
             }
         }
@@ -262,22 +259,35 @@ impl Step<'_> {
     // Going away.
 
     pub(crate) fn cancel(&mut self, by: SessionRef, wait: WaitId) -> Reply {
-        if let Err(rejection) = self.session(by) {
-            return Reply::Rejected(rejection);
-        }
-        let is_waiting = |step: &Self| step.engine.session(by.session).waits.contains_key(&wait);
+        let key = match self.session(by) {
+            Ok(session) => session.key,
+            Err(rejection) => return Reply::Rejected(rejection),
+        };
+        let is_waiting = |step: &Self| step.engine.session(key).waits.contains_key(&wait);
         if is_waiting(self) {
-            let locks = self.locks_awaited(by.session, wait);
+            let locks = self.locks_awaited(key, wait);
             self.settle_all(&locks);
         }
         if is_waiting(self) {
-            let locks = self.locks_awaited(by.session, wait);
-            self.end_wait_of(by.session, wait, WaitEnd::Cancelled);
+            let locks = self.locks_awaited(key, wait);
+            self.end_wait_of(key, wait, WaitEnd::Cancelled);
             self.settle_all(&locks);
             return Reply::Cancelled;
         }
-        self.settle_granted(by.session, wait);
-        let granted = self.held_from(by.session, wait);
+        // What is over is not held: what the wait brought is settled before anybody is told that it is there.
+        let locks: Vec<_> = self
+            .granted_to(key, wait)
+            .into_iter()
+            .map(|(_, lock)| lock)
+            .collect();
+        self.settle_all(&locks);
+        let granted = self.granted_to(key, wait).into_iter();
+        let granted: Vec<_> = granted
+            .map(|(hold, lock)| Held {
+                path: self.engine.path(lock),
+                grant: self.grant(lock, self.hold_index(lock, hold), GrantKind::Joined),
+            })
+            .collect();
         if granted.is_empty() {
             Reply::Rejected(Rejection::UnknownWait)
         } else {
@@ -285,39 +295,19 @@ impl Step<'_> {
         }
     }
 
-    /// What a session holds because of a wait that was granted.
-    fn held_from(&self, session: SessionId, wait: WaitId) -> Vec<Held> {
-        let granted = self.granted_to(session, wait).map(|(lock, index)| Held {
-            path: self.engine.lock(lock).path.clone(),
-            grant: self.grant(lock, index, GrantKind::Joined),
+    /// What a session holds because of a wait that was granted, oldest first.
+    fn granted_to(&self, session: SessionKey, wait: WaitId) -> Vec<(HoldId, LockKey)> {
+        let mut holds = self.engine.holds_by_age(session);
+        holds.retain(|&(hold, lock)| {
+            let index = self.hold_index(lock, hold);
+            self.engine.lock(lock).holds[index].from(session) == Some(wait)
         });
-        granted.collect()
-    }
-
-    /// What is over is not held: the paths that the wait brought are settled before anybody is told that they are.
-    fn settle_granted(&mut self, session: SessionId, wait: WaitId) {
-        let granted = self.granted_to(session, wait);
-        let locks: Vec<_> = granted.map(|(lock, _)| lock).collect();
-        self.settle_all(&locks);
-    }
-
-    fn granted_to(
-        &self,
-        session: SessionId,
-        wait: WaitId,
-    ) -> impl Iterator<Item = (LockKey, usize)> + '_ {
-        let holds = &self.engine.session(session).holds;
-        holds.iter().filter_map(move |(hold, &lock)| {
-            let index = self.hold_index(lock, *hold);
-            let found = &self.engine.lock(lock).holds[index];
-            let member = found.members[found.member(session)?];
-            (member.from == Some(wait)).then_some((lock, index))
-        })
+        holds
     }
 
     /// "May I have it?", told to those who have it.
     fn leave_note(&mut self, lock: LockKey, index: usize, text: &str) {
-        let wait = &self.engine.lock(lock).queue[index];
+        let wait = &self.engine.lock(lock).queue()[index];
         if wait
             .note
             .as_ref()
@@ -327,18 +317,19 @@ impl Step<'_> {
         }
         let (id, session) = (wait.id, wait.session);
         let text: Arc<str> = Arc::from(text);
-        self.engine.lock_mut(lock).queue[index].note = Some(Note {
+        self.engine.lock_mut(lock).queue_mut()[index].note = Some(Note {
             text: text.clone(),
             declined: false,
         });
         self.touch();
-        let path = self.engine.lock(lock).path.clone();
-        let who = self.who(session);
+        let path = self.engine.path(lock);
+        let asker = self.engine.session(session);
+        let (owner, who) = (asker.owner, asker.who_kept());
         let holds = &self.engine.lock(lock).holds;
         let asked: Vec<_> = holds
             .iter()
-            .filter(|hold| hold.owner != who.owner)
-            .flat_map(|hold| &hold.members)
+            .filter(|hold| hold.owner != owner)
+            .flat_map(|hold| hold.members())
             .map(|member| member.session)
             .collect();
         for holder in asked {
@@ -361,11 +352,11 @@ impl Engine {
     pub(crate) fn next_turn(&self, lock: LockKey, now: LogTime) -> Option<Turn> {
         let lock = self.lock(lock);
         for index in lock.serving_order() {
-            let wait = &lock.queue[index];
+            let wait = &lock.queue()[index];
             if !self.is_eligible(wait.session, now) {
                 continue;
             }
-            return match lock.room_for(&wait.owner, wait.mode, wait.limit) {
+            return match lock.room_for(wait.owner, wait.mode, wait.limit) {
                 Room::Joins(_) | Room::Upgrades(_) | Room::Free => Some(Turn::Grant(index)),
                 Room::LimitDiffers => Some(Turn::Refuse(index)),
                 Room::UpgradeBlocked | Room::Held => None,
@@ -376,16 +367,16 @@ impl Engine {
 
     /// Whether a wait in the queue may be the owner's, who holds the lock. Spares whoever has one session, as nearly
     /// everybody has, the walk along a long queue.
-    fn may_have_waiters(&self, key: LockKey, owner: &Arc<str>) -> bool {
+    fn may_have_waiters(&self, key: LockKey, owner: OwnerKey) -> bool {
         let lock = self.lock(key);
-        if lock.queue.is_empty() {
+        if lock.queue().is_empty() {
             return false;
         }
-        let has_one_session = self.org(lock.org).owners.get(owner) == Some(&1);
+        let has_one_session = self.org(lock.org).owners.get(owner).sessions == 1;
         let hold = lock.hold_of(owner).map(|index| &lock.holds[index]);
-        match hold.and_then(|hold| hold.members.first()) {
-            Some(member) if has_one_session => {
-                let waits = &self.session(member.session).waits;
+        match hold {
+            Some(hold) if has_one_session => {
+                let waits = &self.session(hold.first.session).waits;
                 waits.values().any(|at| *at == Some(key))
             }
             _ => true,
@@ -400,11 +391,11 @@ impl Engine {
         is_asked_for: impl Fn(&Wait) -> bool,
     ) -> Option<usize> {
         let lock = self.lock(lock);
-        lock.queue.iter().position(|wait| {
+        lock.queue().iter().position(|wait| {
             is_asked_for(wait)
                 && self.is_eligible(wait.session, now)
                 && matches!(
-                    lock.room_for(&wait.owner, wait.mode, wait.limit),
+                    lock.room_for(wait.owner, wait.mode, wait.limit),
                     Room::Joins(_)
                 )
         })
@@ -420,13 +411,10 @@ impl Engine {
     }
 
     pub(crate) fn places(&self, org: &str, path: &str, now: LogTime) -> Vec<Place> {
-        let lock = self
-            .org_named(org)
-            .and_then(|org| self.org(org).paths.get(path));
-        let Some(lock) = lock.map(|lock| self.lock(lock)) else {
+        let Some(lock) = self.find(org, path).map(|lock| self.lock(lock)) else {
             return Vec::new();
         };
-        let in_order = lock.serving_order().map(|index| &lock.queue[index]);
+        let in_order = lock.serving_order().map(|index| &lock.queue()[index]);
         let attached = in_order.zip(1..).filter_map(|(wait, place)| {
             let session = self.session(wait.session);
             let is_waiting = wait.deadline > now && !session.is_over(now);

@@ -88,7 +88,7 @@ impl ShardCounters {
     }
 
     /// Counts something that has happened.
-    pub fn event(&mut self, what: &What) {
+    pub fn event(&mut self, what: &What<&str>) {
         match what {
             What::Granted { waited, .. } => {
                 self.lock_events[LockEvent::Granted as usize] += 1;

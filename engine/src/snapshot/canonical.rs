@@ -11,11 +11,11 @@ use super::SnapshotError;
 use crate::command::{Mode, Role};
 use crate::event::{Cause, Missed, SessionEnd, WaitEnd, Who};
 use crate::ids::{Attach, ResumeKey, SessionId, Token, WaitId};
-use crate::keys::{HoldId, OrgKey};
-use crate::lock::{Hold, Member, Note, Wait};
+use crate::keys::{HoldId, OrgKey, OwnerKey, SessionKey};
+use crate::lock::Note;
 use crate::policy::{OnDisconnect, PolicyLayer};
 use crate::reply::RefusalReason;
-use crate::session::{Link, Session};
+use crate::session::{HeldLocks, Link, Session};
 use crate::time::{LogTime, Millis, WallTime};
 
 /// Reads so many things as are said to follow, each of which must come after the one before: there is one order.
@@ -32,6 +32,11 @@ pub(super) fn in_order<K: Ord>(
         last = next;
     }
     Ok(())
+}
+
+pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
+    (text.len() as u64).write(out);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// What is read from, and how far.
@@ -170,8 +175,7 @@ impl Canonical for Arc<[u8]> {
 
 impl Canonical for Arc<str> {
     fn write(&self, out: &mut Vec<u8>) {
-        (self.len() as u64).write(out);
-        out.extend_from_slice(self.as_bytes());
+        write_text(self, out);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
@@ -287,7 +291,7 @@ impl Canonical for Link {
 impl Canonical for Session {
     fn write(&self, out: &mut Vec<u8>) {
         self.id.write(out);
-        self.owner.write(out);
+        self.owner_name.write(out);
         self.name.write(out);
         self.metadata.write(out);
         self.role.write(out);
@@ -305,8 +309,10 @@ impl Canonical for Session {
     fn read(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         Ok(Self {
             id: SessionId::read(reader)?,
-            org: OrgKey(0),
-            owner: Arc::read(reader)?,
+            key: SessionKey::at(0),
+            org: OrgKey::at(0),
+            owner: OwnerKey::at(0),
+            owner_name: Arc::read(reader)?,
             name: Arc::read(reader)?,
             metadata: Arc::read(reader)?,
             role: Role::read(reader)?,
@@ -318,51 +324,10 @@ impl Canonical for Session {
             renewed_at: LogTime::read(reader)?,
             idle_since: LogTime::read(reader)?,
             missed: Vec::read(reader)?.into(),
-            holds: alloc::collections::BTreeMap::new(),
+            locks: HeldLocks::default(),
+            left: Vec::new(),
             waits: alloc::collections::BTreeMap::new(),
             armed: None,
-        })
-    }
-}
-
-impl Canonical for Member {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.session.write(out);
-        self.from.write(out);
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
-        Ok(Self {
-            session: SessionId::read(reader)?,
-            from: Option::read(reader)?,
-        })
-    }
-}
-
-impl Canonical for Hold {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.id.write(out);
-        self.members.write(out);
-        self.deadline.write(out);
-        self.ttl.write(out);
-        self.since.write(out);
-        self.since_wall.write(out);
-        self.metadata.write(out);
-    }
-
-    /// Owner, timer and the count of attached members follow from the sessions.
-    fn read(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
-        Ok(Self {
-            id: HoldId::read(reader)?,
-            owner: Arc::from(""),
-            members: Vec::read(reader)?,
-            attached: 0,
-            deadline: LogTime::read(reader)?,
-            ttl: Millis::read(reader)?,
-            since: LogTime::read(reader)?,
-            since_wall: WallTime::read(reader)?,
-            metadata: Option::read(reader)?,
-            armed: LogTime::ZERO,
         })
     }
 }
@@ -377,42 +342,6 @@ impl Canonical for Note {
         Ok(Self {
             text: Arc::read(reader)?,
             declined: bool::read(reader)?,
-        })
-    }
-}
-
-impl Canonical for Wait {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.id.write(out);
-        self.session.write(out);
-        (self.mode, self.limit).write(out);
-        self.ttl.write(out);
-        self.since.write(out);
-        self.deadline.write(out);
-        self.note.write(out);
-        self.metadata.write(out);
-    }
-
-    /// The owner is its session's; the timer is at the deadline.
-    fn read(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
-        let (id, session) = (WaitId::read(reader)?, SessionId::read(reader)?);
-        let (mode, limit) = Canonical::read(reader)?;
-        let (ttl, since) = (Millis::read(reader)?, LogTime::read(reader)?);
-        let deadline = LogTime::read(reader)?;
-        let owner = Arc::from("");
-        let (note, metadata) = (Option::read(reader)?, Option::read(reader)?);
-        Ok(Self {
-            id,
-            session,
-            owner,
-            mode,
-            limit,
-            ttl,
-            since,
-            deadline,
-            note,
-            metadata,
-            armed: deadline,
         })
     }
 }

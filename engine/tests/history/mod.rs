@@ -73,7 +73,7 @@ impl Effects for Recorded {
         self.0.push(Effect::Notice(to, notice));
     }
 
-    fn event(&mut self, event: Event) {
-        self.0.push(Effect::Event(event));
+    fn event(&mut self, event: Event<&str>) {
+        self.0.push(Effect::Event(event.into_owned()));
     }
 }

@@ -1,0 +1,111 @@
+//! Where locks begin. Most are let go again soon; only those that are not are given a timer and a place in path order,
+//! which are what is dear about a lock.
+//!
+//! Derived from the rest of the state: which locks are young shows in nothing but what they cost. Must hold: every lock is
+//! young, and stands in here once, or it is grown.
+
+use alloc::collections::VecDeque;
+
+use crate::keys::LockKey;
+use crate::time::LogTime;
+
+/// So many locks may come after a young one before it has grown up. Few where mistakes are looked for: it shows in nothing
+/// but costs.
+const YOUNG_MAX: usize = if cfg!(debug_assertions) { 3 } else { 8192 };
+
+/// How far a lock has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In the nursery: it has this number there.
+    Young(u32),
+    /// In path order. Its holds have timers.
+    Grown(Timers),
+}
+
+/// Where the timers of the holds of a grown lock are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timers {
+    /// Nowhere: it has no hold.
+    None,
+    /// One for the lock, among those that are far off.
+    Far,
+    /// One for each hold, among those that are near.
+    Near,
+}
+
+/// See the file's header.
+#[derive(Debug, Clone)]
+pub(crate) struct Nursery {
+    /// By the order in which they came; those that are gone leave a hole.
+    young: VecDeque<Option<LockKey>>,
+    /// The number of the first.
+    first: u32,
+    /// Nothing in here is over earlier.
+    due: LogTime,
+}
+
+impl Default for Nursery {
+    fn default() -> Self {
+        Self {
+            young: VecDeque::new(),
+            first: 0,
+            due: LogTime::NEVER,
+        }
+    }
+}
+
+impl Nursery {
+    /// Takes a lock in. There must be room.
+    pub(crate) fn admit(&mut self, lock: LockKey) -> Stage {
+        let number = self.first.wrapping_add(self.young.len() as u32);
+        self.young.push_back(Some(lock));
+        Stage::Young(number)
+    }
+
+    /// Says when something that a young lock has will be over.
+    pub(crate) fn expect_by(&mut self, deadline: LogTime) {
+        self.due = self.due.min(deadline);
+    }
+
+    /// Nothing in here is over before this.
+    pub(crate) const fn due(&self) -> LogTime {
+        self.due
+    }
+
+    /// Forgets a lock that is gone.
+    pub(crate) fn remove(&mut self, number: u32) {
+        self.young[number.wrapping_sub(self.first) as usize] = None;
+        while let Some(None) = self.young.front() {
+            self.young.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+        if self.young.is_empty() {
+            self.due = LogTime::NEVER;
+        }
+    }
+
+    /// Lets the lock go that has to grow up, for the next to have room.
+    pub(crate) fn release_oldest(&mut self) -> Option<LockKey> {
+        if self.young.len() < YOUNG_MAX {
+            return None;
+        }
+        self.release_any()
+    }
+
+    /// Lets the oldest go, whatever room there is.
+    pub(crate) fn release_any(&mut self) -> Option<LockKey> {
+        let oldest = *self.young.front()?;
+        let number = self.first;
+        self.remove(number);
+        oldest
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = LockKey> + '_ {
+        self.young.iter().filter_map(|young| *young)
+    }
+
+    pub(crate) fn has(&self, lock: LockKey, number: u32) -> bool {
+        let index = number.wrapping_sub(self.first) as usize;
+        self.young.get(index) == Some(&Some(lock))
+    }
+}
