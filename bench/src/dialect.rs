@@ -16,10 +16,14 @@ pub use tenure::Tenure;
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// The lock of a path that the asker does not hold.
+    /// The lock of a path that the asker does not hold, at once or not at all.
     Acquire,
     /// That it be free again.
     Release,
+    /// That it be held for its whole term again.
+    Renew,
+    /// The lock, or else a place in line for it.
+    Wait,
 }
 
 /// What came of it.
@@ -27,11 +31,14 @@ pub enum Ask {
 pub enum Outcome {
     /// It is so, and was not so before.
     Done,
-    /// Somebody else holds the lock, or another request of this connection does.
+    /// Somebody else holds the lock, or another request of this connection does; or the asker holds what is to be renewed
+    /// or released no more.
     Refused,
+    /// The asker stands in line. The slot is still in flight: its second answer says how that ended.
+    Queued,
 }
 
-/// The answer to the one request that a slot has in flight.
+/// An answer to the one request that a slot has in flight: the only one, unless it is [`Outcome::Queued`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The slot, as it was given with the request.
@@ -60,6 +67,14 @@ pub trait Dialect: Send {
 
 /// A system under load: makes the dialects of its connections.
 pub trait System: Sync {
+    /// Whether it can be asked so. One that cannot wait refuses only to be asked again, which is another load.
+    fn supports(&self, ask: Ask) -> bool;
+
+    /// Requests in flight on a connection that it makes use of; `None` is as many as there are.
+    fn depth_max(&self) -> Option<u32> {
+        None
+    }
+
     /// The dialect of one connection, by its number from 0.
     fn dialect(&self, connection: u32) -> Box<dyn Dialect>;
 }

@@ -139,6 +139,7 @@ impl LoadArguments {
         let system = Tenure {
             key: self.key.as_deref().map(Into::into),
             orgs: self.orgs,
+            ..Tenure::default()
         };
         let mut cases: Vec<(u32, u32, Vec<Figures>)> = Vec::new();
         for &connections in &self.connections {

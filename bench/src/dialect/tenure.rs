@@ -1,14 +1,15 @@
-//! Tenure's own dialect: one session a connection, its requests written from templates, so that the generator spends its
-//! time on the server and not on encoding.
+//! Tenure's own dialect: its requests are written from templates, so that the generator spends its time on the server and
+//! not on encoding. Rule: a slot acts for one session, and sessions of a connection are different owners.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::BytesMut;
 use tenure_protocol::frame::Frames;
 use tenure_protocol::{
-    FromServer, GrantKind, Mode, ReleaseScope, Reply, Request, Secret, VERSION, limits, reply,
-    request,
+    FromServer, GrantKind, Mode, Push, ReleaseScope, Reply, Request, Secret, VERSION, limits,
+    reply, request,
 };
 
 use super::{Answer, Ask, Conversation, Dialect, Outcome, System};
@@ -16,6 +17,9 @@ use crate::paths::{PATH_BYTES, Path};
 
 /// Holds that outlive every run.
 const TTL_MS: u64 = 300_000;
+
+/// Waits that outlive every run.
+const WAIT_MS: u64 = 300_000;
 
 /// What stands in a template where a request has its own: an id that takes five bytes, and a path.
 const ANY_ID: u32 = u32::MAX;
@@ -28,31 +32,72 @@ pub struct Tenure {
     pub key: Option<Arc<str>>,
     /// How many orgs the connections are spread over.
     pub orgs: u32,
+    /// Sessions of each connection, each with an owner of its own; its slots are spread over them.
+    pub sessions: u32,
+}
+
+impl Default for Tenure {
+    fn default() -> Self {
+        Self {
+            key: None,
+            orgs: 1,
+            sessions: 1,
+        }
+    }
 }
 
 impl System for Tenure {
+    fn supports(&self, ask: Ask) -> bool {
+        match ask {
+            Ask::Acquire | Ask::Release | Ask::Renew | Ask::Wait => true,
+        }
+    }
+
     fn dialect(&self, connection: u32) -> Box<dyn Dialect> {
-        Box::new(TenureSession {
+        Box::new(TenureConnection {
             key: self.key.clone(),
             org: format!("bench-{}", connection % self.orgs.max(1)),
-            owner: format!("owner-{connection}"),
-            acquire: Template::default(),
-            release: Template::default(),
+            owners: (0..self.sessions.max(1))
+                .map(|session| format!("owner-{connection}-{session}"))
+                .collect(),
+            sessions: Vec::new(),
+            waiting: HashMap::new(),
         })
     }
 }
 
-/// One connection with one session.
+/// One connection with its sessions.
 #[derive(Debug)]
-struct TenureSession {
+struct TenureConnection {
     key: Option<Arc<str>>,
     org: String,
-    owner: String,
-    acquire: Template,
-    release: Template,
+    owners: Vec<String>,
+    sessions: Vec<Templates>,
+    /// The slots that stand in line, by the number of their wait.
+    waiting: HashMap<u64, u32>,
 }
 
-impl Dialect for TenureSession {
+/// The requests of one session.
+#[derive(Debug)]
+struct Templates {
+    acquire: Template,
+    release: Template,
+    renew: Template,
+    wait: Template,
+}
+
+impl Templates {
+    fn of(session: u64) -> Result<Self> {
+        Ok(Self {
+            acquire: Template::of(&acquire(session, ANY_PATH))?,
+            release: Template::of(&release(session, ANY_PATH))?,
+            renew: Template::of(&renew(session, ANY_PATH))?,
+            wait: Template::of(&wait(session, ANY_PATH))?,
+        })
+    }
+}
+
+impl Dialect for TenureConnection {
     fn open(&mut self, conversation: &mut Conversation) -> Result<()> {
         let hello = Request::Hello(request::Hello {
             version: VERSION,
@@ -60,57 +105,96 @@ impl Dialect for TenureSession {
             key: self.key.as_deref().map(Secret),
         });
         exchange(conversation, &hello, |_| Ok(()))?;
-        let open = Request::SessionOpen(request::OpenSession {
-            org: &self.org,
-            owner: &self.owner,
-            name: "",
-            role: None,
-            on_disconnect: None,
-            metadata: b"",
-        });
-        let session = exchange(conversation, &open, |reply| {
-            let Reply::SessionOpen(opened) = reply else {
-                bail!("expected a session, found {:?}", reply.kind());
-            };
-            Ok(opened.session)
-        })?;
-        self.acquire = Template::of(&acquire(session, ANY_PATH))?;
-        self.release = Template::of(&release(session, ANY_PATH))?;
+        for owner in &self.owners {
+            let open = Request::SessionOpen(request::OpenSession {
+                org: &self.org,
+                owner,
+                name: "",
+                role: None,
+                on_disconnect: None,
+                metadata: b"",
+            });
+            let session = exchange(conversation, &open, |reply| {
+                let Reply::SessionOpen(opened) = reply else {
+                    bail!("expected a session, found {:?}", reply.kind());
+                };
+                Ok(opened.session)
+            })?;
+            self.sessions.push(Templates::of(session)?);
+        }
         Ok(())
     }
 
     fn ask(&mut self, slot: u32, ask: Ask, path: &Path, out: &mut Vec<u8>) {
-        match ask {
-            Ask::Acquire => self.acquire.write(slot + 1, path, out),
-            Ask::Release => self.release.write(slot + 1, path, out),
-        }
+        let session = &self.sessions[slot as usize % self.sessions.len()];
+        let template = match ask {
+            Ask::Acquire => &session.acquire,
+            Ask::Release => &session.release,
+            Ask::Renew => &session.renew,
+            Ask::Wait => &session.wait,
+        };
+        template.write(slot + 1, path, out);
     }
 
     fn answers(&mut self, bytes: &[u8], answers: &mut Vec<Answer>) -> Result<usize> {
         let mut frames = Frames::new(bytes, limits::FRAME_FROM_SERVER);
         for payload in frames.by_ref() {
             match FromServer::decode(payload?)? {
-                FromServer::Reply { id, reply } => answers.push(Answer {
-                    slot: slot_of(id)?,
-                    outcome: outcome(&reply)?,
-                }),
-                FromServer::Error { error, .. } => return Err(failed(&error)),
-                FromServer::Push(tenure_protocol::Push::ServerGoodbye(goodbye)) => {
-                    bail!("the server said goodbye: {}", goodbye.message)
+                FromServer::Reply { id, reply } => {
+                    let slot = slot_of(id)?;
+                    if let Reply::LockAcquire(reply::Acquire::Queued { wait, .. }) = reply {
+                        self.waiting.insert(wait, slot);
+                    }
+                    let outcome = outcome(&reply)?;
+                    answers.push(Answer { slot, outcome });
                 }
-                FromServer::Push(_) | FromServer::UnknownPush { .. } => {}
+                FromServer::Error { error, .. } => return Err(failed(&error)),
+                FromServer::Push(push) => answers.extend(self.end_of_wait(&push)?),
+                FromServer::UnknownPush { .. } => {}
             }
         }
         Ok(frames.consumed())
     }
 }
 
+impl TenureConnection {
+    /// The second answer to a slot that stood in line, if the push is that.
+    fn end_of_wait(&mut self, push: &Push<'_>) -> Result<Option<Answer>> {
+        let (wait, outcome) = match push {
+            Push::LockGranted(granted) => (granted.wait, Outcome::Done),
+            Push::LockWaitEnded(ended) => (ended.wait, Outcome::Refused),
+            Push::ServerGoodbye(goodbye) => {
+                bail!("the server said goodbye: {}", goodbye.message)
+            }
+            Push::ServerPing(_)
+            | Push::SessionMoved(_)
+            | Push::SessionClosed(_)
+            | Push::LockLost(_)
+            | Push::LockChanged(_)
+            | Push::LockAsked(_)
+            | Push::LockDeclined(_)
+            | Push::LockPlace(_) => return Ok(None),
+        };
+        let slot = self.waiting.remove(&wait);
+        let slot = slot.context("the server has ended a wait that nobody began")?;
+        Ok(Some(Answer { slot, outcome }))
+    }
+}
+
 fn acquire(session: u64, path: &str) -> Request<'_> {
+    acquire_within(0, session, path)
+}
+
+fn wait(session: u64, path: &str) -> Request<'_> {
+    acquire_within(WAIT_MS, session, path)
+}
+
+fn acquire_within(wait_ms: u64, session: u64, path: &str) -> Request<'_> {
     Request::LockAcquire(request::Acquire {
         session,
         path,
         mode: Mode::Exclusive,
-        wait_ms: 0,
+        wait_ms,
         ttl_ms: Some(TTL_MS),
         limit: None,
         note: None,
@@ -128,6 +212,15 @@ fn release(session: u64, path: &str) -> Request<'_> {
     })
 }
 
+fn renew(session: u64, path: &str) -> Request<'_> {
+    Request::LockRenew(request::Renew {
+        session,
+        path,
+        ttl_ms: None,
+        token: None,
+    })
+}
+
 fn slot_of(id: u64) -> Result<u32> {
     let slot = id.checked_sub(1).and_then(|slot| u32::try_from(slot).ok());
     slot.with_context(|| format!("expected the id of a request, found {id}"))
@@ -136,12 +229,17 @@ fn slot_of(id: u64) -> Result<u32> {
 /// A joined hold is another slot's, which will release it: not a success of whoever joined.
 fn outcome(reply: &Reply<'_>) -> Result<Outcome> {
     let done = if let Reply::LockAcquire(acquire) = reply {
+        if matches!(acquire, reply::Acquire::Queued { .. }) {
+            return Ok(Outcome::Queued);
+        }
         matches!(acquire, reply::Acquire::Granted { grant } if grant.kind == GrantKind::Fresh)
     } else if let Reply::LockRelease(release) = reply {
         *release == reply::Release::Ended
+    } else if let Reply::LockRenew(renew) = reply {
+        matches!(renew, reply::Renew::Granted { .. })
     } else {
         let found = reply.kind();
-        bail!("expected the answer to an acquire or a release, found {found:?}");
+        bail!("expected the answer to an acquire, a renewal or a release, found {found:?}");
     };
     Ok(if done {
         Outcome::Done
@@ -216,7 +314,7 @@ mod tests {
     #[test]
     fn a_template_writes_what_the_codec_reads() {
         let path = Path::at(7);
-        for make in [acquire, release] {
+        for make in [acquire, release, renew, wait] {
             let template = Template::of(&make(4711, ANY_PATH)).unwrap();
             for id in [1, 200, 70_000] {
                 let mut out = Vec::new();
@@ -243,5 +341,30 @@ mod tests {
         assert_eq!(outcome(&granted(grant)).unwrap(), Outcome::Refused);
         let gone = Reply::LockRelease(reply::Release::AlreadyExpired);
         assert_eq!(outcome(&gone).unwrap(), Outcome::Refused);
+    }
+
+    #[test]
+    fn a_wait_is_answered_twice() {
+        let mut connection = TenureConnection {
+            key: None,
+            org: String::new(),
+            owners: Vec::new(),
+            sessions: Vec::new(),
+            waiting: HashMap::new(),
+        };
+        let (mut bytes, mut answers) = (BytesMut::new(), Vec::new());
+        let queued = reply::Acquire::Queued { wait: 77, place: 1 };
+        Reply::LockAcquire(queued).encode(5, &mut bytes);
+        let granted = tenure_protocol::push::Granted {
+            session: 1,
+            wait: 77,
+            holds: Vec::new(),
+        };
+        Push::LockGranted(granted).encode(&mut bytes);
+        let read = connection.answers(&bytes, &mut answers).unwrap();
+        assert_eq!(read, bytes.len());
+        let outcomes = [Outcome::Queued, Outcome::Done];
+        assert_eq!(answers, outcomes.map(|outcome| Answer { slot: 4, outcome }));
+        assert!(connection.waiting.is_empty());
     }
 }

@@ -111,9 +111,9 @@ impl Course {
         }
         self.tally.pairs += u64::from(is_pair);
         match (slot.ask, outcome) {
-            (Ask::Acquire, Outcome::Refused) => self.tally.conflicts += 1,
-            (Ask::Release, Outcome::Refused) => self.tally.lost += 1,
-            (Ask::Acquire | Ask::Release, Outcome::Done) => {}
+            (Ask::Acquire | Ask::Wait, Outcome::Refused) => self.tally.conflicts += 1,
+            (Ask::Release | Ask::Renew, Outcome::Refused) => self.tally.lost += 1,
+            (_, Outcome::Done | Outcome::Queued) => {}
         }
         let latency = now.saturating_duration_since(slot.asked).as_nanos();
         self.tally

@@ -125,7 +125,7 @@ fn load(address: SocketAddr, paths: u32) -> Load {
 }
 
 fn tenure() -> Tenure {
-    Tenure { key: None, orgs: 1 }
+    Tenure::default()
 }
 
 #[test]
