@@ -1,0 +1,42 @@
+//! The command line: flags and output, no measuring. Each sub-command is one file here and one variant of [`Command`].
+//!
+//! Rules: every command ends by itself; stdout has the figures alone, as a table or as JSON; stderr has the progress, and
+//! only where a person watches.
+
+mod load;
+mod progress;
+mod server;
+
+use std::env;
+use std::io::{Write as _, stderr};
+use std::thread;
+
+use anyhow::Result;
+
+/// Put a lock server under load, and tell what it made of it
+#[derive(Debug, clap::Parser)]
+#[command(name = "tenure-bench", version)]
+pub(crate) enum Command {
+    Load(load::LoadArguments),
+}
+
+impl Command {
+    pub(crate) fn run(&self) -> Result<()> {
+        if cfg!(debug_assertions) {
+            writeln!(stderr(), "this is a debug build: measure with --release")?;
+        }
+        match self {
+            Self::Load(arguments) => arguments.run(),
+        }
+    }
+}
+
+/// What was typed.
+fn command_line() -> String {
+    let typed: Vec<_> = env::args().skip(1).collect();
+    format!("tenure-bench {}", typed.join(" "))
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
