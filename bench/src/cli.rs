@@ -3,7 +3,9 @@
 //! Rules: every command ends by itself; stdout has the figures alone, as a table or as JSON; stderr has the progress, and
 //! only where a person watches.
 
+mod expiry;
 mod load;
+mod memory;
 mod progress;
 mod server;
 
@@ -17,7 +19,9 @@ use anyhow::Result;
 #[derive(Debug, clap::Parser)]
 #[command(name = "tenure-bench", version)]
 pub(crate) enum Command {
+    Expiry(expiry::ExpiryArguments),
     Load(load::LoadArguments),
+    Memory(memory::MemoryArguments),
 }
 
 impl Command {
@@ -26,7 +30,9 @@ impl Command {
             writeln!(stderr(), "this is a debug build: measure with --release")?;
         }
         match self {
+            Self::Expiry(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),
+            Self::Memory(arguments) => arguments.run(),
         }
     }
 }

@@ -16,4 +16,6 @@ pub mod dialect;
 pub mod load;
 pub mod paths;
 pub mod report;
+pub mod resident;
+pub mod scale;
 pub mod server_process;

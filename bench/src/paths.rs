@@ -27,6 +27,19 @@ impl Path {
         Self(text)
     }
 
+    /// The number of a path that was made here; `None` of any other text.
+    #[must_use]
+    pub fn number_of(text: &[u8]) -> Option<u32> {
+        let digits = text
+            .strip_prefix(KIND)
+            .filter(|_| text.len() == PATH_BYTES)?;
+        let mut bits = 0;
+        for digit in digits {
+            bits = bits << 4 | u64::from(char::from(*digit).to_digit(16)?);
+        }
+        u32::try_from(unmixed(bits)).ok()
+    }
+
     /// Its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; PATH_BYTES] {
@@ -48,6 +61,14 @@ const fn mixed(number: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// The way back. The factors are the inverses of those above, modulo 2^64.
+const fn unmixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 31) ^ (bits >> 62)).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    bits = (bits ^ (bits >> 27) ^ (bits >> 54)).wrapping_mul(0x96de_1b17_3f11_9089);
+    bits = bits ^ (bits >> 30) ^ (bits >> 60);
+    bits.wrapping_sub(0x9e37_79b9_7f4a_7c15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +81,19 @@ mod tests {
         assert_eq!(paths.len(), 10_000);
         assert_eq!(Path::at(7), Path::at(7));
         assert!(Path::at(0).as_str().starts_with("tickets/"));
+    }
+    #[test]
+    fn a_path_tells_its_number() {
+        for number in (0..10_000).chain([u32::MAX]) {
+            assert_eq!(Path::number_of(Path::at(number).as_bytes()), Some(number));
+        }
+        for other in [
+            "",
+            "tickets/",
+            "tickets/000000000000000g",
+            "tickets/0000000000000000",
+        ] {
+            assert_eq!(Path::number_of(other.as_bytes()), None, "{other}");
+        }
     }
 }

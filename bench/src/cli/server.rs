@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
+use tenure_bench::scale::System;
 use tenure_bench::server_process::{ServerProcess, beside_this_binary};
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +55,19 @@ impl ServerArguments {
             pid: Some(process.pid()),
             _process: Some(process),
         })
+    }
+
+    /// What can be measured at scale.
+    pub(super) fn systems(&self) -> Vec<System> {
+        vec![System::Tenure(self.key())]
+    }
+
+    /// A server of this system.
+    pub(super) fn start(&self, system: &System) -> Result<Server> {
+        match system {
+            System::Tenure(_) => self.server(),
+            System::Redis => anyhow::bail!("no Redis"),
+        }
     }
 
     pub(super) fn key(&self) -> Option<Arc<str>> {

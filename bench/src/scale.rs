@@ -1,0 +1,121 @@
+//! What very many holds, sessions and connections come to: [`memory`], [`expiry`] and [`idle`].
+//!
+//! ```text
+//!  measurement --> bulk (a connection that asks in bulk) --> crowd (the sessions on it, in its system's words) --> server
+//! ```
+//!
+//! A [`Crowd`] is all that differs between systems; the measurements know none. Rule: what a server has not granted, or not
+//! told, is no figure but an error.
+
+mod bulk;
+pub mod expiry;
+pub mod memory;
+mod redis;
+mod tenure;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::BytesMut;
+
+pub use self::bulk::Bulk;
+use self::redis::RedisCrowd;
+use self::tenure::TenureCrowd;
+
+/// A system that is measured.
+#[derive(Debug, Clone)]
+pub enum System {
+    /// Tenure, and the API key for a server that asks for one.
+    Tenure(Option<Arc<str>>),
+    /// Redis, or what speaks like it: a lock is a key that is set if it is not there, with a time to live.
+    Redis,
+}
+
+impl System {
+    /// What people call it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Tenure(_) => "tenure",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// Over how many connections the notices come, of so many that are wanted. Redis sends all of them to everybody.
+    #[must_use]
+    pub const fn listening_connections(&self, wanted: u32) -> u32 {
+        match self {
+            Self::Tenure(_) => wanted,
+            Self::Redis => 1,
+        }
+    }
+
+    /// So many sessions, to be introduced on the connection with this number.
+    #[must_use]
+    pub fn crowd(&self, connection: u32, sessions: u32, shape: Shape) -> Box<dyn Crowd> {
+        match self {
+            Self::Tenure(key) => Box::new(TenureCrowd::new(
+                key.clone(),
+                connection,
+                sessions.max(1),
+                shape,
+            )),
+            Self::Redis => Box::new(RedisCrowd::new(shape)),
+        }
+    }
+}
+
+/// Where it stands who holds a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// In 52 bytes of content with every hold, as in a key's value.
+    InTheHold,
+    /// In the session: owner, name and 80 bytes of metadata, once for all that it holds. A system without sessions has 80
+    /// bytes of content with every hold.
+    InTheSession,
+}
+
+/// The sessions that speak over one connection. A lock is known by its number, which also says which session is meant.
+pub trait Crowd: Send {
+    /// Introduces the connection, and opens its sessions.
+    ///
+    /// # Errors
+    /// The server does not answer, or not as it should.
+    fn open(&mut self, bulk: &mut Bulk) -> Result<()>;
+
+    /// Asks to be told of locks whose time is over, where that has to be asked for.
+    ///
+    /// # Errors
+    /// The server does not answer, or not as it should.
+    fn listen(&mut self, bulk: &mut Bulk) -> Result<()>;
+
+    /// Ends the sessions. They hold nothing any more.
+    ///
+    /// # Errors
+    /// The server does not answer, or not as it should.
+    fn close(&mut self, bulk: &mut Bulk) -> Result<()>;
+
+    /// Appends a request for a lock that lives for so long.
+    fn acquire(&mut self, number: u32, ttl: Duration, out: &mut BytesMut);
+
+    /// Appends the request to let go of it.
+    fn release(&mut self, number: u32, out: &mut BytesMut);
+
+    /// Reads what is at the front of what has come in, and tells how many bytes it took.
+    ///
+    /// # Errors
+    /// The server has answered anything but yes or no.
+    fn hear(&mut self, bytes: &[u8], heard: &mut Heard) -> Result<usize>;
+}
+
+/// What a server has said.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Requests that were answered with yes.
+    pub done: u32,
+    /// Requests that were answered with no.
+    pub refused: u32,
+    /// Numbers of the locks whose time was told to be over.
+    pub expired: Vec<u32>,
+}
