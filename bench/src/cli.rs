@@ -1,9 +1,10 @@
 //! The command line: flags and output, no measuring. Each sub-command is one file here and one variant of [`Command`].
 //!
-//! Rules: every command ends by itself; stdout has the figures alone, as a table or as JSON; stderr has the progress, and
+//! Rules: every command but the floor ends by itself; stdout has the figures alone, as a table or as JSON; stderr has the progress, and
 //! only where a person watches.
 
 mod expiry;
+mod floor;
 mod load;
 mod memory;
 mod progress;
@@ -20,6 +21,7 @@ use anyhow::Result;
 #[command(name = "tenure-bench", version)]
 pub(crate) enum Command {
     Expiry(expiry::ExpiryArguments),
+    Floor(floor::FloorArguments),
     Load(load::LoadArguments),
     Memory(memory::MemoryArguments),
 }
@@ -31,6 +33,7 @@ impl Command {
         }
         match self {
             Self::Expiry(arguments) => arguments.run(),
+            Self::Floor(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),
             Self::Memory(arguments) => arguments.run(),
         }

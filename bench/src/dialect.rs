@@ -4,6 +4,7 @@
 //! Rule: a dialect says that something was done only if the lock was truly had, or let go, by whoever asked.
 
 mod conversation;
+mod resp;
 mod tenure;
 
 use anyhow::Result;
@@ -11,6 +12,7 @@ use anyhow::Result;
 use crate::paths::Path;
 
 pub use conversation::Conversation;
+pub use resp::Resp;
 pub use tenure::Tenure;
 
 /// What is asked of a server.

@@ -11,10 +11,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod companions;
 pub mod cpu;
 pub mod dialect;
+pub mod floor;
 pub mod load;
 pub mod paths;
+pub mod peers;
 pub mod report;
 pub mod resident;
 pub mod scale;

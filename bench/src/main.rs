@@ -7,5 +7,6 @@ use anyhow::Result;
 use clap::Parser as _;
 
 fn main() -> Result<()> {
+    tenure_bench::companions::end_with_this_process()?;
     cli::Command::parse().run()
 }

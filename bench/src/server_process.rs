@@ -1,50 +1,116 @@
-//! A Tenure server of the run's own: started on a free port of this machine, ended with the run.
+//! A server of the run's own: started on a free port of this machine, ended with the run.
+//!
+//! Knows how Tenure and the floor are started; how others are is said in [`peers`](crate::peers).
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::{env, fs};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
 
-/// What the server says on stdout before its address.
+use crate::companions::Companion;
+use crate::dialect::{Conversation, System};
+use crate::floor;
+
+/// What Tenure says on stdout before its address.
 const ANNOUNCEMENT: &str = "tenure listens on ";
+
+/// How long a server may take before it answers.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it does.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running server. Ends when this is dropped.
 #[derive(Debug)]
 pub struct ServerProcess {
-    child: Child,
+    companion: Companion,
     address: SocketAddr,
 }
 
 impl ServerProcess {
-    /// Starts a server, in memory mode and with its defaults but for the log and the ports.
+    /// Starts a Tenure server, in memory mode and with its defaults but for the log and the ports.
     ///
     /// # Errors
     /// It does not start, or does not say where it listens.
     pub fn start(binary: &Path) -> Result<Self> {
-        let mut command = Command::new(binary);
+        let mut command = Command::new(fs::canonicalize(binary)?);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "off"])
-            .args(["--log", "error", "--log-format", "text"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .args(["--log", "error", "--log-format", "text"]);
         for (variable, _) in env::vars_os() {
             if variable.to_string_lossy().starts_with("TENURE_") {
                 command.env_remove(variable);
             }
         }
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        // From here on the child ends with this, whatever goes wrong.
-        let mut process = Self {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        process.address = process.read_address()?;
+        Self::announced(command, ANNOUNCEMENT)
+    }
+
+    /// Starts this binary as the floor.
+    ///
+    /// # Errors
+    /// It does not start, or does not say where it listens.
+    pub fn start_floor() -> Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("floor");
+        Self::announced(command, floor::ANNOUNCEMENT)
+    }
+
+    /// Starts what says itself where it listens.
+    fn announced(mut command: Command, announcement: &str) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let companion = Companion::start(&mut command, TempDir::new()?)?;
+        let stdout = companion.take_stdout();
+        let stdout = stdout.context("the server has no stdout")?;
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            let announced = line.strip_prefix(announcement);
+            if let Some(address) = announced.and_then(|rest| rest.split(';').next()) {
+                let address = address.parse().context("the server listens nowhere")?;
+                return Ok(Self { companion, address });
+            }
+        }
+        bail!("the server ended before it said where it listens")
+    }
+
+    /// Starts what is told where to listen, and waits until it can be spoken to. `command` is given a free port and a
+    /// folder that lives as long as the server.
+    ///
+    /// # Errors
+    /// It does not start, or does not answer.
+    pub fn start_at_free_port(
+        command: impl FnOnce(u16, &Path) -> Command,
+        system: &dyn System,
+    ) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let address = free_address()?;
+        let mut command = command(address.port(), folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let companion = Companion::start(&mut command, folder)?;
+        let process = Self { companion, address };
+        process.wait_until_ready(system)?;
         Ok(process)
+    }
+
+    fn wait_until_ready(&self, system: &dyn System) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let spoken = Conversation::connect(self.address)
+                .and_then(|mut conversation| system.dialect(0).open(&mut conversation));
+            match spoken {
+                Ok(()) => return Ok(()),
+                Err(error) if began.elapsed() > READY_WITHIN => return Err(error),
+                Err(_) => {}
+            }
+            if let Some(status) = self.companion.ended()? {
+                bail!("the server has ended: {status}");
+            }
+            thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Where it listens.
@@ -55,33 +121,18 @@ impl ServerProcess {
 
     /// Its process.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn read_address(&mut self) -> Result<SocketAddr> {
-        let stdout = self
-            .child
-            .stdout
-            .take()
-            .context("the server has no stdout")?;
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            let announced = line.strip_prefix(ANNOUNCEMENT);
-            if let Some(address) = announced.and_then(|rest| rest.split(';').next()) {
-                return address.parse().context("the server listens nowhere");
-            }
-        }
-        anyhow::bail!("the server ended before it said where it listens")
+    pub const fn pid(&self) -> u32 {
+        self.companion.pid()
     }
 }
 
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        // One that has ended already is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// Where nobody listens at this moment.
+///
+/// # Errors
+/// There is no such place.
+pub fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
+    Ok(listener.local_addr()?)
 }
 
 /// The server's binary: beside this one, and under `cargo run` built before, so that what is measured is what is there.

@@ -1,0 +1,125 @@
+//! The systems that can be compared: how each is found and started, with nothing kept on disk, and which dialect it speaks.
+//!
+//! Knows no load. A peer is started with its defaults but for address, folder and persistence: what its users get.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result};
+
+use crate::dialect::{Resp, System, Tenure};
+use crate::server_process::ServerProcess;
+
+/// A system that can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// This project's server.
+    Tenure,
+    /// The bare server of [`floor`](crate::floor).
+    Floor,
+    /// `redis-server`.
+    Redis,
+    /// `valkey-server`.
+    Valkey,
+}
+
+impl Peer {
+    /// All of them, in the order in which they are told of.
+    pub const ALL: [Self; 4] = [Self::Tenure, Self::Floor, Self::Redis, Self::Valkey];
+
+    /// Its name, as it is typed and told.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenure => "tenure",
+            Self::Floor => "floor",
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+        }
+    }
+
+    /// Whether it can be started here.
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        self.program().is_none_or(is_on_path)
+    }
+
+    /// The program that it is; `None` for what comes with this one.
+    const fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Tenure | Self::Floor => None,
+            Self::Redis => Some("redis-server"),
+            Self::Valkey => Some("valkey-server"),
+        }
+    }
+
+    /// How it is spoken to, with the connections spread over so many orgs or what stands for them.
+    #[must_use]
+    pub fn system(self, orgs: u32) -> Box<dyn System> {
+        match self {
+            Self::Tenure | Self::Floor => Box::new(Tenure {
+                orgs,
+                ..Tenure::default()
+            }),
+            Self::Redis | Self::Valkey => Box::new(Resp { orgs }),
+        }
+    }
+
+    /// Starts it. `tenure` is the binary of this project's server.
+    ///
+    /// # Errors
+    /// It is not here, does not start, or does not answer.
+    pub fn start(self, tenure: &Path) -> Result<ServerProcess> {
+        let started = match self {
+            Self::Tenure => ServerProcess::start(tenure),
+            Self::Floor => ServerProcess::start_floor(),
+            Self::Redis => self.start_peer(redis),
+            Self::Valkey => self.start_peer(redis),
+        };
+        started.with_context(|| format!("cannot start {self}"))
+    }
+
+    fn start_peer(self, arguments: impl FnOnce(&mut Command, u16, &Path)) -> Result<ServerProcess> {
+        let program = self.program().context("it is no program of its own")?;
+        let command = |port, folder: &Path| {
+            let mut command = Command::new(program);
+            arguments(&mut command, port, folder);
+            command
+        };
+        ServerProcess::start_at_free_port(command, &*self.system(1))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|peer| peer.name() == name);
+        named.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("expected one of {names}")
+        })
+    }
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| fs::metadata(folder.join(program)).is_ok())
+}
+
+fn redis(command: &mut Command, port: u16, folder: &Path) {
+    command
+        .args(["--bind", "127.0.0.1", "--port"])
+        .arg(port.to_string())
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(folder);
+}
