@@ -6,7 +6,7 @@
 //!                              +-- cpu: of the server, and its own     speaks, reads; knows no load
 //! ```
 //!
-//! [`load`] is the skeleton: sockets, batches, the closed loop, the clock. A [`dialect`] is all that differs between
+//! [`load`] is the skeleton: sockets, batches, the loop, the clock. A [`dialect`] is all that differs between
 //! systems: how a lock is asked for, and what an answer means. Rule: only true successes count.
 
 #![forbid(unsafe_code)]

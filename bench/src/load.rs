@@ -1,8 +1,8 @@
-//! A load: so many connections with so many requests in flight each, in a closed loop of acquiring and releasing random
-//! paths, for so long.
+//! A load: so many connections with so many requests in flight each, which follow a [`Course`] for so long. In a closed loop
+//! each answer is followed by the next request; in an open one requests come at a fixed rate.
 //!
 //! ```text
-//!  open all connections -> warm up -> measure -> drain: no new acquires, what is held is released
+//!  open all connections -> warm up -> measure -> drain: nothing more is asked, what is held is released
 //! ```
 //!
 //! Knows no protocol. Rules: every run ends by itself, whatever the server does; what is counted lies within the measured
@@ -10,6 +10,8 @@
 
 mod connection;
 mod course;
+mod pace;
+mod tally;
 mod worker;
 
 use std::net::SocketAddr;
@@ -17,11 +19,13 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 
 use self::connection::Connection;
-use self::course::{Course, Tally};
+pub use self::course::Course;
+use self::course::Plan;
+use self::tally::Tally;
 use self::worker::Worker;
 use crate::cpu::CpuTime;
 use crate::dialect::{Conversation, System};
@@ -36,6 +40,10 @@ pub struct Load {
     pub address: SocketAddr,
     /// Its process, if its processor time is to be told.
     pub server_pid: Option<u32>,
+    /// What its slots do.
+    pub course: Course,
+    /// How many pairs a second begin in total, or requests in a course without pairs; `None` is as many as are answered.
+    pub rate: Option<u32>,
     /// How many connections.
     pub connections: u32,
     /// Requests in flight on each.
@@ -55,18 +63,38 @@ pub struct Load {
 pub struct Measured {
     /// How long it was measured.
     pub elapsed: Duration,
-    /// Locks that were acquired and released again.
-    pub pairs: u64,
+    /// Locks that were granted.
+    pub acquired: u64,
+    /// Locks that were released. After an acquire that is a pair, or a hand-off where others wait.
+    pub released: u64,
+    /// Locks that were renewed.
+    pub renewed: u64,
     /// Acquires that were refused, since another had the path.
     pub conflicts: u64,
-    /// Releases of what was held no more. A server that works has none.
+    /// Releases and renewals of what was held no more. A server that works has none.
     pub lost: u64,
-    /// From when a request was handed over to when its answer was read, in nanoseconds.
+    /// Requests that were due, in an open loop, and could not be sent before the end. They count in the latency.
+    pub overdue: u64,
+    /// From when a request was handed over, or due in an open loop, to when its answer was read, in nanoseconds. Without
+    /// those that wait in line.
     pub latency: Histogram<u64>,
+    /// The same of those that wait in line, to when they were granted the lock.
+    pub waits: Histogram<u64>,
+    /// By how many places such grants were not in their turn: more or fewer had asked before than were granted before. What
+    /// crosses on its way to the server counts too.
+    pub places_off: Histogram<u64>,
     /// The server's processor time.
     pub server: Option<CpuTime>,
     /// The generator's own.
     pub generator: Option<CpuTime>,
+}
+
+impl Measured {
+    /// All requests that were answered with yes.
+    #[must_use]
+    pub const fn operations(&self) -> u64 {
+        self.acquired + self.released + self.renewed
+    }
 }
 
 /// How far a run is.
@@ -74,8 +102,8 @@ pub struct Measured {
 pub struct Progress {
     /// Since it began, warming up included.
     pub elapsed: Duration,
-    /// Pairs of it since the last time.
-    pub pairs_per_second: f64,
+    /// Of it since the last time: requests that were answered with yes.
+    pub operations_per_second: f64,
 }
 
 /// What the threads of a run share.
@@ -83,7 +111,7 @@ pub struct Progress {
 struct Shared {
     phase: AtomicU8,
     /// For the progress alone.
-    pairs: AtomicU64,
+    operations: AtomicU64,
 }
 
 /// Where a run is.
@@ -111,22 +139,29 @@ impl Shared {
 /// Runs a load from beginning to end, and tells `watch` now and then how far it is.
 ///
 /// # Errors
-/// The server cannot be reached, stops answering, or answers with an error.
+/// The server cannot be reached, stops answering, or answers with an error; or the load makes no sense.
 pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) -> Result<Measured> {
     let shared = Shared {
         phase: AtomicU8::new(Phase::WarmUp as u8),
-        pairs: AtomicU64::new(0),
+        operations: AtomicU64::new(0),
     };
-    let mut workers = (0..load.threads.max(1))
-        .map(|number| Worker::new(&shared, Course::new(number as u64, load.paths)?))
-        .collect::<Result<Vec<_>>>()?;
+    let plan = Plan::new(load.course, load.connections, load.depth, load.paths)?;
+    for &ask in load.course.asks() {
+        ensure!(
+            system.supports(ask),
+            "this system cannot be asked to {ask:?}"
+        );
+    }
+    let mut workers = workers(load, &shared)?;
     let worker_count = workers.len();
     for number in 0..load.connections {
         let mut dialect = system.dialect(number);
         let mut conversation = Conversation::connect(load.address)?;
         dialect.open(&mut conversation)?;
-        let connection = Connection::new(conversation, dialect, load.depth)?;
-        workers[number as usize % worker_count].add(connection)?;
+        let worker = &mut workers[number as usize % worker_count];
+        let slots = (0..load.depth).map(|slot| plan.slot(number, slot));
+        let place = worker.connection_count();
+        worker.add(Connection::new(conversation, dialect, slots, place)?)?;
     }
     thread::scope(|scope| {
         let threads: Vec<_> = workers
@@ -158,14 +193,28 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
         }
         Ok(Measured {
             elapsed,
-            pairs: tally.pairs,
+            acquired: tally.acquired,
+            released: tally.released,
+            renewed: tally.renewed,
             conflicts: tally.conflicts,
             lost: tally.lost,
+            overdue: tally.overdue,
             latency: tally.latency,
+            waits: tally.waits,
+            places_off: tally.places_off,
             server,
             generator,
         })
     })
+}
+
+fn workers<'s>(load: &Load, shared: &'s Shared) -> Result<Vec<Worker<'s>>> {
+    let count = load.threads.clamp(1, load.connections.max(1) as usize);
+    let rate = match (load.rate, load.course) {
+        (Some(_), Course::HandOff) => bail!("a hand-off has no rate: it takes as long as it takes"),
+        (rate, _) => rate.map(|rate| f64::from(rate.max(1)) / count as f64),
+    };
+    (0..count).map(|_| Worker::new(shared, rate)).collect()
 }
 
 /// Passes the time of a run, and tells how far it is.
@@ -187,11 +236,11 @@ impl Watch<'_> {
             }
             let step = left.min(PROGRESS_EVERY);
             thread::sleep(step);
-            let pairs = self.shared.pairs.load(Ordering::Relaxed);
-            let fresh = pairs - std::mem::replace(&mut self.seen, pairs);
+            let operations = self.shared.operations.load(Ordering::Relaxed);
+            let fresh = operations - std::mem::replace(&mut self.seen, operations);
             (self.watch)(Progress {
                 elapsed: self.began.elapsed(),
-                pairs_per_second: fresh as f64 / step.as_secs_f64(),
+                operations_per_second: fresh as f64 / step.as_secs_f64(),
             });
         }
     }

@@ -1,7 +1,7 @@
 //! What is told of runs: figures of each and their medians, as a table for people and as JSON for machines.
 //!
-//! An operation is one request that has succeeded, an acquire or a release; a pair is two. What the server spent on
-//! refusals is part of what its successes cost.
+//! An operation is one request that has succeeded: an acquire, a renewal or a release; a pair is an acquire and its release.
+//! What the server spent on refusals is part of what its successes cost.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Case {
 /// The figures of one round.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Figures {
+    /// Requests answered with yes, a second.
+    pub operations_per_second: f64,
     /// Locks acquired and released again, a second.
     pub pairs_per_second: f64,
     /// Half of the requests were answered within so many microseconds.
@@ -41,29 +43,80 @@ pub struct Figures {
     pub server_system_ns: Option<f64>,
     /// The generator's processor time for an operation, in nanoseconds.
     pub generator_ns: Option<f64>,
-    /// Refused acquires for each that was granted.
-    pub conflicts_per_pair: f64,
-    /// Releases of what was held no more.
+    /// Refused acquires for each operation.
+    pub conflicts_per_operation: f64,
+    /// Releases and renewals of what was held no more.
     pub lost: f64,
+    /// Requests that were due and could not be sent.
+    pub overdue: f64,
+    /// Where slots stood in line.
+    pub waits: Option<Waits>,
+}
+
+/// How long it took to be granted a lock in line, and whether each was served in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Waits {
+    /// Half of the waits took at most so many microseconds.
+    pub p50_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+    /// The longest.
+    pub max_us: f64,
+    /// All together, for each.
+    pub mean_us: f64,
+    /// 99 of 100 were at most so many places from their turn.
+    pub places_off_p99: f64,
+    /// The one that was furthest.
+    pub places_off_max: f64,
+}
+
+impl Waits {
+    fn of(measured: &Measured) -> Option<Self> {
+        let (waits, places_off) = (&measured.waits, &measured.places_off);
+        let percentile = |share| waits.value_at_quantile(share) as f64 / 1e3;
+        (!waits.is_empty()).then(|| Self {
+            p50_us: percentile(0.5),
+            p99_us: percentile(0.99),
+            max_us: percentile(1.0),
+            mean_us: waits.mean() / 1e3,
+            places_off_p99: places_off.value_at_quantile(0.99) as f64,
+            places_off_max: places_off.max() as f64,
+        })
+    }
+
+    fn median(rounds: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| middle(rounds.iter().map(figure).collect());
+        Self {
+            p50_us: of(|round| round.p50_us),
+            p99_us: of(|round| round.p99_us),
+            max_us: of(|round| round.max_us),
+            mean_us: of(|round| round.mean_us),
+            places_off_p99: of(|round| round.places_off_p99),
+            places_off_max: of(|round| round.places_off_max),
+        }
+    }
 }
 
 impl Figures {
     /// The figures of a run.
     #[must_use]
     pub fn of(measured: &Measured) -> Self {
-        let pairs = measured.pairs as f64;
-        let each = |spent: Duration| spent.as_nanos() as f64 / (2.0 * pairs).max(1.0);
+        let operations = measured.operations() as f64;
+        let each = |spent: Duration| spent.as_nanos() as f64 / operations.max(1.0);
         let percentile = |share| measured.latency.value_at_quantile(share) as f64 / 1e3;
         Self {
-            pairs_per_second: pairs / measured.elapsed.as_secs_f64(),
+            operations_per_second: operations / measured.elapsed.as_secs_f64(),
+            pairs_per_second: measured.released as f64 / measured.elapsed.as_secs_f64(),
             p50_us: percentile(0.5),
             p99_us: percentile(0.99),
             p99_9_us: percentile(0.999),
             server_user_ns: measured.server.map(|spent| each(spent.user)),
             server_system_ns: measured.server.map(|spent| each(spent.system)),
             generator_ns: measured.generator.map(CpuTime::total).map(each),
-            conflicts_per_pair: measured.conflicts as f64 / pairs.max(1.0),
+            conflicts_per_operation: measured.conflicts as f64 / operations.max(1.0),
             lost: measured.lost as f64,
+            overdue: measured.overdue as f64,
+            waits: Waits::of(measured),
         }
     }
 
@@ -72,7 +125,9 @@ impl Figures {
         let known = |figure: fn(&Self) -> Option<f64>| {
             rounds.iter().map(figure).collect::<Option<_>>().map(middle)
         };
+        let waits: Option<Vec<Waits>> = rounds.iter().map(|round| round.waits).collect();
         Self {
+            operations_per_second: of(|round| round.operations_per_second),
             pairs_per_second: of(|round| round.pairs_per_second),
             p50_us: of(|round| round.p50_us),
             p99_us: of(|round| round.p99_us),
@@ -80,8 +135,10 @@ impl Figures {
             server_user_ns: known(|round| round.server_user_ns),
             server_system_ns: known(|round| round.server_system_ns),
             generator_ns: known(|round| round.generator_ns),
-            conflicts_per_pair: of(|round| round.conflicts_per_pair),
+            conflicts_per_operation: of(|round| round.conflicts_per_operation),
             lost: of(|round| round.lost),
+            overdue: of(|round| round.overdue),
+            waits: waits.map(|waits| Waits::median(&waits)),
         }
     }
 
@@ -119,10 +176,11 @@ fn middle(mut values: Vec<f64>) -> f64 {
 /// A table for people: the medians, and between which bounds the rate lay.
 pub struct Table<'a>(pub &'a [Case]);
 
-const HEAD: [&str; 9] = [
+const HEAD: [&str; 10] = [
     "connections",
     "depth",
     "pairs/s",
+    "operations/s",
     "(from - to)",
     "p50 us",
     "p99 us",
@@ -153,7 +211,7 @@ impl fmt::Display for Table<'_> {
 
 fn row(case: &Case) -> [String; HEAD.len()] {
     let median = &case.median;
-    let rates = || case.rounds.iter().map(|round| round.pairs_per_second);
+    let rates = || case.rounds.iter().map(|round| round.operations_per_second);
     let (least, most) = (
         rates().fold(f64::INFINITY, f64::min),
         rates().fold(0.0, f64::max),
@@ -172,6 +230,7 @@ fn row(case: &Case) -> [String; HEAD.len()] {
         case.connections.to_string(),
         case.depth.to_string(),
         grouped(median.pairs_per_second),
+        grouped(median.operations_per_second),
         format!("({} - {})", grouped(least), grouped(most)),
         format!("{:.0}", median.p50_us),
         format!("{:.0}", median.p99_us),

@@ -1,4 +1,4 @@
-//! `tenure-bench load`: the closed loop of acquiring and releasing, case by case and round by round.
+//! `tenure-bench load`: a course of requests, case by case and round by round.
 //!
 //! Rule: the rounds go through all cases in turn, so that a bad minute of the machine hits all alike.
 
@@ -8,34 +8,43 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use tenure_bench::dialect::Tenure;
-use tenure_bench::load::{self, Load, Progress};
+use tenure_bench::load::{self, Course, Load, Progress};
 use tenure_bench::report::{Case, Figures, Table, grouped};
 
 use super::server::{Server, ServerArguments};
 use super::{command_line, cores, progress};
 
-/// Acquire and release random paths as fast as the server answers
+/// Put a server under load, as fast as it answers or at a fixed rate
 ///
-/// Every connection has so many requests in flight (--depth): each answer is followed by the next request. A pair is an
-/// acquire and its release; only pairs that were truly granted and released count. An operation is half a pair.
-/// Each figure is the median of the rounds, which go through all cases in turn.
+/// Every connection has one session and so many requests in flight (--depth). In a closed loop each answer is followed by the
+/// next request; with --rate requests come at a fixed rate, and who is asked late counts from when it was due. An operation
+/// is a request that was answered with yes; a pair is an acquire and its release. Each figure is the median of the rounds,
+/// which go through all cases in turn.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct LoadArguments {
     #[command(flatten)]
     server: ServerArguments,
 
-    /// Connections, one session each
+    /// What is asked
+    #[arg(long, value_enum, default_value = "pairs")]
+    course: CourseName,
+
+    /// Pairs that begin each second in total, in courses without pairs requests [default: as many as are answered]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: Option<u32>,
+
+    /// Connections
     #[arg(long, value_delimiter = ',', default_value = "50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: Vec<u32>,
 
-    /// Requests in flight on each connection
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..=512))]
+    /// Requests in flight on each connection [default: 1,16,64; hand-off: so many that 1000 wait]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=512))]
     depth: Vec<u32>,
 
-    /// Paths to choose from
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
-    paths: u32,
+    /// Paths to choose from [default: 100000; hand-off: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    paths: Option<u32>,
 
     /// Organisations that the connections are spread over
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -66,13 +75,46 @@ const AFTER_HELP: &str = "\
 Examples:
   cargo run --release -p tenure-bench -- load
   cargo run --release -p tenure-bench -- load --connections 1,50 --depth 64 --orgs 16 --json
+  cargo run --release -p tenure-bench -- load --course renew --depth 16,64 --paths 1000000
+  cargo run --release -p tenure-bench -- load --course hand-off --connections 50
+  cargo run --release -p tenure-bench -- load --rate 20000 --depth 16
   tenure-bench load --server 127.0.0.1:7420 --pid $(pidof tenure)";
+
+/// As it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum CourseName {
+    /// Acquire a random path and release it
+    Pairs,
+    /// Renew the lock of a path of its own
+    Renew,
+    /// 10 % acquire, 10 % release, 75 % renew, 5 % are refused
+    Mixed,
+    /// All wait in line for one path, and release it when it is granted
+    HandOff,
+}
+
+impl From<CourseName> for Course {
+    fn from(name: CourseName) -> Self {
+        match name {
+            CourseName::Pairs => Self::Pairs,
+            CourseName::Renew => Self::Renew,
+            CourseName::Mixed => Self::Mixed,
+            CourseName::HandOff => Self::HandOff,
+        }
+    }
+}
+
+/// How many wait in line, unless it is said otherwise.
+const WAITERS: u32 = 1000;
 
 /// Everything, for machines.
 #[derive(Serialize)]
 struct Report<'a> {
     /// What was typed.
     command: String,
+    course: CourseName,
+    rate: Option<u32>,
     cores: usize,
     threads: usize,
     paths: u32,
@@ -94,29 +136,39 @@ impl LoadArguments {
         self.threads.unwrap_or_else(|| cores().div_ceil(2)).max(1)
     }
 
+    fn paths(&self) -> u32 {
+        let default = match self.course {
+            CourseName::Pairs | CourseName::Renew | CourseName::Mixed => 100_000,
+            CourseName::HandOff => 1,
+        };
+        self.paths.unwrap_or(default)
+    }
+
+    fn depths(&self, connections: u32) -> Vec<u32> {
+        match self.course {
+            _ if !self.depth.is_empty() => self.depth.clone(),
+            CourseName::Pairs | CourseName::Renew | CourseName::Mixed => vec![1, 16, 64],
+            CourseName::HandOff => vec![WAITERS.div_ceil(connections).min(512)],
+        }
+    }
+
     /// All cases in turn, and that as often as there are rounds, so that a bad minute of the machine hits all alike.
     fn measure(&self, server: &Server) -> Result<Vec<Case>> {
-        let system = Tenure {
-            key: self.server.key(),
-            orgs: self.orgs,
-            ..Tenure::default()
-        };
         let mut cases: Vec<(u32, u32, Vec<Figures>)> = Vec::new();
         for &connections in &self.connections {
-            cases.extend(
-                self.depth
-                    .iter()
-                    .map(|&depth| (connections, depth, Vec::new())),
-            );
+            let depths = self.depths(connections).into_iter();
+            cases.extend(depths.map(|depth| (connections, depth, Vec::new())));
         }
         for round in 1..=self.rounds {
             for (connections, depth, rounds) in &mut cases {
                 let load = Load {
                     address: server.address,
                     server_pid: server.pid,
+                    course: self.course.into(),
+                    rate: self.rate,
                     connections: *connections,
                     depth: *depth,
-                    paths: self.paths,
+                    paths: self.paths(),
                     threads: self.threads(),
                     warm_up: Duration::from_secs(self.warm_up.into()),
                     duration: Duration::from_secs(self.seconds.into()),
@@ -125,8 +177,10 @@ impl LoadArguments {
                     "round {round} of {}, {connections} connections, depth {depth}",
                     self.rounds
                 );
-                let measured = load::run(&load, &system, &mut |progress| show(&title, progress))?;
-                ensure!(measured.pairs > 0, "{title}: not one pair succeeded");
+                let measured = load::run(&load, &self.system(*depth), &mut |progress| {
+                    show(&title, progress);
+                })?;
+                ensure!(measured.operations() > 0, "{title}: nothing succeeded");
                 rounds.push(Figures::of(&measured));
             }
         }
@@ -135,15 +189,29 @@ impl LoadArguments {
         Ok(cases.into_iter().map(case).collect())
     }
 
+    /// Who stands in line has to be somebody else than the holder, so then each slot has a session.
+    fn system(&self, depth: u32) -> Tenure {
+        Tenure {
+            key: self.server.key(),
+            orgs: self.orgs,
+            sessions: match self.course {
+                CourseName::Pairs | CourseName::Renew | CourseName::Mixed => 1,
+                CourseName::HandOff => depth,
+            },
+        }
+    }
+
     fn print(&self, cases: &[Case]) -> Result<()> {
         let mut out = stdout().lock();
         let command = command_line();
         if self.json {
             let report = Report {
                 command,
+                course: self.course,
+                rate: self.rate,
                 cores: cores(),
                 threads: self.threads(),
-                paths: self.paths,
+                paths: self.paths(),
                 orgs: self.orgs,
                 seconds: self.seconds,
                 warm_up: self.warm_up,
@@ -158,38 +226,59 @@ impl LoadArguments {
             "{command}\n{} cores, {} of the generator; {} paths, orgs: {}; medians of {} x {} s\n\n{}",
             cores(),
             self.threads(),
-            grouped(self.paths.into()),
+            grouped(self.paths().into()),
             self.orgs,
             self.rounds,
             self.seconds,
             Table(cases)
         )?;
         for case in cases {
-            let Figures {
-                conflicts_per_pair,
-                lost,
-                ..
-            } = case.median;
-            let (connections, depth) = (case.connections, case.depth);
-            if lost > 0.0 {
-                writeln!(out, "{connections} x {depth}: {lost:.0} holds were lost")?;
-            }
-            if conflicts_per_pair > 0.01 {
-                let percent = 100.0 * conflicts_per_pair;
-                writeln!(
-                    out,
-                    "{connections} x {depth}: {percent:.1} refusals for 100 pairs"
-                )?;
+            let title = format!("{} x {}", case.connections, case.depth);
+            for remark in remarks(&case.median) {
+                writeln!(out, "{title}: {remark}")?;
             }
         }
         Ok(())
     }
 }
 
+/// What does not fit the table, or should not be.
+fn remarks(figures: &Figures) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(waits) = figures.waits {
+        remarks.push(format!(
+            "waits p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, mean {:.1} ms; out of turn by p99 {:.0} places, max {:.0}",
+            waits.p50_us / 1e3,
+            waits.p99_us / 1e3,
+            waits.max_us / 1e3,
+            waits.mean_us / 1e3,
+            waits.places_off_p99,
+            waits.places_off_max,
+        ));
+    }
+    if figures.lost > 0.0 {
+        remarks.push(format!("{} holds were lost", grouped(figures.lost)));
+    }
+    if figures.overdue > 0.0 {
+        remarks.push(format!(
+            "the server did not keep up: {} requests were due and could not be sent",
+            grouped(figures.overdue)
+        ));
+    }
+    if figures.conflicts_per_operation > 0.005 {
+        let percent = 100.0 * figures.conflicts_per_operation;
+        remarks.push(format!("{percent:.1} refusals for 100 operations"));
+    }
+    remarks
+}
+
 fn show(title: &str, progress: Progress) {
-    let (seconds, rate) = (progress.elapsed.as_secs_f64(), progress.pairs_per_second);
+    let (seconds, rate) = (
+        progress.elapsed.as_secs_f64(),
+        progress.operations_per_second,
+    );
     progress::show(&format!(
-        "{title}: {seconds:.1} s, {} pairs/s",
+        "{title}: {seconds:.1} s, {} operations/s",
         grouped(rate)
     ));
 }

@@ -1,4 +1,5 @@
-//! One connection under load: reads what is there, and writes in one go what follows from it.
+//! One connection under load: reads what is there, and writes in one go what follows from it. Its slots have one request in
+//! flight each; what they ask is their courses' business, when they ask it in an open loop their worker's.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Instant;
@@ -6,8 +7,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use mio::net::TcpStream;
 
-use super::course::{Course, Slot};
-use crate::dialect::{Answer, Conversation, Dialect};
+use super::Phase;
+use super::course::{Start, Step, Steps};
+use super::worker::Desk;
+use crate::dialect::{Answer, Ask, Conversation, Dialect, Outcome};
 
 /// Bytes that are read at once, which is more than the answers of any sensible depth.
 const READ_BYTES: usize = 64 * 1024;
@@ -15,9 +18,10 @@ const READ_BYTES: usize = 64 * 1024;
 /// See the file's header.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    /// Which one of its worker's.
+    place: usize,
     dialect: Box<dyn Dialect>,
     slots: Vec<Slot>,
-    depth: u32,
     /// Slots that have a request in flight.
     busy: u32,
     inbound: Vec<u8>,
@@ -27,22 +31,38 @@ pub(crate) struct Connection {
     answers: Vec<Answer>,
 }
 
+/// One of the requests that a connection has in flight.
+struct Slot {
+    steps: Box<dyn Steps>,
+    /// What is in flight, or waits for its time.
+    step: Step,
+    /// When it was asked, or should have been.
+    asked: Instant,
+}
+
 impl Connection {
-    /// One that has been introduced.
+    /// One that has been introduced. `place` is which one of its worker's it will be.
     pub(crate) fn new(
         conversation: Conversation,
         dialect: Box<dyn Dialect>,
-        depth: u32,
+        slots: impl Iterator<Item = Box<dyn Steps>>,
+        place: usize,
     ) -> Result<Self> {
         let (stream, read) = conversation.into_parts();
         stream.set_nonblocking(true)?;
         let mut inbound = vec![0; READ_BYTES];
         inbound[..read.len()].copy_from_slice(&read);
+        let asked = Instant::now();
+        let slots = slots.map(|mut steps| Slot {
+            step: steps.next(),
+            steps,
+            asked,
+        });
         Ok(Self {
             stream: TcpStream::from_std(stream),
+            place,
             dialect,
-            slots: Vec::with_capacity(depth as usize),
-            depth,
+            slots: slots.collect(),
             busy: 0,
             inbound,
             filled: read.len(),
@@ -56,21 +76,35 @@ impl Connection {
         self.busy > 0
     }
 
-    /// Fills every slot.
-    pub(crate) fn begin(&mut self, course: &mut Course) -> Result<()> {
+    /// Has every slot ask what it asks first.
+    pub(crate) fn begin(&mut self, desk: &mut Desk) -> Result<()> {
         let now = Instant::now();
-        for number in 0..self.depth {
-            let slot = course.begin(now);
-            self.dialect
-                .ask(number, slot.ask, &slot.path, &mut self.outbound);
-            self.slots.push(slot);
+        for number in 0..self.slots.len() as u32 {
+            let first = self.slots[number as usize].step;
+            self.go_on(number, Some(first), now, desk);
         }
-        self.busy = self.depth;
+        self.write()
+    }
+
+    /// Has a slot ask what was due at this moment.
+    pub(crate) fn ask(&mut self, number: u32, due: Instant) -> Result<()> {
+        let slot = &mut self.slots[number as usize];
+        slot.asked = due;
+        self.busy += 1;
+        self.dialect
+            .ask(number, slot.step.ask, &slot.step.path, &mut self.outbound);
+        self.write()
+    }
+
+    /// Has a slot that waits for its time let go of what it holds.
+    pub(crate) fn end(&mut self, number: u32, desk: &mut Desk) -> Result<()> {
+        let last = self.slots[number as usize].steps.last();
+        self.go_on(number, last, Instant::now(), desk);
         self.write()
     }
 
     /// Reads all that is there, and asks on.
-    pub(crate) fn read(&mut self, course: &mut Course) -> Result<()> {
+    pub(crate) fn read(&mut self, desk: &mut Desk) -> Result<()> {
         loop {
             let room = &mut self.inbound[self.filled..];
             let most = room.len();
@@ -78,7 +112,7 @@ impl Connection {
                 Ok(0) => bail!("the server has closed the connection"),
                 Ok(count) => {
                     self.filled += count;
-                    self.take_answers(course)?;
+                    self.take_answers(desk)?;
                     // A socket that gave less than it could is empty, and tells when it is not: no need to ask it.
                     if count < most {
                         break;
@@ -92,7 +126,7 @@ impl Connection {
         self.write()
     }
 
-    fn take_answers(&mut self, course: &mut Course) -> Result<()> {
+    fn take_answers(&mut self, desk: &mut Desk) -> Result<()> {
         let now = Instant::now();
         let read = &self.inbound[..self.filled];
         let used = self.dialect.answers(read, &mut self.answers)?;
@@ -101,19 +135,60 @@ impl Connection {
         if self.filled == self.inbound.len() {
             bail!("the server has sent an answer of more than {READ_BYTES} bytes");
         }
-        for answer in self.answers.drain(..) {
-            let slot = self
-                .slots
-                .get_mut(answer.slot as usize)
-                .context("the server has answered what nobody asked")?;
-            if course.answered(slot, answer.outcome, now) {
+        for index in 0..self.answers.len() {
+            let Answer { slot, outcome } = self.answers[index];
+            self.take_answer(slot, outcome, now, desk)?;
+        }
+        self.answers.clear();
+        Ok(())
+    }
+
+    fn take_answer(
+        &mut self,
+        number: u32,
+        outcome: Outcome,
+        now: Instant,
+        desk: &mut Desk,
+    ) -> Result<()> {
+        let slot = self
+            .slots
+            .get_mut(number as usize)
+            .context("the server has answered what nobody asked")?;
+        slot.steps.answered(&slot.step, outcome);
+        let took = now.saturating_duration_since(slot.asked);
+        desk.tally.answered(slot.step.ask, outcome, took);
+        match (slot.step.ask, outcome) {
+            (_, Outcome::Queued) => return Ok(()),
+            (Ask::Wait, Outcome::Done) => slot
+                .steps
+                .places_off()
+                .into_iter()
+                .for_each(|places| desk.tally.granted(places)),
+            (Ask::Acquire | Ask::Release | Ask::Renew | Ask::Wait, _) => {}
+        }
+        let next = match desk.tally.phase {
+            Phase::Drain => slot.steps.last(),
+            Phase::WarmUp | Phase::Measure => Some(slot.steps.next()),
+        };
+        self.busy -= 1;
+        self.go_on(number, next, now, desk);
+        Ok(())
+    }
+
+    /// A slot that has nothing in flight asks its next step, waits for its time, or is done.
+    fn go_on(&mut self, number: u32, step: Option<Step>, now: Instant, desk: &mut Desk) {
+        let Some(step) = step else { return };
+        let slot = &mut self.slots[number as usize];
+        slot.step = step;
+        slot.asked = now;
+        match &mut desk.pace {
+            Some(pace) if step.start == Start::WhenDue => pace.wait((self.place, number)),
+            _ => {
+                self.busy += 1;
                 self.dialect
-                    .ask(answer.slot, slot.ask, &slot.path, &mut self.outbound);
-            } else {
-                self.busy -= 1;
+                    .ask(number, step.ask, &step.path, &mut self.outbound);
             }
         }
-        Ok(())
     }
 
     /// Writes what there is to be written, as far as the socket takes it; the rest when it takes more.

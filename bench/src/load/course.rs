@@ -1,127 +1,145 @@
-//! What a slot does next, and what is counted: an acquire of a random path, and if that was granted its release, again and
-//! again. Knows no socket and no protocol.
+//! What a slot does next, one course a file: each is the state of one slot, and knows no socket, no clock and no other
+//! slot. What is counted is not its business either.
+//!
+//! Rule: a course believes only what was answered, so that a step which was never sent has changed nothing.
 
-use std::time::{Duration, Instant};
+mod hand_off;
+mod mixed;
+mod pairs;
+mod renew;
 
-use anyhow::Result;
-use hdrhistogram::Histogram;
+use std::sync::Arc;
 
-use super::Phase;
+use anyhow::{Result, ensure};
+
+use self::hand_off::{HandOff, Line};
+use self::mixed::Mixed;
+use self::pairs::Pairs;
+use self::renew::Renew;
 use crate::dialect::{Ask, Outcome};
 use crate::paths::Path;
 
-/// Latencies are told apart from 1 ns up to this, to three digits.
-const LATENCY_MAX: Duration = Duration::from_secs(60);
-
-/// One of the requests that a connection has in flight.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) path: Path,
-    pub(crate) ask: Ask,
-    pub(crate) asked: Instant,
-}
-
-/// See the file's header.
-pub(crate) struct Course {
-    random: fastrand::Rng,
-    paths: u32,
-    phase: Phase,
-    tally: Tally,
-    /// Also what was not measured.
-    pub(crate) pairs: u64,
-}
-
-/// What one thread has counted, while it was measured.
-pub(crate) struct Tally {
-    pub(crate) pairs: u64,
-    pub(crate) conflicts: u64,
-    pub(crate) lost: u64,
-    pub(crate) latency: Histogram<u64>,
-}
-
-impl Tally {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            pairs: 0,
-            conflicts: 0,
-            lost: 0,
-            latency: Histogram::new_with_max(LATENCY_MAX.as_nanos() as u64, 3)?,
-        })
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
-        self.pairs += other.pairs;
-        self.conflicts += other.conflicts;
-        self.lost += other.lost;
-        self.latency.add(&other.latency)?;
-        Ok(())
-    }
+/// What the slots of a load do, over and over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Acquire a random path, and release it.
+    Pairs,
+    /// Renew the lock of a path of its own.
+    Renew,
+    /// As a help desk does: of 100 requests 10 acquire, 10 release, 75 renew, and 5 ask for what somebody else holds.
+    Mixed,
+    /// Wait in line for one of few paths, and release it as soon as it is granted.
+    HandOff,
 }
 
 impl Course {
-    /// Equal seeds choose equal paths.
-    pub(crate) fn new(seed: u64, paths: u32) -> Result<Self> {
+    /// Whatever it asks of a server.
+    #[must_use]
+    pub const fn asks(self) -> &'static [Ask] {
+        match self {
+            Self::Pairs => &[Ask::Acquire, Ask::Release],
+            Self::Renew | Self::Mixed => &[Ask::Acquire, Ask::Release, Ask::Renew],
+            Self::HandOff => &[Ask::Wait, Ask::Release],
+        }
+    }
+}
+
+/// One request of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) ask: Ask,
+    pub(crate) path: Path,
+    pub(crate) start: Start,
+}
+
+/// When a step is sent. It matters in an open loop alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It belongs to the step before.
+    AtOnce,
+    /// It is what comes at a fixed rate.
+    WhenDue,
+}
+
+/// The state of one slot.
+pub(crate) trait Steps: Send {
+    /// What it asks next, having nothing in flight.
+    fn next(&mut self) -> Step;
+
+    /// Takes the answer to a step.
+    fn answered(&mut self, step: &Step, outcome: Outcome);
+
+    /// What it lets go of before it ends; `None` when it holds nothing.
+    fn last(&mut self) -> Option<Step>;
+
+    /// By how many places the wait that has just been granted was not in its turn, if it stood in line.
+    fn places_off(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Makes the slots of a load.
+pub(crate) struct Plan {
+    course: Course,
+    connections: u32,
+    depth: u32,
+    paths: u32,
+    lines: Vec<Arc<Line>>,
+}
+
+impl Plan {
+    pub(crate) fn new(course: Course, connections: u32, depth: u32, paths: u32) -> Result<Self> {
+        let slots = u64::from(connections) * u64::from(depth);
+        match course {
+            Course::Pairs => {}
+            Course::HandOff => ensure!(
+                slots >= u64::from(paths),
+                "expected a slot for each of the {paths} paths at least, found {slots}"
+            ),
+            Course::Renew | Course::Mixed => ensure!(
+                slots <= u64::from(paths),
+                "expected a path for each of the {slots} slots at least, found {paths}"
+            ),
+        }
+        ensure!(
+            course != Course::Mixed || connections > 1,
+            "expected two connections at least, found one: what another session holds needs another session"
+        );
+        let line_count = if course == Course::HandOff { paths } else { 0 };
         Ok(Self {
-            random: fastrand::Rng::with_seed(seed),
-            paths,
-            phase: Phase::WarmUp,
-            tally: Tally::new()?,
-            pairs: 0,
+            course,
+            connections,
+            depth,
+            paths: paths.max(1),
+            lines: (0..line_count).map(|_| Arc::default()).collect(),
         })
     }
 
-    pub(crate) fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-    }
-
-    pub(crate) fn into_tally(self) -> Tally {
-        self.tally
-    }
-
-    /// A slot that begins.
-    pub(crate) fn begin(&mut self, now: Instant) -> Slot {
-        Slot {
-            path: self.random_path(),
-            ask: Ask::Acquire,
-            asked: now,
+    /// The course of one slot of one connection. Equal numbers choose equal paths.
+    pub(crate) fn slot(&self, connection: u32, slot: u32) -> Box<dyn Steps> {
+        let index = connection * self.depth + slot;
+        let slot_count = self.connections * self.depth;
+        let random = fastrand::Rng::with_seed(index.into());
+        match self.course {
+            Course::Pairs => Box::new(Pairs::new(random, self.paths)),
+            Course::Renew => {
+                let own = u64::from(index) * u64::from(self.paths) / u64::from(slot_count);
+                Box::new(Renew::new(Path::at(own as u32)))
+            }
+            Course::Mixed => {
+                let taken = |connection: u32| Path::at(self.paths + connection % self.connections);
+                Box::new(Mixed::new(
+                    random,
+                    (index..self.paths).step_by(slot_count as usize),
+                    taken(connection + 1),
+                    (slot == 0).then(|| taken(connection)),
+                ))
+            }
+            Course::HandOff => {
+                let number = index % self.paths;
+                let line = Arc::clone(&self.lines[number as usize]);
+                Box::new(HandOff::new(Path::at(number), line))
+            }
         }
-    }
-
-    /// Takes the answer of a slot. Tells whether the slot goes on, with what stands in it then.
-    pub(crate) fn answered(&mut self, slot: &mut Slot, outcome: Outcome, now: Instant) -> bool {
-        self.count(slot, outcome, now);
-        slot.asked = now;
-        if (slot.ask, outcome) == (Ask::Acquire, Outcome::Done) {
-            slot.ask = Ask::Release;
-            return true;
-        }
-        if self.phase == Phase::Drain {
-            return false;
-        }
-        slot.ask = Ask::Acquire;
-        slot.path = self.random_path();
-        true
-    }
-
-    fn count(&mut self, slot: &Slot, outcome: Outcome, now: Instant) {
-        let is_pair = (slot.ask, outcome) == (Ask::Release, Outcome::Done);
-        self.pairs += u64::from(is_pair);
-        if self.phase != Phase::Measure {
-            return;
-        }
-        self.tally.pairs += u64::from(is_pair);
-        match (slot.ask, outcome) {
-            (Ask::Acquire | Ask::Wait, Outcome::Refused) => self.tally.conflicts += 1,
-            (Ask::Release | Ask::Renew, Outcome::Refused) => self.tally.lost += 1,
-            (_, Outcome::Done | Outcome::Queued) => {}
-        }
-        let latency = now.saturating_duration_since(slot.asked).as_nanos();
-        self.tally
-            .latency
-            .saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
-    }
-
-    fn random_path(&mut self) -> Path {
-        Path::at(self.random.u32(..self.paths.max(1)))
     }
 }

@@ -1,13 +1,16 @@
-//! One thread of the generator: waits for its sockets, and has each do what it can.
+//! One thread of the generator: waits for its sockets, and has each do what it can. In an open loop it does not sleep, since
+//! the system wakes nobody more precisely than to a millisecond, but yields to whoever wants its core.
 
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use mio::{Events, Interest, Poll, Token};
 
 use super::connection::Connection;
-use super::course::{Course, Tally};
+use super::pace::Pace;
+use super::tally::Tally;
 use super::{Phase, Shared};
 
 /// How long a thread waits before it looks whether the run has come to its end.
@@ -19,19 +22,36 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// See the file's header.
 pub(crate) struct Worker<'s> {
     shared: &'s Shared,
-    course: Course,
+    desk: Desk,
     poll: Poll,
     connections: Vec<Connection>,
 }
 
+/// What the connections of a worker share.
+pub(crate) struct Desk {
+    pub(crate) tally: Tally,
+    /// In an open loop.
+    pub(crate) pace: Option<Pace>,
+}
+
 impl<'s> Worker<'s> {
-    pub(crate) fn new(shared: &'s Shared, course: Course) -> Result<Self> {
+    /// One that asks at this rate, or as fast as it is answered.
+    pub(crate) fn new(shared: &'s Shared, rate: Option<f64>) -> Result<Self> {
+        let now = Instant::now();
         Ok(Self {
             shared,
-            course,
+            desk: Desk {
+                tally: Tally::new()?,
+                pace: rate.map(|rate| Pace::new(rate, now)),
+            },
             poll: Poll::new().context("cannot wait for sockets")?,
             connections: Vec::new(),
         })
+    }
+
+    /// How many connections it has.
+    pub(crate) const fn connection_count(&self) -> usize {
+        self.connections.len()
     }
 
     pub(crate) fn add(&mut self, mut connection: Connection) -> Result<()> {
@@ -47,38 +67,76 @@ impl<'s> Worker<'s> {
     /// Runs until it is drained.
     pub(crate) fn run(mut self) -> Result<Tally> {
         let mut events = Events::with_capacity(1024);
-        let mut phase = Phase::WarmUp;
         let mut heard = Instant::now();
         for connection in &mut self.connections {
-            connection.begin(&mut self.course)?;
+            connection.begin(&mut self.desk)?;
         }
-        while phase != Phase::Drain || self.connections.iter().any(Connection::is_busy) {
-            match self.poll.poll(&mut events, Some(LOOK_EVERY)) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                polled => polled?,
-            }
-            if self.shared.phase() != phase {
-                phase = self.shared.phase();
-                self.course.enter(phase);
-            }
+        while self.desk.tally.phase != Phase::Drain
+            || self.connections.iter().any(Connection::is_busy)
+        {
+            self.wait(&mut events)?;
+            self.enter(self.shared.phase())?;
             if !events.is_empty() {
                 heard = Instant::now();
             } else if heard.elapsed() > SILENCE_MAX {
                 bail!("the server has stopped answering");
             }
-            let before = self.course.pairs;
+            let before = self.desk.tally.progress;
             for event in &events {
                 let connection = &mut self.connections[event.token().0];
                 if event.is_writable() {
                     connection.write()?;
                 }
                 if event.is_readable() {
-                    connection.read(&mut self.course)?;
+                    connection.read(&mut self.desk)?;
                 }
             }
-            let fresh = self.course.pairs - before;
-            self.shared.pairs.fetch_add(fresh, Ordering::Relaxed);
+            self.ask_what_is_due()?;
+            let fresh = self.desk.tally.progress - before;
+            self.shared.operations.fetch_add(fresh, Ordering::Relaxed);
         }
-        Ok(self.course.into_tally())
+        Ok(self.desk.tally)
+    }
+
+    fn wait(&mut self, events: &mut Events) -> Result<()> {
+        let within = match self.desk.pace {
+            None => LOOK_EVERY,
+            Some(_) => Duration::ZERO,
+        };
+        match self.poll.poll(events, Some(within)) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => events.clear(),
+            polled => polled?,
+        }
+        if events.is_empty() && within.is_zero() {
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, phase: Phase) -> Result<()> {
+        if phase == Phase::Drain
+            && let Some(pace) = self.desk.pace.take()
+        {
+            let now = Instant::now();
+            pace.overdue(now)
+                .for_each(|late| self.desk.tally.overdue(late));
+            self.desk.tally.phase = phase;
+            for (place, slot) in pace.into_waiting() {
+                self.connections[place].end(slot, &mut self.desk)?;
+            }
+        }
+        self.desk.tally.phase = phase;
+        Ok(())
+    }
+
+    fn ask_what_is_due(&mut self) -> Result<()> {
+        let Some(pace) = &mut self.desk.pace else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        while let Some(((place, slot), due)) = pace.take_due(now) {
+            self.connections[place].ask(slot, due)?;
+        }
+        Ok(())
     }
 }
