@@ -3,6 +3,7 @@
 //! Rules: every command but the floor ends by itself; stdout has the figures alone, as a table or as JSON; stderr has the progress, and
 //! only where a person watches.
 
+mod compare;
 mod expiry;
 mod floor;
 mod load;
@@ -20,6 +21,7 @@ use anyhow::Result;
 #[derive(Debug, clap::Parser)]
 #[command(name = "tenure-bench", version)]
 pub(crate) enum Command {
+    Compare(compare::CompareArguments),
     Expiry(expiry::ExpiryArguments),
     Floor(floor::FloorArguments),
     Load(load::LoadArguments),
@@ -32,6 +34,7 @@ impl Command {
             writeln!(stderr(), "this is a debug build: measure with --release")?;
         }
         match self {
+            Self::Compare(arguments) => arguments.run(),
             Self::Expiry(arguments) => arguments.run(),
             Self::Floor(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),

@@ -13,7 +13,7 @@ use crate::paths::Path;
 
 pub use conversation::Conversation;
 pub use resp::Resp;
-pub use tenure::Tenure;
+pub use tenure::{OnTheFloor, Tenure};
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

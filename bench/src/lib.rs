@@ -11,7 +11,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod columns;
 pub mod companions;
+pub mod compare;
 pub mod cpu;
 pub mod dialect;
 pub mod floor;

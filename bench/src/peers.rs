@@ -9,12 +9,32 @@ use std::str::FromStr;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
-use crate::dialect::{Resp, System, Tenure};
+use crate::dialect::{OnTheFloor, Resp, System, Tenure};
 use crate::server_process::ServerProcess;
 
+/// What a load is spread over.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    /// Orgs, or what stands for them, that the connections are in.
+    pub orgs: u32,
+    /// Sessions of each connection, where there are sessions.
+    pub sessions: u32,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            orgs: 1,
+            sessions: 1,
+        }
+    }
+}
+
 /// A system that can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Peer {
     /// This project's server.
     Tenure,
@@ -56,14 +76,21 @@ impl Peer {
         }
     }
 
-    /// How it is spoken to, with the connections spread over so many orgs or what stands for them.
+    /// How it is spoken to.
     #[must_use]
-    pub fn system(self, orgs: u32) -> Box<dyn System> {
+    pub fn system(self, spread: Spread) -> Box<dyn System> {
+        let Spread { orgs, sessions } = spread;
         match self {
-            Self::Tenure | Self::Floor => Box::new(Tenure {
+            Self::Tenure => Box::new(Tenure {
+                key: None,
                 orgs,
-                ..Tenure::default()
+                sessions,
             }),
+            Self::Floor => Box::new(OnTheFloor(Tenure {
+                key: None,
+                orgs,
+                sessions: 1,
+            })),
             Self::Redis | Self::Valkey => Box::new(Resp { orgs }),
         }
     }
@@ -89,7 +116,7 @@ impl Peer {
             arguments(&mut command, port, folder);
             command
         };
-        ServerProcess::start_at_free_port(command, &*self.system(1))
+        ServerProcess::start_at_free_port(command, &*self.system(Spread::default()))
     }
 }
 

@@ -120,7 +120,9 @@ impl Figures {
         }
     }
 
-    fn median(rounds: &[Self]) -> Self {
+    /// Of each figure by itself.
+    #[must_use]
+    pub fn median(rounds: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| middle(rounds.iter().map(figure).collect());
         let known = |figure: fn(&Self) -> Option<f64>| {
             rounds.iter().map(figure).collect::<Option<_>>().map(middle)

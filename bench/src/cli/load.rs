@@ -38,7 +38,7 @@ pub(crate) struct LoadArguments {
     #[arg(long, value_delimiter = ',', default_value = "50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: Vec<u32>,
 
-    /// Requests in flight on each connection [default: 1,16,64; hand-off: so many that 1000 wait]
+    /// Requests in flight on each connection [default: 1,16,64; renew: 16,64; hand-off: so many that 1000 wait]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=512))]
     depth: Vec<u32>,
 
@@ -83,7 +83,7 @@ Examples:
 /// As it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum CourseName {
+pub(super) enum CourseName {
     /// Acquire a random path and release it
     Pairs,
     /// Renew the lock of a path of its own
@@ -101,6 +101,25 @@ impl From<CourseName> for Course {
             CourseName::Renew => Self::Renew,
             CourseName::Mixed => Self::Mixed,
             CourseName::HandOff => Self::HandOff,
+        }
+    }
+}
+
+impl CourseName {
+    /// Paths to choose from, unless it is said otherwise.
+    pub(super) const fn paths(self) -> u32 {
+        match self {
+            Self::Pairs | Self::Renew | Self::Mixed => 100_000,
+            Self::HandOff => 1,
+        }
+    }
+
+    /// Requests in flight on each connection, unless it is said otherwise.
+    pub(super) fn depths(self, connections: u32) -> Vec<u32> {
+        match self {
+            Self::Pairs | Self::Mixed => vec![1, 16, 64],
+            Self::Renew => vec![16, 64],
+            Self::HandOff => vec![WAITERS.div_ceil(connections).min(512)],
         }
     }
 }
@@ -137,18 +156,14 @@ impl LoadArguments {
     }
 
     fn paths(&self) -> u32 {
-        let default = match self.course {
-            CourseName::Pairs | CourseName::Renew | CourseName::Mixed => 100_000,
-            CourseName::HandOff => 1,
-        };
-        self.paths.unwrap_or(default)
+        self.paths.unwrap_or_else(|| self.course.paths())
     }
 
     fn depths(&self, connections: u32) -> Vec<u32> {
-        match self.course {
-            _ if !self.depth.is_empty() => self.depth.clone(),
-            CourseName::Pairs | CourseName::Renew | CourseName::Mixed => vec![1, 16, 64],
-            CourseName::HandOff => vec![WAITERS.div_ceil(connections).min(512)],
+        if self.depth.is_empty() {
+            self.course.depths(connections)
+        } else {
+            self.depth.clone()
         }
     }
 

@@ -66,6 +66,23 @@ impl System for Tenure {
     }
 }
 
+/// The floor under load: it speaks as Tenure does, and has no line to stand in.
+#[derive(Debug, Clone)]
+pub struct OnTheFloor(pub Tenure);
+
+impl System for OnTheFloor {
+    fn supports(&self, ask: Ask) -> bool {
+        match ask {
+            Ask::Acquire | Ask::Release | Ask::Renew => true,
+            Ask::Wait => false,
+        }
+    }
+
+    fn dialect(&self, connection: u32) -> Box<dyn Dialect> {
+        self.0.dialect(connection)
+    }
+}
+
 /// One connection with its sessions.
 #[derive(Debug)]
 struct TenureConnection {

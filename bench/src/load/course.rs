@@ -8,9 +8,11 @@ mod mixed;
 mod pairs;
 mod renew;
 
+use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use serde::Serialize;
 
 use self::hand_off::{HandOff, Line};
 use self::mixed::Mixed;
@@ -20,7 +22,8 @@ use crate::dialect::{Ask, Outcome};
 use crate::paths::Path;
 
 /// What the slots of a load do, over and over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Course {
     /// Acquire a random path, and release it.
     Pairs,
@@ -33,6 +36,20 @@ pub enum Course {
 }
 
 impl Course {
+    /// All of them, the plainest first.
+    pub const ALL: [Self; 4] = [Self::Pairs, Self::Renew, Self::Mixed, Self::HandOff];
+
+    /// Its name, as it is typed and told.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pairs => "pairs",
+            Self::Renew => "renew",
+            Self::Mixed => "mixed",
+            Self::HandOff => "hand-off",
+        }
+    }
+
     /// Whatever it asks of a server.
     #[must_use]
     pub const fn asks(self) -> &'static [Ask] {
@@ -41,6 +58,12 @@ impl Course {
             Self::Renew | Self::Mixed => &[Ask::Acquire, Ask::Release, Ask::Renew],
             Self::HandOff => &[Ask::Wait, Ask::Release],
         }
+    }
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -1,0 +1,141 @@
+//! Standings as text for people: a block for each trial, a row for each system.
+
+use std::fmt;
+
+use super::{Entry, Ratios, Standing, rate};
+use crate::columns::Columns;
+use crate::load::Course;
+use crate::report::{Figures, grouped};
+
+/// All standings, one below the other.
+#[derive(Debug)]
+pub struct Table<'a>(pub &'a [Standing]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = Vec::new();
+        let mut titles = Vec::new();
+        for standing in self.0 {
+            titles.push((rows.len(), standing));
+            rows.push(head(standing.course));
+            rows.extend(standing.systems.iter().map(|entry| row(standing, entry)));
+        }
+        let text = Columns(rows).to_string();
+        for (number, line) in text.lines().enumerate() {
+            if let Some((_, standing)) = titles.iter().find(|(first, _)| *first == number) {
+                writeln!(f, "\n{}", title(standing))?;
+            }
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What was measured, and whether that says anything.
+pub(super) fn title(standing: &Standing) -> String {
+    let mut title = format!(
+        "{}: {} connections, depth {}, {} paths",
+        what(standing.course),
+        standing.connections,
+        standing.depth,
+        grouped(standing.paths.into())
+    );
+    if let Some(rate) = standing.rate {
+        let rate = grouped(rate.into());
+        title += &format!(", at {rate} pairs/s (half of what Redis reached)");
+    }
+    if standing.is_void {
+        title += " -- VOID: here the floor is below 5 x Redis, so the machine or the generator is the limit";
+    }
+    title
+}
+
+const fn what(course: Course) -> &'static str {
+    match course {
+        Course::Pairs => "acquire and release",
+        Course::Renew => "renew",
+        Course::Mixed => "as in a help desk (10 % acquire, 10 % release, 75 % renew, 5 % refused)",
+        Course::HandOff => "contended hand-off",
+    }
+}
+
+/// What is counted a second.
+pub(super) const fn unit(course: Course) -> &'static str {
+    match course {
+        Course::Pairs => "pairs/s",
+        Course::Renew => "renewals/s",
+        Course::Mixed => "requests/s",
+        Course::HandOff => "hand-offs/s",
+    }
+}
+
+fn head(course: Course) -> Vec<String> {
+    let head = [
+        "system",
+        unit(course),
+        "(from - to)",
+        "x redis",
+        "x floor",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "server ns/op",
+        "= user",
+        "+ system",
+        "x redis",
+        "x floor",
+        "generator",
+    ];
+    head.map(String::from).to_vec()
+}
+
+fn row(standing: &Standing, entry: &Entry) -> Vec<String> {
+    let mut system = entry.system.to_string();
+    if entry.depth != standing.depth {
+        system += &format!(" (depth {})", entry.depth);
+    }
+    let Some(median) = &entry.median else {
+        let why = entry.failure.as_deref().unwrap_or("was not measured");
+        return vec![system, format!("failed: {why}")];
+    };
+    let rates = || {
+        entry
+            .rounds
+            .iter()
+            .map(|round| rate(standing.course, round))
+    };
+    let (least, most) = (
+        rates().fold(f64::INFINITY, f64::min),
+        rates().fold(0.0, f64::max),
+    );
+    let times = |ratio: Option<f64>| ratio.map_or_else(unknown, |ratio| format!("{ratio:.2}"));
+    let nanos = |nanos: Option<f64>| nanos.map_or_else(unknown, grouped);
+    let of_rate = |ratios: Option<Ratios>| times(ratios.map(|ratios| ratios.rate));
+    let of_server = |ratios: Option<Ratios>| times(ratios.and_then(|ratios| ratios.server));
+    vec![
+        system,
+        grouped(rate(standing.course, median)),
+        format!("({} - {})", grouped(least), grouped(most)),
+        of_rate(entry.to_redis),
+        of_rate(entry.to_floor),
+        grouped(median.p50_us),
+        grouped(median.p99_us),
+        grouped(median.p99_9_us),
+        nanos(median.server_ns()),
+        nanos(median.server_user_ns),
+        nanos(median.server_system_ns),
+        of_server(entry.to_redis),
+        of_server(entry.to_floor),
+        generator_share(median).map_or_else(unknown, |share| format!("{:.0} %", 100.0 * share)),
+    ]
+}
+
+/// Of the processor time that generator and server spend together.
+fn generator_share(figures: &Figures) -> Option<f64> {
+    let (generator, server) = (figures.generator_ns?, figures.server_ns()?);
+    Some(generator / (generator + server))
+}
+
+fn unknown() -> String {
+    String::from("-")
+}
