@@ -18,10 +18,12 @@ use parking_lot::Mutex;
 use tenure_protocol::frame::Frames;
 use tenure_protocol::{
     FromClient, Grant, GrantKind, Mode, OnDisconnect, RefusalReason, Reply, Request, ResumeKey,
-    Role, Truth, VERSION, limits, reply, request,
+    Role, Truth, VERSION, limits, reply,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::template::Template;
 
 /// As many as the real server has threads on the machine that its figures are from.
 const WORKERS: usize = 2;
@@ -59,7 +61,7 @@ pub fn serve(address: SocketAddr, announce: impl FnOnce(SocketAddr) -> Result<()
 }
 
 async fn accept(listener: TcpListener) -> Result<()> {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared::new()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -68,18 +70,29 @@ async fn accept(listener: TcpListener) -> Result<()> {
             shared: Arc::clone(&shared),
             session: number,
             shard: 0,
-            out: BytesMut::new(),
+            out: Vec::new(),
         };
         // A connection that fails ends by itself, and who was connected knows.
         tokio::spawn(async move { drop(connection.run(stream).await) });
     }
 }
 
-#[derive(Default)]
 struct Shared {
     connections: AtomicU64,
     orgs: RandomState,
     shards: [Mutex<Shard>; SHARDS],
+    replies: Replies,
+}
+
+impl Shared {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            connections: AtomicU64::new(0),
+            orgs: RandomState::new(),
+            shards: Default::default(),
+            replies: Replies::new()?,
+        })
+    }
 }
 
 /// Some orgs' locks. Which org a path belongs to is not kept apart: a load has none in two.
@@ -108,13 +121,53 @@ impl FloorPath {
     }
 }
 
+/// The answers that a load gets all the time.
+struct Replies {
+    /// With id and token.
+    granted: Template<2>,
+    renewed: Template<2>,
+    /// With id.
+    ended: Template<1>,
+}
+
+/// What stands in a template where a reply has its own: numbers that take all their bytes.
+const ANY_ID: u32 = u32::MAX;
+const ANY_TOKEN: u64 = limits::NUMBER_MAX;
+
+impl Replies {
+    fn new() -> Result<Self> {
+        let encoded = |reply: Reply<'_>| {
+            let mut out = BytesMut::new();
+            reply.encode(ANY_ID.into(), &mut out);
+            out.to_vec()
+        };
+        let grant = |kind| Grant {
+            token: ANY_TOKEN,
+            mode: Mode::Exclusive,
+            ttl_ms: TTL_MS,
+            remaining_ms: TTL_MS,
+            kind,
+        };
+        let (fresh, joined) = (grant(GrantKind::Fresh), grant(GrantKind::Joined));
+        let granted = Reply::LockAcquire(reply::Acquire::Granted { grant: fresh });
+        let renewed = Reply::LockRenew(reply::Renew::Granted { grant: joined });
+        let ended = Reply::LockRelease(reply::Release::Ended);
+        let (id, token) = (&ANY_ID.to_be_bytes(), &ANY_TOKEN.to_be_bytes());
+        Ok(Self {
+            granted: Template::of(encoded(granted), [id, token])?,
+            renewed: Template::of(encoded(renewed), [id, token])?,
+            ended: Template::of(encoded(ended), [id])?,
+        })
+    }
+}
+
 /// One connection with one session, which has its number.
 struct Connection {
     shared: Arc<Shared>,
     session: u64,
     /// Its org's.
     shard: usize,
-    out: BytesMut,
+    out: Vec<u8>,
 }
 
 impl Connection {
@@ -139,7 +192,7 @@ impl Connection {
         let mut frames = Frames::new(bytes, limits::FRAME_FROM_CLIENT);
         for payload in frames.by_ref() {
             let FromClient { id, request } = FromClient::decode(payload?)?;
-            self.answer(&request, &mut shard)?.encode(id, &mut self.out);
+            self.answer(id, &request, &mut shard)?;
         }
         Ok(frames.consumed())
     }
@@ -148,71 +201,69 @@ impl Connection {
         clippy::wildcard_enum_match_arm,
         reason = "the floor knows what a load asks"
     )]
-    fn answer(&mut self, request: &Request<'_>, shard: &mut Shard) -> Result<Reply<'static>> {
-        Ok(match request {
-            Request::LockAcquire(acquire) => Reply::LockAcquire(self.acquire(acquire, shard)?),
-            Request::LockRenew(renew) => Reply::LockRenew(self.renew(renew, shard)?),
-            Request::LockRelease(release) => Reply::LockRelease(self.release(release, shard)?),
-            Request::Ping(_) => Reply::Ping(reply::Done {}),
-            Request::Hello(_) => Reply::Hello(self.hello()),
+    fn answer(&mut self, id: u64, request: &Request<'_>, shard: &mut Shard) -> Result<()> {
+        let of_load = u32::try_from(id)?.to_be_bytes();
+        let replies = &self.shared.replies;
+        match request {
+            Request::LockAcquire(acquire) => {
+                match shard.holders.entry(FloorPath::of(acquire.path)?) {
+                    Entry::Vacant(vacant) => {
+                        vacant.insert(self.session);
+                        shard.token += 1;
+                        let token = shard.token.to_be_bytes();
+                        replies.granted.write([&of_load, &token], &mut self.out);
+                    }
+                    Entry::Occupied(_) => {
+                        let (reason, truth) = (RefusalReason::Held, Truth::default());
+                        let refused = reply::Acquire::Refused { reason, truth };
+                        self.reply(id, &Reply::LockAcquire(refused));
+                    }
+                }
+            }
+            Request::LockRenew(renew) => {
+                let holder = shard.holders.get(&FloorPath::of(renew.path)?);
+                if holder == Some(&self.session) {
+                    let token = shard.token.to_be_bytes();
+                    replies.renewed.write([&of_load, &token], &mut self.out);
+                } else {
+                    let (lost, truth) = (None, Truth::default());
+                    self.reply(id, &Reply::LockRenew(reply::Renew::NotHeld { lost, truth }));
+                }
+            }
+            Request::LockRelease(release) => {
+                match shard.holders.entry(FloorPath::of(release.path)?) {
+                    Entry::Occupied(holder) if *holder.get() == self.session => {
+                        holder.remove();
+                        replies.ended.write([&of_load], &mut self.out);
+                    }
+                    Entry::Occupied(_) | Entry::Vacant(_) => {
+                        let (lost, truth) = (None, Truth::default());
+                        let not_held = reply::Release::NotHeld { lost, truth };
+                        self.reply(id, &Reply::LockRelease(not_held));
+                    }
+                }
+            }
+            Request::Ping(_) => self.reply(id, &Reply::Ping(reply::Done {})),
+            Request::Hello(_) => self.reply(id, &Reply::Hello(self.hello())),
             Request::SessionOpen(open) => {
                 self.shard = self.shared.orgs.hash_one(open.org) as usize % SHARDS;
-                Reply::SessionOpen(reply::Opened {
+                let opened = reply::Opened {
                     session: self.session,
                     resume_key: ResumeKey([0; limits::RESUME_KEY_BYTES]),
                     on_disconnect: OnDisconnect::Keep,
-                })
+                };
+                self.reply(id, &Reply::SessionOpen(opened));
             }
             other => bail!("the floor does not know {:?}", other.kind()),
-        })
-    }
-
-    fn acquire(
-        &self,
-        acquire: &request::Acquire<'_>,
-        shard: &mut Shard,
-    ) -> Result<reply::Acquire<'static>> {
-        let kind = match shard.holders.entry(FloorPath::of(acquire.path)?) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(self.session);
-                GrantKind::Fresh
-            }
-            Entry::Occupied(holder) if *holder.get() == self.session => GrantKind::Joined,
-            Entry::Occupied(_) => {
-                let (reason, truth) = (RefusalReason::Held, Truth::default());
-                return Ok(reply::Acquire::Refused { reason, truth });
-            }
-        };
-        shard.token += 1;
-        let grant = grant(kind, acquire.ttl_ms, shard.token);
-        Ok(reply::Acquire::Granted { grant })
-    }
-
-    fn renew(&self, renew: &request::Renew<'_>, shard: &Shard) -> Result<reply::Renew<'static>> {
-        let holder = shard.holders.get(&FloorPath::of(renew.path)?);
-        Ok(if holder == Some(&self.session) {
-            let grant = grant(GrantKind::Joined, renew.ttl_ms, shard.token);
-            reply::Renew::Granted { grant }
-        } else {
-            let (lost, truth) = (None, Truth::default());
-            reply::Renew::NotHeld { lost, truth }
-        })
-    }
-
-    fn release(
-        &self,
-        release: &request::Release<'_>,
-        shard: &mut Shard,
-    ) -> Result<reply::Release<'static>> {
-        let path = FloorPath::of(release.path)?;
-        if let Entry::Occupied(holder) = shard.holders.entry(path)
-            && *holder.get() == self.session
-        {
-            holder.remove();
-            return Ok(reply::Release::Ended);
         }
-        let (lost, truth) = (None, Truth::default());
-        Ok(reply::Release::NotHeld { lost, truth })
+        Ok(())
+    }
+
+    /// Answers what is asked rarely.
+    fn reply(&mut self, id: u64, reply: &Reply<'_>) {
+        let mut encoded = BytesMut::new();
+        reply.encode(id, &mut encoded);
+        self.out.extend_from_slice(&encoded);
     }
 
     const fn hello(&self) -> reply::Hello<'static> {
@@ -235,19 +286,10 @@ impl Connection {
     }
 }
 
-fn grant(kind: GrantKind, ttl_ms: Option<u64>, token: u64) -> Grant {
-    let ttl_ms = ttl_ms.unwrap_or(TTL_MS);
-    Grant {
-        token,
-        mode: Mode::Exclusive,
-        ttl_ms,
-        remaining_ms: ttl_ms,
-        kind,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tenure_protocol::request;
+
     use super::*;
     use crate::paths::Path;
 
@@ -256,53 +298,66 @@ mod tests {
             shared: Arc::clone(shared),
             session,
             shard: 0,
-            out: BytesMut::new(),
+            out: Vec::new(),
         }
+    }
+
+    fn ask(connection: &mut Connection, request: &Request<'_>) -> bool {
+        let shared = Arc::clone(&connection.shared);
+        connection.out.clear();
+        connection
+            .answer(300, request, &mut shared.shards[0].lock())
+            .unwrap();
+        let payload = &connection.out[tenure_protocol::frame::HEADER..];
+        let answer = tenure_protocol::FromServer::decode(payload).unwrap();
+        let tenure_protocol::FromServer::Reply { id: 300, reply } = answer else {
+            panic!("expected a reply, found {answer:?}");
+        };
+        matches!(
+            reply,
+            Reply::LockAcquire(reply::Acquire::Granted { .. })
+                | Reply::LockRenew(reply::Renew::Granted { .. })
+                | Reply::LockRelease(reply::Release::Ended)
+        )
     }
 
     #[test]
     fn a_lock_has_one_holder_on_the_floor_too() {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new().unwrap());
         let (mut ada, mut bob) = (connection(1, &shared), connection(2, &shared));
-        let path = Path::at(1);
+        let (session, path) = (0, Path::at(1));
+        let path = path.as_str();
+        let scope = tenure_protocol::ReleaseScope::Session;
+        let (ttl_ms, token) = (None, None);
         let release = Request::LockRelease(request::Release {
-            session: 0,
-            path: path.as_str(),
-            scope: tenure_protocol::ReleaseScope::Session,
-            token: None,
+            session,
+            path,
+            scope,
+            token,
         });
         let renew = Request::LockRenew(request::Renew {
-            session: 0,
-            path: path.as_str(),
-            ttl_ms: None,
-            token: None,
+            session,
+            path,
+            ttl_ms,
+            token,
         });
         let acquire = Request::LockAcquire(request::Acquire {
-            session: 0,
-            path: path.as_str(),
+            session,
+            path,
             mode: Mode::Exclusive,
             wait_ms: 0,
-            ttl_ms: None,
+            ttl_ms,
             limit: None,
             note: None,
             seize: None,
             metadata: b"",
         });
-        let shard = &mut shared.shards[0].lock();
-        let granted = |reply| {
-            matches!(
-                reply,
-                Ok(Reply::LockAcquire(reply::Acquire::Granted { .. })
-                    | Reply::LockRenew(reply::Renew::Granted { .. })
-                    | Reply::LockRelease(reply::Release::Ended))
-            )
-        };
-        assert!(granted(ada.answer(&acquire, shard)));
+        assert!(ask(&mut ada, &acquire));
         for request in [&acquire, &renew, &release] {
-            assert!(!granted(bob.answer(request, shard)));
+            assert!(!ask(&mut bob, request));
         }
-        assert!(granted(ada.answer(&renew, shard)));
-        assert!(granted(ada.answer(&release, shard)));
-        assert!(granted(bob.answer(&acquire, shard)));
+        assert!(ask(&mut ada, &renew));
+        assert!(ask(&mut ada, &release));
+        assert!(ask(&mut bob, &acquire));
     }
 }

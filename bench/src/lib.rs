@@ -24,3 +24,4 @@ pub mod report;
 pub mod resident;
 pub mod scale;
 pub mod server_process;
+mod template;

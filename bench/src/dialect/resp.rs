@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::str;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{Answer, Ask, Conversation, Dialect, Outcome, System};
 use crate::paths::{PATH_BYTES, Path};
+use crate::template::Template;
 
 /// Holds that outlive every run.
 const TTL_MS: &[u8] = b"300000";
@@ -46,9 +47,7 @@ impl System for Resp {
         Box::new(RespConnection {
             owner: format!("{:x<OWNER_BYTES$}", format!("owner-{connection}-")).into_bytes(),
             database: connection % self.orgs.clamp(1, DATABASES),
-            acquire: Template::default(),
-            release: Template::default(),
-            renew: Template::default(),
+            requests: None,
             asked: VecDeque::new(),
         })
     }
@@ -59,11 +58,17 @@ impl System for Resp {
 struct RespConnection {
     owner: Vec<u8>,
     database: u32,
-    acquire: Template,
-    release: Template,
-    renew: Template,
+    requests: Option<Requests>,
     /// The slots in the order in which they are answered.
     asked: VecDeque<u32>,
+}
+
+/// What a connection asks, which depends on what its server has.
+#[derive(Debug)]
+struct Requests {
+    acquire: Template<1>,
+    release: Template<1>,
+    renew: Template<1>,
 }
 
 impl Dialect for RespConnection {
@@ -73,25 +78,30 @@ impl Dialect for RespConnection {
         let renew = load_script(conversation, RENEW)?;
         let key = ANY_PATH.as_slice();
         let owner = self.owner.as_slice();
-        self.acquire = Template::of(&[b"SET", key, owner, b"NX", b"PX", TTL_MS])?;
-        self.renew = Template::of(&[b"EVALSHA", &renew, b"1", key, owner, TTL_MS])?;
-        self.release = if has_delifeq(conversation, owner)? {
-            Template::of(&[b"DELIFEQ", key, owner])?
+        let release = if has_delifeq(conversation, owner)? {
+            template(&[b"DELIFEQ", key, owner])?
         } else {
             let release = load_script(conversation, RELEASE)?;
-            Template::of(&[b"EVALSHA", &release, b"1", key, owner])?
+            template(&[b"EVALSHA", &release, b"1", key, owner])?
         };
+        self.requests = Some(Requests {
+            acquire: template(&[b"SET", key, owner, b"NX", b"PX", TTL_MS])?,
+            renew: template(&[b"EVALSHA", &renew, b"1", key, owner, TTL_MS])?,
+            release,
+        });
         Ok(())
     }
 
     fn ask(&mut self, slot: u32, ask: Ask, path: &Path, out: &mut Vec<u8>) {
+        let requests = self.requests.as_ref();
+        let requests = requests.expect("a connection is opened before it is asked");
         let template = match ask {
-            Ask::Acquire => &self.acquire,
-            Ask::Release => &self.release,
-            Ask::Renew => &self.renew,
+            Ask::Acquire => &requests.acquire,
+            Ask::Release => &requests.release,
+            Ask::Renew => &requests.renew,
             Ask::Wait => unreachable!("it does not support that"),
         };
-        template.write(path, out);
+        template.write([path.as_bytes()], out);
         self.asked.push_back(slot);
     }
 
@@ -180,29 +190,11 @@ fn write(words: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// A request that is encoded once; its path is put in for each.
-#[derive(Debug, Default)]
-struct Template {
-    bytes: Vec<u8>,
-    path_at: usize,
-}
-
-impl Template {
-    fn of(words: &[&[u8]]) -> Result<Self> {
-        let mut bytes = Vec::new();
-        write(words, &mut bytes);
-        let mut windows = bytes.windows(PATH_BYTES);
-        let Some(path_at) = windows.position(|window| window == ANY_PATH) else {
-            bail!("the request has no path");
-        };
-        Ok(Self { bytes, path_at })
-    }
-
-    fn write(&self, path: &Path, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        out[start + self.path_at..][..PATH_BYTES].copy_from_slice(path.as_bytes());
-    }
+/// A request with a path.
+fn template(words: &[&[u8]]) -> Result<Template<1>> {
+    let mut bytes = Vec::new();
+    write(words, &mut bytes);
+    Template::of(bytes, [ANY_PATH])
 }
 
 #[cfg(test)]
@@ -211,9 +203,9 @@ mod tests {
 
     #[test]
     fn a_request_is_an_array_of_strings() {
-        let template = Template::of(&[b"DELIFEQ", ANY_PATH, b"me"]).unwrap();
+        let template = template(&[b"DELIFEQ", ANY_PATH, b"me"]).unwrap();
         let (path, mut out) = (Path::at(7), Vec::new());
-        template.write(&path, &mut out);
+        template.write([path.as_bytes()], &mut out);
         let expected = format!(
             "*3\r\n$7\r\nDELIFEQ\r\n$24\r\n{}\r\n$2\r\nme\r\n",
             path.as_str()
@@ -226,9 +218,7 @@ mod tests {
         let mut connection = RespConnection {
             owner: Vec::new(),
             database: 0,
-            acquire: Template::default(),
-            release: Template::default(),
-            renew: Template::default(),
+            requests: None,
             asked: VecDeque::from([3, 1, 2, 0]),
         };
         let mut answers = Vec::new();

@@ -13,7 +13,8 @@ use tenure_protocol::{
 };
 
 use super::{Answer, Ask, Conversation, Dialect, Outcome, System};
-use crate::paths::{PATH_BYTES, Path};
+use crate::paths::Path;
+use crate::template::Template;
 
 /// Holds that outlive every run.
 const TTL_MS: u64 = 300_000;
@@ -97,19 +98,19 @@ struct TenureConnection {
 /// The requests of one session.
 #[derive(Debug)]
 struct Templates {
-    acquire: Template,
-    release: Template,
-    renew: Template,
-    wait: Template,
+    acquire: Template<2>,
+    release: Template<2>,
+    renew: Template<2>,
+    wait: Template<2>,
 }
 
 impl Templates {
     fn of(session: u64) -> Result<Self> {
         Ok(Self {
-            acquire: Template::of(&acquire(session, ANY_PATH))?,
-            release: Template::of(&release(session, ANY_PATH))?,
-            renew: Template::of(&renew(session, ANY_PATH))?,
-            wait: Template::of(&wait(session, ANY_PATH))?,
+            acquire: template(&acquire(session, ANY_PATH))?,
+            release: template(&release(session, ANY_PATH))?,
+            renew: template(&renew(session, ANY_PATH))?,
+            wait: template(&wait(session, ANY_PATH))?,
         })
     }
 }
@@ -150,7 +151,7 @@ impl Dialect for TenureConnection {
             Ask::Renew => &session.renew,
             Ask::Wait => &session.wait,
         };
-        template.write(slot + 1, path, out);
+        template.write([&(slot + 1).to_be_bytes(), path.as_bytes()], out);
     }
 
     fn answers(&mut self, bytes: &[u8], answers: &mut Vec<Answer>) -> Result<usize> {
@@ -291,35 +292,11 @@ fn exchange<T>(
     })
 }
 
-/// A request that is encoded once; id and path are put in for each.
-#[derive(Debug, Default)]
-struct Template {
-    bytes: Vec<u8>,
-    id_at: usize,
-    path_at: usize,
-}
-
-impl Template {
-    fn of(request: &Request<'_>) -> Result<Self> {
-        let mut out = BytesMut::new();
-        request.encode(ANY_ID.into(), &mut out);
-        let find = |part: &[u8]| out.windows(part.len()).position(|window| window == part);
-        let id_at = find(&ANY_ID.to_be_bytes()).context("the request has no id")?;
-        let path_at = find(ANY_PATH.as_bytes()).context("the request has no path")?;
-        Ok(Self {
-            bytes: out.to_vec(),
-            id_at,
-            path_at,
-        })
-    }
-
-    fn write(&self, id: u32, path: &Path, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        let written = &mut out[start..];
-        written[self.id_at..][..4].copy_from_slice(&id.to_be_bytes());
-        written[self.path_at..][..PATH_BYTES].copy_from_slice(path.as_bytes());
-    }
+/// A request with an id and a path.
+fn template(request: &Request<'_>) -> Result<Template<2>> {
+    let mut out = BytesMut::new();
+    request.encode(ANY_ID.into(), &mut out);
+    Template::of(out.to_vec(), [&ANY_ID.to_be_bytes(), ANY_PATH.as_bytes()])
 }
 
 #[cfg(test)]
@@ -332,10 +309,10 @@ mod tests {
     fn a_template_writes_what_the_codec_reads() {
         let path = Path::at(7);
         for make in [acquire, release, renew, wait] {
-            let template = Template::of(&make(4711, ANY_PATH)).unwrap();
-            for id in [1, 200, 70_000] {
+            let template = template(&make(4711, ANY_PATH)).unwrap();
+            for id in [1, 200, 70_000_u32] {
                 let mut out = Vec::new();
-                template.write(id, &path, &mut out);
+                template.write([&id.to_be_bytes(), path.as_bytes()], &mut out);
                 let decoded = FromClient::decode(&out[frame::HEADER..]).unwrap();
                 assert_eq!(decoded.id, u64::from(id));
                 assert_eq!(decoded.request, make(4711, path.as_str()));
