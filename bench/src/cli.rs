@@ -10,6 +10,7 @@ mod load;
 mod memory;
 mod progress;
 mod server;
+mod systems;
 
 use std::env;
 use std::io::{Write as _, stderr};

@@ -28,8 +28,10 @@ use self::tenure::TenureCrowd;
 pub enum System {
     /// Tenure, and the API key for a server that asks for one.
     Tenure(Option<Arc<str>>),
-    /// Redis, or what speaks like it: a lock is a key that is set if it is not there, with a time to live.
+    /// Redis: a lock is a key that is set if it is not there, with a time to live.
     Redis,
+    /// Valkey, in the same words.
+    Valkey,
 }
 
 impl System {
@@ -39,6 +41,7 @@ impl System {
         match self {
             Self::Tenure(_) => "tenure",
             Self::Redis => "redis",
+            Self::Valkey => "valkey",
         }
     }
 
@@ -47,7 +50,7 @@ impl System {
     pub const fn listening_connections(&self, wanted: u32) -> u32 {
         match self {
             Self::Tenure(_) => wanted,
-            Self::Redis => 1,
+            Self::Redis | Self::Valkey => 1,
         }
     }
 
@@ -61,7 +64,7 @@ impl System {
                 sessions.max(1),
                 shape,
             )),
-            Self::Redis => Box::new(RedisCrowd::new(shape)),
+            Self::Redis | Self::Valkey => Box::new(RedisCrowd::new(shape)),
         }
     }
 }

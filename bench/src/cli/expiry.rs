@@ -10,7 +10,8 @@ use tenure_bench::report::grouped;
 use tenure_bench::scale::System;
 use tenure_bench::scale::expiry::{self, Due, Measured, Progress};
 
-use super::server::{Server, ServerArguments};
+use super::server::Server;
+use super::systems::SystemArguments;
 use super::{command_line, progress};
 
 /// Measure how late holders are told that their time is over, when very many are at once
@@ -23,7 +24,7 @@ use super::{command_line, progress};
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ExpiryArguments {
     #[command(flatten)]
-    server: ServerArguments,
+    systems: SystemArguments,
 
     /// How many locks
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -41,8 +42,8 @@ pub(crate) struct ExpiryArguments {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     within_ms: u32,
 
-    /// Seconds for acquiring them
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=14))]
+    /// Seconds for acquiring them, two of calm included
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=14))]
     lead: u32,
 
     /// Pairs a second of the probe
@@ -93,8 +94,8 @@ impl ExpiryArguments {
     pub(crate) fn run(&self) -> Result<()> {
         let mut rows = Vec::new();
         for _ in 0..self.rounds {
-            for system in self.server.systems() {
-                let server = self.server.start(&system)?;
+            for system in self.systems.systems() {
+                let server = self.systems.start(&system)?;
                 rows.push(self.measure(&server, &system)?);
             }
         }

@@ -12,7 +12,8 @@ use tenure_bench::report::grouped;
 use tenure_bench::scale::memory::{self, Fill, Measured, Progress};
 use tenure_bench::scale::{Shape, System};
 
-use super::server::{Server, ServerArguments};
+use super::server::Server;
+use super::systems::SystemArguments;
 use super::{command_line, progress};
 
 /// Measure what a held lock costs in memory
@@ -27,7 +28,7 @@ use super::{command_line, progress};
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct MemoryArguments {
     #[command(flatten)]
-    server: ServerArguments,
+    systems: SystemArguments,
 
     /// How many locks are held
     #[arg(long, value_delimiter = ',', default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -94,8 +95,8 @@ impl MemoryArguments {
         let mut rows = Vec::new();
         for &holds in &self.holds {
             for &shape in &self.shape {
-                for system in self.server.systems() {
-                    let server = self.server.start(&system)?;
+                for system in self.systems.systems() {
+                    let server = self.systems.start(&system)?;
                     rows.push(self.measure(&server, &system, holds, shape)?);
                 }
             }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use tenure_bench::scale::System;
+use tenure_bench::peers::Peer;
 use tenure_bench::server_process::{ServerProcess, beside_this_binary};
 
 #[derive(Debug, clap::Args)]
@@ -48,8 +48,13 @@ impl ServerArguments {
                 _process: None,
             });
         }
+        self.peer(Peer::Tenure)
+    }
+
+    /// A fresh one of this system.
+    pub(super) fn peer(&self, peer: Peer) -> Result<Server> {
         let binary = self.binary.clone().map_or_else(beside_this_binary, Ok)?;
-        let process = ServerProcess::start(&binary)?;
+        let process = peer.start(&binary)?;
         Ok(Server {
             address: process.address(),
             pid: Some(process.pid()),
@@ -57,17 +62,9 @@ impl ServerArguments {
         })
     }
 
-    /// What can be measured at scale.
-    pub(super) fn systems(&self) -> Vec<System> {
-        vec![System::Tenure(self.key())]
-    }
-
-    /// A server of this system.
-    pub(super) fn start(&self, system: &System) -> Result<Server> {
-        match system {
-            System::Tenure(_) => self.server(),
-            System::Redis => anyhow::bail!("no Redis"),
-        }
+    /// Whether it runs already.
+    pub(super) const fn is_given(&self) -> bool {
+        self.server.is_some()
     }
 
     pub(super) fn key(&self) -> Option<Arc<str>> {

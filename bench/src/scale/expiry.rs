@@ -22,8 +22,12 @@ use crate::cpu::CpuTime;
 /// How long the last notice may take.
 const NOTICE_WITHIN: Duration = Duration::from_secs(60);
 
-/// All locks have to be held so long before the first is due, for the calm that the rest is compared with.
-const CALM: Duration = Duration::from_millis(500);
+/// All locks have to be held so long before the first is due: for the calm that the rest is compared with, and since no
+/// server takes a shorter lifetime than a second.
+const CALM: Duration = Duration::from_secs(2);
+
+/// How long the probe is given, once all locks are held, to make up for what it could not ask before.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Lifetime of the probe's locks, which it lets go of at once.
 const PROBE_TTL: Duration = Duration::from_secs(60);
@@ -50,7 +54,7 @@ pub struct Due {
     pub sessions: u32,
     /// How many connections these are spread over.
     pub connections: u32,
-    /// How long acquiring them may take, a calm of half a second included.
+    /// How long acquiring them may take, a calm of two seconds included.
     pub lead: Duration,
     /// Within what time they fall due.
     pub within: Duration,
@@ -155,7 +159,9 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         for (asked, took) in probed? {
             if (shared.first_due..=last).contains(&asked) {
                 record(&mut meanwhile, took);
-            } else if filled.is_some_and(|filled| filled < asked) && asked < shared.first_due {
+            } else if filled.is_some_and(|filled| filled + SETTLE < asked)
+                && asked < shared.first_due
+            {
                 record(&mut calm, took);
             }
         }
