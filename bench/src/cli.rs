@@ -9,6 +9,7 @@ mod floor;
 mod load;
 mod memory;
 mod progress;
+mod replay;
 mod server;
 mod systems;
 
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Floor(floor::FloorArguments),
     Load(load::LoadArguments),
     Memory(memory::MemoryArguments),
+    Replay(replay::ReplayArguments),
 }
 
 impl Command {
@@ -40,6 +42,7 @@ impl Command {
             Self::Floor(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),
             Self::Memory(arguments) => arguments.run(),
+            Self::Replay(arguments) => arguments.run(),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod floor;
 pub mod load;
 pub mod paths;
 pub mod peers;
+pub mod replay;
 pub mod report;
 pub mod resident;
 pub mod scale;
