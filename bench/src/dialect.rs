@@ -4,7 +4,10 @@
 //! Rule: a dialect says that something was done only if the lock was truly had, or let go, by whoever asked.
 
 mod conversation;
+mod etcd;
+mod nats;
 mod resp;
+mod slock;
 mod tenure;
 
 use anyhow::Result;
@@ -12,7 +15,10 @@ use anyhow::Result;
 use crate::paths::Path;
 
 pub use conversation::Conversation;
+pub use etcd::Etcd;
+pub use nats::Nats;
 pub use resp::Resp;
+pub use slock::Slock;
 pub use tenure::{OnTheFloor, Tenure};
 
 /// What is asked of a server.

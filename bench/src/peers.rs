@@ -4,15 +4,15 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::dialect::{OnTheFloor, Resp, System, Tenure};
-use crate::server_process::ServerProcess;
+use crate::dialect::{Etcd, Nats, OnTheFloor, Resp, Slock, System, Tenure};
+use crate::server_process::{ServerProcess, free_address};
 
 /// What a load is spread over.
 #[derive(Debug, Clone, Copy)]
@@ -44,11 +44,25 @@ pub enum Peer {
     Redis,
     /// `valkey-server`.
     Valkey,
+    /// `slock`.
+    Slock,
+    /// `etcd`.
+    Etcd,
+    /// `nats-server`, with its streams.
+    Nats,
 }
 
 impl Peer {
     /// All of them, in the order in which they are told of.
-    pub const ALL: [Self; 4] = [Self::Tenure, Self::Floor, Self::Redis, Self::Valkey];
+    pub const ALL: [Self; 7] = [
+        Self::Tenure,
+        Self::Floor,
+        Self::Redis,
+        Self::Valkey,
+        Self::Slock,
+        Self::Etcd,
+        Self::Nats,
+    ];
 
     /// Its name, as it is typed and told.
     #[must_use]
@@ -58,6 +72,9 @@ impl Peer {
             Self::Floor => "floor",
             Self::Redis => "redis",
             Self::Valkey => "valkey",
+            Self::Slock => "slock",
+            Self::Etcd => "etcd",
+            Self::Nats => "nats",
         }
     }
 
@@ -73,6 +90,9 @@ impl Peer {
             Self::Tenure | Self::Floor => None,
             Self::Redis => Some("redis-server"),
             Self::Valkey => Some("valkey-server"),
+            Self::Slock => Some("slock"),
+            Self::Etcd => Some("etcd"),
+            Self::Nats => Some("nats-server"),
         }
     }
 
@@ -92,6 +112,9 @@ impl Peer {
                 sessions: 1,
             })),
             Self::Redis | Self::Valkey => Box::new(Resp { orgs }),
+            Self::Slock => Box::new(Slock { orgs }),
+            Self::Etcd => Box::new(Etcd { orgs }),
+            Self::Nats => Box::new(Nats { orgs }),
         }
     }
 
@@ -103,18 +126,23 @@ impl Peer {
         let started = match self {
             Self::Tenure => ServerProcess::start(tenure),
             Self::Floor => ServerProcess::start_floor(),
-            Self::Redis => self.start_peer(redis),
-            Self::Valkey => self.start_peer(redis),
+            Self::Redis | Self::Valkey => self.start_peer(redis),
+            Self::Slock => self.start_peer(slock),
+            Self::Etcd => self.start_peer(etcd),
+            Self::Nats => self.start_peer(nats),
         };
         started.with_context(|| format!("cannot start {self}"))
     }
 
-    fn start_peer(self, arguments: impl FnOnce(&mut Command, u16, &Path)) -> Result<ServerProcess> {
+    fn start_peer(
+        self,
+        arguments: fn(&mut Command, u16, &Path) -> Result<()>,
+    ) -> Result<ServerProcess> {
         let program = self.program().context("it is no program of its own")?;
         let command = |port, folder: &Path| {
             let mut command = Command::new(program);
-            arguments(&mut command, port, folder);
-            command
+            arguments(&mut command, port, folder)?;
+            Ok(command)
         };
         ServerProcess::start_at_free_port(command, &*self.system(Spread::default()))
     }
@@ -143,10 +171,48 @@ fn is_on_path(program: &str) -> bool {
     env::split_paths(&path).any(|folder| fs::metadata(folder.join(program)).is_ok())
 }
 
-fn redis(command: &mut Command, port: u16, folder: &Path) {
+fn redis(command: &mut Command, port: u16, folder: &Path) -> Result<()> {
     command
         .args(["--bind", "127.0.0.1", "--port"])
         .arg(port.to_string())
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(folder);
+    Ok(())
+}
+
+/// It keeps locks that are held for longer than a second on disk; here, for longer than any is.
+fn slock(command: &mut Command, port: u16, folder: &Path) -> Result<()> {
+    command
+        .args(["--bind=127.0.0.1", "--log_level=ERROR"])
+        .arg(format!("--port={port}"))
+        .arg("--db_lock_aof_time=255")
+        .arg(format!("--data_dir={}", folder.display()));
+    Ok(())
+}
+
+/// It keeps everything in its folder, which lies in memory where the machine has a place for that.
+fn etcd(command: &mut Command, port: u16, folder: &Path) -> Result<()> {
+    let clients = format!("http://127.0.0.1:{port}");
+    let members = format!("http://{}", free_address()?);
+    command
+        .args(["--log-level", "error", "--data-dir"])
+        .arg(folder)
+        .args(["--listen-client-urls", &clients])
+        .args(["--advertise-client-urls", &clients])
+        .args(["--listen-peer-urls", &members])
+        .args(["--initial-advertise-peer-urls", &members])
+        .args(["--initial-cluster", &format!("default={members}")])
+        .stderr(Stdio::null());
+    Ok(())
+}
+
+/// The stream is kept in memory; the folder has what the server keeps about itself.
+fn nats(command: &mut Command, port: u16, folder: &Path) -> Result<()> {
+    command
+        .args(["--addr", "127.0.0.1", "--port"])
+        .arg(port.to_string())
+        .args(["--jetstream", "--store_dir"])
+        .arg(folder)
+        .stderr(Stdio::null());
+    Ok(())
 }

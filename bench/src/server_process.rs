@@ -83,12 +83,12 @@ impl ServerProcess {
     /// # Errors
     /// It does not start, or does not answer.
     pub fn start_at_free_port(
-        command: impl FnOnce(u16, &Path) -> Command,
+        command: impl FnOnce(u16, &Path) -> Result<Command>,
         system: &dyn System,
     ) -> Result<Self> {
-        let folder = TempDir::new()?;
+        let folder = folder_in_memory()?;
         let address = free_address()?;
-        let mut command = command(address.port(), folder.path());
+        let mut command = command(address.port(), folder.path())?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let companion = Companion::start(&mut command, folder)?;
         let process = Self { companion, address };
@@ -124,6 +124,12 @@ impl ServerProcess {
     pub const fn pid(&self) -> u32 {
         self.companion.pid()
     }
+}
+
+/// A folder that costs no disk, where the machine has a place for such.
+fn folder_in_memory() -> Result<TempDir> {
+    let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+    folder.context("there is no place for a temporary folder")
 }
 
 /// Where nobody listens at this moment.
