@@ -212,21 +212,19 @@ pub fn run(
 }
 
 impl Trial {
-    /// The standing before the first round. A system that can do with fewer requests in flight than it is offered is left out
-    /// where another trial offers just so many: it would be the same once more.
+    /// The standing before the first round. A system that makes use of fewer requests in flight than it is offered takes part
+    /// once, where it is offered the fewest that are enough.
     fn begin(&self, contestants: &[Contestant], trials: &[Self]) -> Standing {
         let entry = |contestant: &Contestant| {
             let system = contestant.peer.system(Spread::default());
-            let depth = system
-                .depth_max()
-                .map_or(self.depth, |max| max.min(self.depth));
-            let is_repeated = depth < self.depth
-                && trials
-                    .iter()
-                    .any(|trial| trial.depth == depth && trial.is_like(self));
+            let depth_max = system.depth_max().unwrap_or(u32::MAX);
+            let is_offered_enough_before = trials
+                .iter()
+                .any(|trial| (depth_max..self.depth).contains(&trial.depth) && trial.is_like(self));
             let is_asked = self.course.asks().iter().all(|ask| system.supports(*ask))
-                && !self.without.contains(&contestant.peer);
-            (is_asked && !is_repeated).then(|| Entry::new(contestant.peer, depth))
+                && !self.without.contains(&contestant.peer)
+                && !is_offered_enough_before;
+            is_asked.then(|| Entry::new(contestant.peer, depth_max.min(self.depth)))
         };
         Standing {
             course: self.course,

@@ -18,7 +18,8 @@ impl fmt::Display for Table<'_> {
         for standing in self.0 {
             titles.push((rows.len(), standing));
             rows.push(head(standing.course));
-            rows.extend(standing.systems.iter().map(|entry| row(standing, entry)));
+            let entries = standing.systems.iter();
+            rows.extend(entries.filter_map(|entry| row(standing, entry)));
         }
         let text = Columns(rows).to_string();
         for (number, line) in text.lines().enumerate() {
@@ -27,8 +28,20 @@ impl fmt::Display for Table<'_> {
             }
             writeln!(f, "  {line}")?;
         }
-        Ok(())
+        self.0
+            .iter()
+            .try_for_each(|standing| write_failures(f, standing))
     }
+}
+
+fn write_failures(f: &mut fmt::Formatter<'_>, standing: &Standing) -> fmt::Result {
+    let entries = standing.systems.iter();
+    for (system, failure) in
+        entries.filter_map(|entry| Some((entry.system, entry.failure.as_ref()?)))
+    {
+        writeln!(f, "\n{}: {system} has failed: {failure}", title(standing))?;
+    }
+    Ok(())
 }
 
 /// What was measured, and whether that says anything.
@@ -89,15 +102,13 @@ fn head(course: Course) -> Vec<String> {
     head.map(String::from).to_vec()
 }
 
-fn row(standing: &Standing, entry: &Entry) -> Vec<String> {
+/// `None` for a system that has failed.
+fn row(standing: &Standing, entry: &Entry) -> Option<Vec<String>> {
     let mut system = entry.system.to_string();
     if entry.depth != standing.depth {
         system += &format!(" (depth {})", entry.depth);
     }
-    let Some(median) = &entry.median else {
-        let why = entry.failure.as_deref().unwrap_or("was not measured");
-        return vec![system, format!("failed: {why}")];
-    };
+    let median = entry.median.as_ref()?;
     let rates = || {
         entry
             .rounds
@@ -112,7 +123,7 @@ fn row(standing: &Standing, entry: &Entry) -> Vec<String> {
     let nanos = |nanos: Option<f64>| nanos.map_or_else(unknown, grouped);
     let of_rate = |ratios: Option<Ratios>| times(ratios.map(|ratios| ratios.rate));
     let of_server = |ratios: Option<Ratios>| times(ratios.and_then(|ratios| ratios.server));
-    vec![
+    Some(vec![
         system,
         grouped(rate(standing.course, median)),
         format!("({} - {})", grouped(least), grouped(most)),
@@ -127,7 +138,7 @@ fn row(standing: &Standing, entry: &Entry) -> Vec<String> {
         of_server(entry.to_redis),
         of_server(entry.to_floor),
         generator_share(median).map_or_else(unknown, |share| format!("{:.0} %", 100.0 * share)),
-    ]
+    ])
 }
 
 /// Of the processor time that generator and server spend together.
