@@ -6,6 +6,7 @@
 mod compare;
 mod expiry;
 mod floor;
+mod idle;
 mod load;
 mod memory;
 mod progress;
@@ -25,6 +26,7 @@ use anyhow::Result;
 pub(crate) enum Command {
     Compare(compare::CompareArguments),
     Expiry(expiry::ExpiryArguments),
+    Idle(idle::IdleArguments),
     Floor(floor::FloorArguments),
     Load(load::LoadArguments),
     Memory(memory::MemoryArguments),
@@ -39,6 +41,7 @@ impl Command {
         match self {
             Self::Compare(arguments) => arguments.run(),
             Self::Expiry(arguments) => arguments.run(),
+            Self::Idle(arguments) => arguments.run(),
             Self::Floor(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),
             Self::Memory(arguments) => arguments.run(),

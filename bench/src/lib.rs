@@ -18,6 +18,7 @@ pub mod cpu;
 pub mod dialect;
 pub mod floor;
 pub mod load;
+pub mod open_files;
 pub mod paths;
 pub mod peers;
 pub mod replay;

@@ -9,6 +9,7 @@
 
 mod bulk;
 pub mod expiry;
+pub mod idle;
 pub mod memory;
 mod redis;
 mod tenure;
@@ -104,6 +105,9 @@ pub trait Crowd: Send {
 
     /// Appends the request to let go of it.
     fn release(&mut self, number: u32, out: &mut BytesMut);
+
+    /// Appends a sign of life, which is answered.
+    fn beat(&mut self, out: &mut BytesMut);
 
     /// Reads what is at the front of what has come in, and tells how many bytes it took.
     ///

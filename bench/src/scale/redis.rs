@@ -72,6 +72,10 @@ impl Crowd for RedisCrowd {
         command(&[b"DEL", Path::at(number).as_bytes()], out);
     }
 
+    fn beat(&mut self, out: &mut BytesMut) {
+        command(&[b"PING"], out);
+    }
+
     fn hear(&mut self, bytes: &[u8], heard: &mut Heard) -> Result<usize> {
         let mut rest = bytes;
         while let Some((value, after)) = parse(rest)? {

@@ -160,6 +160,10 @@ impl Crowd for TenureCrowd {
         release.encode(id_of(number), out);
     }
 
+    fn beat(&mut self, out: &mut BytesMut) {
+        Request::Ping(request::Ping {}).encode(id_of(0), out);
+    }
+
     fn hear(&mut self, bytes: &[u8], heard: &mut Heard) -> Result<usize> {
         let mut frames = Frames::new(bytes, limits::FRAME_FROM_SERVER);
         for payload in frames.by_ref() {

@@ -1,0 +1,158 @@
+//! `tenure-bench idle`: what connections cost that do nothing but live.
+
+use std::io::{Write as _, stdout};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use tenure_bench::open_files;
+use tenure_bench::report::grouped;
+use tenure_bench::scale::System;
+use tenure_bench::scale::idle::{self, Idle, Measured, Progress};
+
+use super::server::Server;
+use super::systems::SystemArguments;
+use super::{command_line, progress};
+
+/// Measure what idle connections cost
+///
+/// Opens so many connections with one session each, which give a sign of life every 5 seconds as clients must, one after
+/// another at even distances. Memory is what the server's process has resident; what the kernel keeps for a socket is not
+/// in it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct IdleArguments {
+    #[command(flatten)]
+    systems: SystemArguments,
+
+    /// How many connections; a server with its defaults takes 10000
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    connections: u32,
+
+    /// Seconds that they live
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=600))]
+    seconds: u32,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  cargo run --release -p tenure-bench -- idle
+  cargo run --release -p tenure-bench -- idle --connections 1000 --seconds 60 --json
+
+It needs some more open files than connections, and so does the server: `ulimit -n`.";
+
+/// Open files beside those of the connections.
+const OTHER_FILES: u64 = 100;
+
+/// One row.
+#[derive(Debug, Serialize)]
+struct Row {
+    system: &'static str,
+    connections: u32,
+    bytes_per_connection: f64,
+    /// Of one core, in microseconds each second.
+    cpu_us_per_connection_second: f64,
+    cpu_us_per_beat: f64,
+    before_bytes: u64,
+    full_bytes: u64,
+}
+
+/// Everything, for machines.
+#[derive(Serialize)]
+struct Report<'a> {
+    command: String,
+    rows: &'a [Row],
+}
+
+impl IdleArguments {
+    pub(crate) fn run(&self) -> Result<()> {
+        // The server inherits it.
+        open_files::allow(u64::from(self.connections) + OTHER_FILES)?;
+        let mut rows = Vec::new();
+        for system in self.systems.systems() {
+            let server = self.systems.start(&system)?;
+            rows.push(self.measure(&server, &system)?);
+        }
+        progress::clear();
+        self.print(&rows)
+    }
+
+    fn measure(&self, server: &Server, system: &System) -> Result<Row> {
+        let idle = Idle {
+            address: server.address,
+            pid: server.pid.context(
+                "give the process of the server with --pid: it is its figures that count",
+            )?,
+            connections: self.connections,
+            duration: Duration::from_secs(self.seconds.into()),
+        };
+        let mut show = |progress: Progress| {
+            let (count, what) = match progress {
+                Progress::Opened(count) => (u64::from(count), "connections"),
+                Progress::Beaten(count) => (count, "signs of life"),
+            };
+            progress::show(&format!(
+                "{}: {} {what}",
+                system.name(),
+                grouped(count as f64)
+            ));
+        };
+        let measured = idle::measure(&idle, system, &mut show)?;
+        Ok(Row::of(&idle, system, &measured))
+    }
+
+    fn print(&self, rows: &[Row]) -> Result<()> {
+        let (mut out, command) = (stdout().lock(), command_line());
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, &Report { command, rows })?;
+            writeln!(out)?;
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "{command}\nresident memory and processor time of the server; a sign of life every 5 s\n"
+        )?;
+        writeln!(
+            out,
+            "{:>8}  {:>11}  {:>20}  {:>24}  {:>18}",
+            "system",
+            "connections",
+            "bytes per connection",
+            "CPU us/s per connection",
+            "CPU us per sign"
+        )?;
+        for row in rows {
+            writeln!(
+                out,
+                "{:>8}  {:>11}  {:>20}  {:>24.2}  {:>18.1}",
+                row.system,
+                grouped(row.connections.into()),
+                grouped(row.bytes_per_connection),
+                row.cpu_us_per_connection_second,
+                row.cpu_us_per_beat,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    fn of(idle: &Idle, system: &System, measured: &Measured) -> Self {
+        let connections = f64::from(idle.connections);
+        let spent_us = measured.server.total().as_secs_f64() * 1e6;
+        Self {
+            system: system.name(),
+            connections: idle.connections,
+            bytes_per_connection: measured.full.saturating_sub(measured.before) as f64
+                / connections,
+            cpu_us_per_connection_second: spent_us / connections / measured.elapsed.as_secs_f64(),
+            cpu_us_per_beat: spent_us / (measured.beats as f64).max(1.0),
+            before_bytes: measured.before,
+            full_bytes: measured.full,
+        }
+    }
+}
