@@ -107,10 +107,7 @@ impl TestServer {
 
     /// The value of one sample of its metrics, 0 when it is not there.
     pub(crate) async fn metric(&self, sample: &str) -> u64 {
-        let text = within(PATIENCE, "metrics", get(self.admin.unwrap(), "/metrics")).await;
-        text.lines()
-            .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
-            .unwrap_or(0)
+        metric(self.admin.unwrap(), sample).await.unwrap_or(0)
     }
 }
 
@@ -118,6 +115,12 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+async fn metric(admin: SocketAddr, sample: &str) -> Option<u64> {
+    let text = within(PATIENCE, "metrics", get(admin, "/metrics")).await;
+    text.lines()
+        .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
 }
 
 async fn get(admin: SocketAddr, path: &str) -> String {
@@ -133,6 +136,7 @@ async fn get(admin: SocketAddr, path: &str) -> String {
 pub(crate) struct Process {
     child: Child,
     pub(crate) addr: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Process {
@@ -152,16 +156,21 @@ impl Process {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let addr = loop {
+        let (addr, admin) = loop {
             let line = log.next().unwrap().unwrap();
             let line = serde_json::from_str::<serde_json::Value>(&line).unwrap();
-            if let Some(listen) = line["listen"].as_str() {
-                break listen.parse().unwrap();
+            if let (Some(listen), Some(admin)) = (line["listen"].as_str(), line["admin"].as_str()) {
+                break (listen.parse().unwrap(), admin.parse().unwrap());
             }
         };
         // Read on, so that it never waits for its log to be taken.
         std::thread::spawn(move || log.for_each(drop));
-        Self { child, addr }
+        Self { child, addr, admin }
+    }
+
+    /// The value of one sample of its metrics, if it is there.
+    pub(crate) async fn metric(&self, sample: &str) -> Option<u64> {
+        metric(self.admin, sample).await
     }
 
     /// Bytes of memory that it has in use; `None` where the system does not tell.
