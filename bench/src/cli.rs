@@ -3,6 +3,7 @@
 //! Rules: every command but the floor ends by itself; stdout has the figures alone, as a table or as JSON; stderr has the progress, and
 //! only where a person watches.
 
+mod client;
 mod compare;
 mod expiry;
 mod floor;
@@ -24,6 +25,7 @@ use anyhow::Result;
 #[derive(Debug, clap::Parser)]
 #[command(name = "tenure-bench", version)]
 pub(crate) enum Command {
+    Client(client::ClientArguments),
     Compare(compare::CompareArguments),
     Expiry(expiry::ExpiryArguments),
     Idle(idle::IdleArguments),
@@ -39,6 +41,7 @@ impl Command {
             writeln!(stderr(), "this is a debug build: measure with --release")?;
         }
         match self {
+            Self::Client(arguments) => arguments.run(),
             Self::Compare(arguments) => arguments.run(),
             Self::Expiry(arguments) => arguments.run(),
             Self::Idle(arguments) => arguments.run(),

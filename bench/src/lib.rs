@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client_load;
 pub mod columns;
 pub mod companions;
 pub mod compare;
