@@ -1,4 +1,6 @@
 //! `tenure-bench expiry`: a million locks whose time is over within one second.
+//!
+//! Rule: each round is measured at a server of its own, systems in turn.
 
 use std::io::{Write as _, stdout};
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! `tenure-bench idle`: what connections cost that do nothing but live.
+//!
+//! Rule: the limit of open files is raised before a server starts, which inherits it.
 
 use std::io::{Write as _, stdout};
 use std::time::Duration;

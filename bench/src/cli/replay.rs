@@ -1,4 +1,6 @@
 //! `tenure-bench replay`: who edited what and when, as far speeded up as the server keeps up.
+//!
+//! Rule: every speed that was tried is told, also the one that was too much.
 
 use std::fmt;
 use std::io::{Write as _, stdout};

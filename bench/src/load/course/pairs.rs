@@ -1,4 +1,5 @@
-//! Acquires a random path and, if that was granted, releases it. One that somebody else holds is given up.
+//! Acquires a random path and, if that was granted, releases it. One that somebody else holds is given up, and another one
+//! tried.
 
 use super::{Start, Step, Steps};
 use crate::dialect::{Ask, Outcome};

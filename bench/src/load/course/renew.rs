@@ -1,4 +1,5 @@
-//! Holds one path, and renews it.
+//! Holds one path, and renews it over and over. One that is lost all the same is acquired again, so that the load stays what
+//! it is.
 
 use super::{Start, Step, Steps};
 use crate::dialect::{Ask, Outcome};
