@@ -75,6 +75,10 @@ pub trait Dialect: Send {
 
 /// A system under load: makes the dialects of its connections.
 pub trait System: Sync {
+    /// Over how many orgs its connections are spread in turn, or over what stands for them: only those whose numbers differ
+    /// by a multiple of it want the same locks.
+    fn orgs(&self) -> u32;
+
     /// Whether it can be asked so. One that cannot wait refuses only to be asked again, which is another load.
     fn supports(&self, ask: Ask) -> bool;
 

@@ -24,7 +24,7 @@ use hdrhistogram::Histogram;
 
 use self::connection::Connection;
 pub use self::course::Course;
-use self::course::Plan;
+use self::course::{Plan, Slots};
 use self::tally::Tally;
 use self::worker::Worker;
 use crate::cpu::CpuTime;
@@ -145,7 +145,12 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
         phase: AtomicU8::new(Phase::WarmUp as u8),
         operations: AtomicU64::new(0),
     };
-    let plan = Plan::new(load.course, load.connections, load.depth, load.paths)?;
+    let slots = Slots {
+        connections: load.connections,
+        depth: load.depth,
+        orgs: system.orgs(),
+    };
+    let plan = Plan::new(load.course, slots, load.paths)?;
     for &ask in load.course.asks() {
         ensure!(
             system.supports(ask),

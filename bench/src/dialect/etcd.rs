@@ -37,6 +37,10 @@ pub struct Etcd {
 }
 
 impl System for Etcd {
+    fn orgs(&self) -> u32 {
+        self.orgs.max(1)
+    }
+
     fn supports(&self, ask: Ask) -> bool {
         match ask {
             Ask::Acquire | Ask::Release | Ask::Renew => true,

@@ -34,6 +34,10 @@ pub struct Nats {
 }
 
 impl System for Nats {
+    fn orgs(&self) -> u32 {
+        self.orgs.max(1)
+    }
+
     fn supports(&self, ask: Ask) -> bool {
         match ask {
             Ask::Acquire | Ask::Release | Ask::Renew => true,

@@ -36,6 +36,10 @@ pub struct Resp {
 }
 
 impl System for Resp {
+    fn orgs(&self) -> u32 {
+        self.orgs.max(1)
+    }
+
     fn supports(&self, ask: Ask) -> bool {
         match ask {
             Ask::Acquire | Ask::Release | Ask::Renew => true,

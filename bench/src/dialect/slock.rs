@@ -52,6 +52,10 @@ pub struct Slock {
 }
 
 impl System for Slock {
+    fn orgs(&self) -> u32 {
+        self.orgs.max(1)
+    }
+
     fn supports(&self, ask: Ask) -> bool {
         match ask {
             Ask::Acquire | Ask::Release | Ask::Renew | Ask::Wait => true,

@@ -48,6 +48,10 @@ impl Default for Tenure {
 }
 
 impl System for Tenure {
+    fn orgs(&self) -> u32 {
+        self.orgs.max(1)
+    }
+
     fn supports(&self, ask: Ask) -> bool {
         match ask {
             Ask::Acquire | Ask::Release | Ask::Renew | Ask::Wait => true,
@@ -72,6 +76,10 @@ impl System for Tenure {
 pub struct OnTheFloor(pub Tenure);
 
 impl System for OnTheFloor {
+    fn orgs(&self) -> u32 {
+        self.0.orgs()
+    }
+
     fn supports(&self, ask: Ask) -> bool {
         match ask {
             Ask::Acquire | Ask::Release | Ask::Renew => true,

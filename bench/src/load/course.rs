@@ -104,35 +104,68 @@ pub(crate) trait Steps: Send {
 /// Makes the slots of a load.
 pub(crate) struct Plan {
     course: Course,
-    connections: u32,
-    depth: u32,
+    slots: Slots,
     paths: u32,
+    /// One for each path of each org.
     lines: Vec<Arc<Line>>,
 }
 
+/// How many slots there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slots {
+    pub(crate) connections: u32,
+    /// Of each connection.
+    pub(crate) depth: u32,
+    /// Over which the connections are spread in turn.
+    pub(crate) orgs: u32,
+}
+
+impl Slots {
+    const fn count(self) -> u64 {
+        self.connections as u64 * self.depth as u64
+    }
+
+    /// The next connection of the same org, and after the last the first.
+    const fn neighbour(self, connection: u32) -> u32 {
+        let next = connection + self.orgs;
+        if next < self.connections {
+            next
+        } else {
+            connection % self.orgs
+        }
+    }
+}
+
 impl Plan {
-    pub(crate) fn new(course: Course, connections: u32, depth: u32, paths: u32) -> Result<Self> {
-        let slots = u64::from(connections) * u64::from(depth);
+    pub(crate) fn new(course: Course, slots: Slots, paths: u32) -> Result<Self> {
+        let Slots {
+            connections, orgs, ..
+        } = slots;
         match course {
             Course::Pairs => {}
             Course::HandOff => ensure!(
-                slots >= u64::from(paths),
-                "expected a slot for each of the {paths} paths at least, found {slots}"
+                slots.count() >= u64::from(paths),
+                "expected a slot for each of the {paths} paths at least, found {}",
+                slots.count()
             ),
             Course::Renew | Course::Mixed => ensure!(
-                slots <= u64::from(paths),
-                "expected a path for each of the {slots} slots at least, found {paths}"
+                slots.count() <= u64::from(paths),
+                "expected a path for each of the {} slots at least, found {paths}",
+                slots.count()
             ),
         }
         ensure!(
-            course != Course::Mixed || connections > 1,
-            "expected two connections at least, found one: what another session holds needs another session"
+            course != Course::Mixed || connections >= 2 * orgs,
+            "expected two connections of each org at least, found {connections} of {orgs}: what another session holds needs \
+             another session"
         );
-        let line_count = if course == Course::HandOff { paths } else { 0 };
+        let line_count = match course {
+            Course::HandOff => u64::from(paths) * u64::from(orgs),
+            Course::Pairs | Course::Renew | Course::Mixed => 0,
+        };
         Ok(Self {
             course,
-            connections,
-            depth,
+            slots,
             paths: paths.max(1),
             lines: (0..line_count).map(|_| Arc::default()).collect(),
         })
@@ -140,28 +173,49 @@ impl Plan {
 
     /// The course of one slot of one connection. Equal numbers choose equal paths.
     pub(crate) fn slot(&self, connection: u32, slot: u32) -> Box<dyn Steps> {
-        let index = connection * self.depth + slot;
-        let slot_count = self.connections * self.depth;
+        let index = connection * self.slots.depth + slot;
         let random = fastrand::Rng::with_seed(index.into());
         match self.course {
             Course::Pairs => Box::new(Pairs::new(random, self.paths)),
             Course::Renew => {
-                let own = u64::from(index) * u64::from(self.paths) / u64::from(slot_count);
+                let own = u64::from(index) * u64::from(self.paths) / self.slots.count();
                 Box::new(Renew::new(Path::at(own as u32)))
             }
             Course::Mixed => {
-                let taken = |connection: u32| Path::at(self.paths + connection % self.connections);
+                let kept_by = |connection: u32| Path::at(self.paths + connection);
                 Box::new(Mixed::new(
                     random,
-                    (index..self.paths).step_by(slot_count as usize),
-                    taken(connection + 1),
-                    (slot == 0).then(|| taken(connection)),
+                    (index..self.paths).step_by(self.slots.count() as usize),
+                    kept_by(self.slots.neighbour(connection)),
+                    (slot == 0).then(|| kept_by(connection)),
                 ))
             }
             Course::HandOff => {
-                let number = index % self.paths;
-                let line = Arc::clone(&self.lines[number as usize]);
-                Box::new(HandOff::new(Path::at(number), line))
+                let path = index % self.paths;
+                let line = connection % self.slots.orgs * self.paths + path;
+                let line = Arc::clone(&self.lines[line as usize]);
+                Box::new(HandOff::new(Path::at(path), line))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_of_one_org_and_others_than_oneself() {
+        for orgs in 1..5 {
+            let slots = Slots {
+                connections: 11,
+                depth: 1,
+                orgs,
+            };
+            for connection in 0..11 {
+                let neighbour = slots.neighbour(connection);
+                assert_eq!(neighbour % orgs, connection % orgs);
+                assert_ne!(neighbour, connection);
             }
         }
     }

@@ -238,6 +238,21 @@ fn a_mixed_load_is_refused_what_others_hold_and_nothing_else() {
 }
 
 #[test]
+fn a_mixed_load_is_refused_also_where_there_are_several_orgs() {
+    // The server of this test knows no orgs; what counts is who asks for what.
+    let (address, locks) = server(false);
+    let mut load = load(address, 1000);
+    (load.course, load.connections) = (Course::Mixed, 5);
+    let system = Tenure {
+        orgs: 2,
+        ..tenure()
+    };
+    let measured = run(&load, &system, &mut |_| {}).unwrap();
+    assert!(measured.conflicts > 0);
+    assert_all_is_released(&locks);
+}
+
+#[test]
 fn a_hand_off_serves_each_in_its_turn() {
     let (address, locks) = server(false);
     let mut load = load(address, 1);
