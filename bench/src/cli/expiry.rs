@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tenure_bench::columns::Columns;
 use tenure_bench::report::grouped;
 use tenure_bench::scale::System;
 use tenure_bench::scale::expiry::{self, Due, Measured, Progress};
@@ -152,9 +153,7 @@ impl ExpiryArguments {
             self.within_ms,
             self.probe_rate
         )?;
-        writeln!(
-            out,
-            "{:>8}  {:>8}  {:>8}  {:>9}  {:>16}  {:>10}  {:>10}  {:>10}  {:>16}",
+        let head = [
             "system",
             "late p50",
             "late p99",
@@ -163,25 +162,11 @@ impl ExpiryArguments {
             "others p50",
             "others p99",
             "others max",
-            "server ns/expiry"
-        )?;
-        for row in rows {
-            let server = row
-                .server_ns_per_expiry
-                .map_or_else(|| String::from("-"), grouped);
-            writeln!(
-                out,
-                "{:>8}  {:>8.1}  {:>8.1}  {:>9.1}  {:>16.2}  {:>10.2}  {:>10.2}  {:>10.2}  {server:>16}",
-                row.system,
-                row.late_p50_ms,
-                row.late_p99_ms,
-                row.late_last_ms,
-                row.others_calm_p99_ms,
-                row.others_p50_ms,
-                row.others_p99_ms,
-                row.others_max_ms,
-            )?;
-        }
+            "server ns/expiry",
+        ];
+        let head = head.map(String::from).to_vec();
+        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
+        write!(out, "{}", Columns(cells.collect()))?;
         Ok(())
     }
 }
@@ -202,5 +187,19 @@ impl Row {
             others_max_ms: at(&measured.meanwhile, 1.0),
             server_ns_per_expiry: measured.server.map(|spent| each(spent.total())),
         }
+    }
+    fn cells(&self) -> Vec<String> {
+        let server = self.server_ns_per_expiry;
+        vec![
+            self.system.to_owned(),
+            format!("{:.1}", self.late_p50_ms),
+            format!("{:.1}", self.late_p99_ms),
+            format!("{:.1}", self.late_last_ms),
+            format!("{:.2}", self.others_calm_p99_ms),
+            format!("{:.2}", self.others_p50_ms),
+            format!("{:.2}", self.others_p99_ms),
+            format!("{:.2}", self.others_max_ms),
+            server.map_or_else(|| String::from("-"), grouped),
+        ]
     }
 }

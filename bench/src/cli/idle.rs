@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use tenure_bench::columns::Columns;
 use tenure_bench::open_files;
 use tenure_bench::report::grouped;
 use tenure_bench::scale::System;
@@ -118,26 +119,16 @@ impl IdleArguments {
             out,
             "{command}\nresident memory and processor time of the server; a sign of life every 5 s\n"
         )?;
-        writeln!(
-            out,
-            "{:>8}  {:>11}  {:>20}  {:>24}  {:>18}",
+        let head = [
             "system",
             "connections",
             "bytes per connection",
             "CPU us/s per connection",
-            "CPU us per sign"
-        )?;
-        for row in rows {
-            writeln!(
-                out,
-                "{:>8}  {:>11}  {:>20}  {:>24.2}  {:>18.1}",
-                row.system,
-                grouped(row.connections.into()),
-                grouped(row.bytes_per_connection),
-                row.cpu_us_per_connection_second,
-                row.cpu_us_per_beat,
-            )?;
-        }
+            "CPU us per sign",
+        ];
+        let head = head.map(String::from).to_vec();
+        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
+        write!(out, "{}", Columns(cells.collect()))?;
         Ok(())
     }
 }
@@ -156,5 +147,14 @@ impl Row {
             before_bytes: measured.before,
             full_bytes: measured.full,
         }
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.system.to_owned(),
+            grouped(self.connections.into()),
+            grouped(self.bytes_per_connection),
+            format!("{:.2}", self.cpu_us_per_connection_second),
+            format!("{:.1}", self.cpu_us_per_beat),
+        ]
     }
 }

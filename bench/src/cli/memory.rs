@@ -3,11 +3,11 @@
 //! Rule: each row is measured at a server of its own, so that none inherits what another has left behind; one that runs
 //! already is emptied in between, and says so by its rows.
 
-use std::fmt;
 use std::io::{Write as _, stdout};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use tenure_bench::columns::Columns;
 use tenure_bench::report::grouped;
 use tenure_bench::scale::memory::{self, Fill, Measured, Progress};
 use tenure_bench::scale::{Shape, System};
@@ -148,9 +148,7 @@ impl MemoryArguments {
             "{command}\nresident memory of the server; holder in the hold: 52 bytes of content with each; in the session: \
              owner, name and 80 bytes once\n"
         )?;
-        writeln!(
-            out,
-            "{:>8}  {:>10}  {:>8}  {:>9}  {:>14}  {:>10}  {:>10}  {:>10}",
+        let head = [
             "system",
             "holds",
             "sessions",
@@ -158,11 +156,11 @@ impl MemoryArguments {
             "bytes per hold",
             "given back",
             "acquires/s",
-            "releases/s"
-        )?;
-        for row in rows {
-            writeln!(out, "{row}")?;
-        }
+            "releases/s",
+        ];
+        let head = head.map(String::from).to_vec();
+        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
+        write!(out, "{}", Columns(cells.collect()))?;
         Ok(())
     }
 }
@@ -185,24 +183,20 @@ impl Row {
             releases_per_second: f64::from(holds) / measured.emptied_in.as_secs_f64(),
         }
     }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shape = match self.shape {
+    fn cells(&self) -> Vec<String> {
+        let holder_in = match self.shape {
             HolderIn::Hold => "hold",
             HolderIn::Session => "session",
         };
-        write!(
-            f,
-            "{:>8}  {:>10}  {:>8}  {shape:>9}  {:>14.1}  {:>8.0} %  {:>10}  {:>10}",
-            self.system,
+        vec![
+            self.system.to_owned(),
             grouped(self.holds.into()),
             grouped(self.sessions.into()),
-            self.bytes_per_hold,
-            100.0 * self.given_back,
+            holder_in.to_owned(),
+            format!("{:.1}", self.bytes_per_hold),
+            format!("{:.0} %", 100.0 * self.given_back),
             grouped(self.acquires_per_second),
             grouped(self.releases_per_second),
-        )
+        ]
     }
 }

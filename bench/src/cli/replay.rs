@@ -2,7 +2,6 @@
 //!
 //! Rule: every speed that was tried is told, also the one that was too much.
 
-use std::fmt;
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tenure_bench::columns::Columns;
 use tenure_bench::cpu::CpuTime;
 use tenure_bench::dialect::Tenure;
 use tenure_bench::replay::{Measured, Model, Replay, Schedule, Trace};
@@ -198,23 +198,21 @@ impl ReplayArguments {
             self.work_min,
             self.work_max
         )?;
-        writeln!(
-            out,
-            "{:>12}  {:>9}  {:>9}  {:>18}  {:>9}  {:>25}  {:>22}  {:>11}  {:>13}  {:>12}",
+        let head = [
             "speed",
             "edits/s",
-            "conflicts",
             "took s (scheduled)",
+            "conflicts",
             "hand-offs",
             "waits ms p50 / p99 / max",
             "at once us p50 / p99",
             "out of turn",
             "server us/edit",
-            "generator us"
-        )?;
-        for row in rows {
-            writeln!(out, "{row}")?;
-        }
+            "generator us/edit",
+        ];
+        let head = head.map(String::from).to_vec();
+        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
+        write!(out, "{}", Columns(cells.collect()))?;
         let kept_up = rows.iter().rev().find(|row| row.kept_up);
         match kept_up {
             Some(row) => writeln!(
@@ -256,32 +254,21 @@ impl Row {
             generator_us_per_edit: measured.generator.map(each),
         }
     }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known =
-            |figure: Option<f64>| figure.map_or_else(|| String::from("-"), |us| format!("{us:.1}"));
-        let took = format!("{:.2} ({:.2})", self.took_seconds, self.scheduled_seconds);
-        let ms = |us: f64| us / 1e3;
-        let waits = format!(
-            "{:.2} / {:.2} / {:.1}",
-            ms(self.waits_p50_us),
-            ms(self.waits_p99_us),
-            ms(self.waits_max_us)
-        );
-        let at_once = format!("{:.0} / {:.0}", self.at_once_p50_us, self.at_once_p99_us);
-        write!(
-            f,
-            "{:>12}  {:>9}  {:>9}  {took:>18}  {:>9}  {waits:>25}  {at_once:>22}  {:>11}  {:>13}  {:>12}",
+    fn cells(&self) -> Vec<String> {
+        let known = |us: Option<f64>| us.map_or_else(|| String::from("-"), |us| format!("{us:.1}"));
+        let [p50, p99, max] = [self.waits_p50_us, self.waits_p99_us, self.waits_max_us];
+        vec![
             grouped(self.speed),
             grouped(self.edits_per_second),
+            format!("{:.2} ({:.2})", self.took_seconds, self.scheduled_seconds),
             grouped(self.conflicts as f64),
             grouped(self.hand_offs as f64),
-            self.out_of_turn_max,
+            format!("{:.2} / {:.2} / {:.1}", p50 / 1e3, p99 / 1e3, max / 1e3),
+            format!("{:.0} / {:.0}", self.at_once_p50_us, self.at_once_p99_us),
+            self.out_of_turn_max.to_string(),
             known(self.server_us_per_edit),
             known(self.generator_us_per_edit),
-        )
+        ]
     }
 }
 
