@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`load`] is the skeleton: sockets, batches, the loop, the clock. A [`dialect`] is all that differs between
-//! systems: how a lock is asked for, and what an answer means. Rule: only true successes count.
+//! systems: how a lock is asked for, and what an answer means. [`replay`] speaks the same dialects, of edits that people
+//! have made; [`scale`] is about very many holds, sessions and connections. Rule: only true successes count.
 
 #![forbid(unsafe_code)]
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
 use self::connection::Connection;
@@ -32,6 +32,9 @@ use crate::dialect::{Conversation, System};
 
 /// How often whoever watches is told how far a run is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a slot may wait for its turn in an open loop, before servers take its connection for dead.
+const TURN_MAX: Duration = Duration::from_secs(10);
 
 /// What a server is put under.
 #[derive(Debug, Clone)]
@@ -215,10 +218,19 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
 
 fn workers<'s>(load: &Load, shared: &'s Shared) -> Result<Vec<Worker<'s>>> {
     let count = load.threads.clamp(1, load.connections.max(1) as usize);
-    let rate = match (load.rate, load.course) {
-        (Some(_), Course::HandOff) => bail!("a hand-off has no rate: it takes as long as it takes"),
-        (rate, _) => rate.map(|rate| f64::from(rate.max(1)) / count as f64),
-    };
+    if let Some(rate) = load.rate {
+        ensure!(
+            load.course != Course::HandOff,
+            "a hand-off has no rate: it takes as long as it takes"
+        );
+        let slots = u64::from(load.connections) * u64::from(load.depth);
+        let rate_min = slots.div_ceil(TURN_MAX.as_secs());
+        ensure!(
+            u64::from(rate) >= rate_min,
+            "expected a rate of {rate_min} at least for {slots} slots, found {rate}: connections would fall asleep"
+        );
+    }
+    let rate = load.rate.map(|rate| f64::from(rate) / count as f64);
     (0..count).map(|_| Worker::new(shared, rate)).collect()
 }
 

@@ -157,14 +157,13 @@ impl Connection {
         slot.steps.answered(&slot.step, outcome);
         let took = now.saturating_duration_since(slot.asked);
         desk.tally.answered(slot.step.ask, outcome, took);
-        match (slot.step.ask, outcome) {
-            (_, Outcome::Queued) => return Ok(()),
-            (Ask::Wait, Outcome::Done) => slot
-                .steps
-                .places_off()
-                .into_iter()
-                .for_each(|places| desk.tally.granted(places)),
-            (Ask::Acquire | Ask::Release | Ask::Renew | Ask::Wait, _) => {}
+        if outcome == Outcome::Queued {
+            return Ok(());
+        }
+        if (slot.step.ask, outcome) == (Ask::Wait, Outcome::Done)
+            && let Some(places_off) = slot.steps.places_off()
+        {
+            desk.tally.granted(places_off);
         }
         let next = match desk.tally.phase {
             Phase::Drain => slot.steps.last(),

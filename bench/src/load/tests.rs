@@ -304,6 +304,10 @@ fn a_load_that_makes_no_sense_is_refused() {
             "a slot for each of the 10 paths",
         ),
         (refused(Course::HandOff, 3, Some(1)), "no rate"),
+        (
+            refused(Course::Pairs, 3, Some(2)),
+            "a rate of 3 at least for 24 slots",
+        ),
     ] {
         assert!(error.contains(expected), "{error}");
     }

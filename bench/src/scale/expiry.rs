@@ -147,30 +147,12 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
 
         let failed = |_| anyhow!("a thread has failed");
         let probed = probe.join().map_err(failed)?;
-        let mut lateness = microseconds()?;
-        let (mut filled, mut last) = (None, shared.first_due);
+        let mut notices = Vec::new();
         for listener in listeners {
-            let notices = listener.join().map_err(failed)??;
-            lateness.add(&notices.lateness)?;
-            filled = filled.max(Some(notices.filled));
-            last = last.max(notices.last);
+            notices.push(listener.join().map_err(failed)??);
         }
-        let (mut calm, mut meanwhile) = (microseconds()?, microseconds()?);
-        for (asked, took) in probed? {
-            if (shared.first_due..=last).contains(&asked) {
-                record(&mut meanwhile, took);
-            } else if filled.is_some_and(|filled| filled + SETTLE < asked)
-                && asked < shared.first_due
-            {
-                record(&mut calm, took);
-            }
-        }
-        Ok(Measured {
-            lateness,
-            calm,
-            meanwhile,
-            server: before.zip(after).map(|(before, after)| after - before),
-        })
+        let server = before.zip(after).map(|(before, after)| after - before);
+        shared.summed_up(&notices, &probed?, server)
     })
 }
 
@@ -276,6 +258,37 @@ impl Shared<'_> {
             probed.push((acquired, acquired.elapsed()));
         }
         Ok(probed)
+    }
+
+    /// All connections taken together, and the probe's requests by when they were due.
+    fn summed_up(
+        &self,
+        notices: &[Notices],
+        probed: &[Probed],
+        server: Option<CpuTime>,
+    ) -> Result<Measured> {
+        let mut measured = Measured {
+            lateness: microseconds()?,
+            calm: microseconds()?,
+            meanwhile: microseconds()?,
+            server,
+        };
+        let (mut calm_from, mut last) = (self.first_due, self.first_due);
+        if let Some(filled) = notices.iter().map(|notices| notices.filled).max() {
+            calm_from = filled + SETTLE;
+        }
+        for notices in notices {
+            measured.lateness.add(&notices.lateness)?;
+            last = last.max(notices.last);
+        }
+        for &(asked, took) in probed {
+            if (self.first_due..=last).contains(&asked) {
+                record(&mut measured.meanwhile, took);
+            } else if (calm_from..self.first_due).contains(&asked) {
+                record(&mut measured.calm, took);
+            }
+        }
+        Ok(measured)
     }
 
     fn wait(&self, watch: &mut dyn FnMut(Progress), is_over: impl Fn() -> bool) {

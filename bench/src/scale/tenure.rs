@@ -45,9 +45,9 @@ impl TenureCrowd {
     fn open_session(&self, number: u32, out: &mut BytesMut) {
         let owner = format!("owner-{:03}-{number:06}", self.connection);
         let name = format!("Somebody {:03}-{number:06}", self.connection);
-        let (name, metadata) = match self.shape {
-            Shape::InTheHold => ("", [0; SESSION_METADATA_BYTES].split_at(0).0),
-            Shape::InTheSession => (name.as_str(), [b'.'; SESSION_METADATA_BYTES].as_slice()),
+        let (name, metadata): (&str, &[u8]) = match self.shape {
+            Shape::InTheHold => ("", b""),
+            Shape::InTheSession => (&name, &[b'.'; SESSION_METADATA_BYTES]),
         };
         let open = Request::SessionOpen(request::OpenSession {
             org: ORG,
