@@ -3,10 +3,21 @@
 
 mod cli;
 
-use anyhow::Result;
+use std::io::{Write as _, stderr};
+use std::process::ExitCode;
+
 use clap::Parser as _;
 
-fn main() -> Result<()> {
-    tenure_bench::companions::end_with_this_process()?;
-    cli::Command::parse().run()
+/// Exit status of a measurement that was not made, as of a command that was mistyped.
+const TROUBLE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::Command::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Who cannot be told what is wrong is told by the status alone.
+            drop(writeln!(stderr(), "tenure-bench: {error:#}"));
+            ExitCode::from(TROUBLE)
+        }
+    }
 }

@@ -77,8 +77,8 @@ Examples:
   cargo run --release -p tenure-bench -- replay --git .
   cargo run --release -p tenure-bench -- replay --trace edits.csv.gz --copies 1 --speed 20000 --json";
 
-/// Doublings after which even the generator gives up.
-const DOUBLINGS_MAX: u32 = 20;
+/// A replay that is shorter tells nothing any more.
+const LENGTH_MIN: Duration = Duration::from_millis(250);
 
 /// What one speed came to. Times in microseconds of the clock on the wall.
 #[derive(Debug, Serialize)]
@@ -149,19 +149,20 @@ impl ReplayArguments {
         };
         let (address, pid) = (server.address, server.pid);
         let mut replay = Replay::new(schedule, self.copies, address, pid, &system)?;
-        let slowest = schedule.length().as_secs_f64() / f64::from(self.seconds);
-        let mut speed = self.speed.unwrap_or(slowest);
+        let length = schedule.length().as_secs_f64();
+        let mut speed = self.speed.unwrap_or(length / f64::from(self.seconds));
         let mut rows = Vec::new();
-        for _ in 0..=DOUBLINGS_MAX {
+        loop {
             let measured = replay.run(speed, &mut |edits| {
                 let edits = grouped(edits as f64);
                 progress::show(&format!("speed {}: {edits} edits", grouped(speed)));
             })?;
             rows.push(Row::of(&measured));
-            if self.speed.is_some() || !measured.has_kept_up() {
+            speed *= 2.0;
+            let is_too_short = length / speed < LENGTH_MIN.as_secs_f64();
+            if self.speed.is_some() || !measured.has_kept_up() || is_too_short {
                 break;
             }
-            speed *= 2.0;
         }
         progress::clear();
         Ok(rows)
@@ -222,6 +223,12 @@ impl ReplayArguments {
                 grouped(row.edits_per_second)
             )?,
             None => writeln!(out, "\nit did not keep up")?,
+        }
+        if self.speed.is_none() && rows.last().is_some_and(|row| row.kept_up) {
+            writeln!(
+                out,
+                "faster, the trace would be too short to tell anything: replay more --copies of it at once"
+            )?;
         }
         Ok(())
     }
