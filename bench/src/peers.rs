@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::dialect::{Etcd, Nats, OnTheFloor, Resp, Slock, System, Tenure};
-use crate::server_process::{ServerProcess, free_address};
+use crate::server_process::{ServerProcess, beside_this_binary, free_address};
 
 /// What a load is spread over.
 #[derive(Debug, Clone, Copy)]
@@ -118,13 +118,16 @@ impl Peer {
         }
     }
 
-    /// Starts it. `tenure` is the binary of this project's server.
+    /// Starts it. `tenure` is the binary of this project's server, if that is not the one beside this.
     ///
     /// # Errors
     /// It is not here, does not start, or does not answer.
-    pub fn start(self, tenure: &Path) -> Result<ServerProcess> {
+    pub fn start(self, tenure: Option<&Path>) -> Result<ServerProcess> {
         let started = match self {
-            Self::Tenure => ServerProcess::start(tenure),
+            Self::Tenure => match tenure {
+                Some(binary) => ServerProcess::start(binary),
+                None => ServerProcess::start(&beside_this_binary()?),
+            },
             Self::Floor => ServerProcess::start_floor(),
             Self::Redis | Self::Valkey => self.start_peer(redis),
             Self::Slock => self.start_peer(slock),

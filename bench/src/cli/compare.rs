@@ -14,7 +14,7 @@ use tenure_bench::compare::{self, Contestant, Standing, Table, Terms, Trial};
 use tenure_bench::load::{Course, Progress};
 use tenure_bench::peers::Peer;
 use tenure_bench::report::grouped;
-use tenure_bench::server_process::{ServerProcess, beside_this_binary};
+use tenure_bench::server_process::ServerProcess;
 
 use super::load::CourseName;
 use super::{command_line, cores, progress};
@@ -136,7 +136,6 @@ impl CompareArguments {
 
     /// Whoever takes part, and the processes that were started for it.
     fn contestants(&self) -> Result<(Vec<Contestant>, Vec<ServerProcess>)> {
-        let binary = self.binary.clone().map_or_else(beside_this_binary, Ok)?;
         let (mut contestants, mut servers) = (Vec::new(), Vec::new());
         for peer in Peer::ALL.into_iter().filter(|peer| self.is_wanted(*peer)) {
             if let Some(address) = self.redis.filter(|_| peer == Peer::Redis) {
@@ -149,7 +148,7 @@ impl CompareArguments {
                 writeln!(stderr(), "{peer} is not on this machine: left out")?;
                 continue;
             }
-            let server = peer.start(&binary)?;
+            let server = peer.start(self.binary.as_deref())?;
             contestants.push(Contestant {
                 peer,
                 address: server.address(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use tenure_bench::peers::Peer;
-use tenure_bench::server_process::{ServerProcess, beside_this_binary};
+use tenure_bench::server_process::ServerProcess;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArguments {
@@ -53,8 +53,7 @@ impl ServerArguments {
 
     /// A fresh one of this system.
     pub(super) fn peer(&self, peer: Peer) -> Result<Server> {
-        let binary = self.binary.clone().map_or_else(beside_this_binary, Ok)?;
-        let process = peer.start(&binary)?;
+        let process = peer.start(self.binary.as_deref())?;
         Ok(Server {
             address: process.address(),
             pid: Some(process.pid()),

@@ -1,5 +1,5 @@
 //! The dialect of etcd: JSON over HTTP, a transaction for each request. A connection has one lease, and its keys belong to it:
-//! the lock of a path is held by who has created its key.
+//! the lock of a path is held by who has created its key. A renewal is of the lease, and so of all that the connection holds.
 //!
 //! Rule: a connection is answered one request after the other, so more than one in flight gains nothing.
 

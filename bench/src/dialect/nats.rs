@@ -20,6 +20,9 @@ const OWNER_BYTES: usize = 52;
 /// Nanoseconds after which a message is dropped, which outlive every run.
 const TERM_NS: u64 = 300_000_000_000;
 
+/// The number of a message that there never is, for who holds nothing.
+const NO_MESSAGE: u64 = i64::MAX as u64;
+
 /// The server's word for a message that was not the last on its subject.
 const WRONG_LAST_SEQUENCE: u32 = 10071;
 
@@ -131,8 +134,8 @@ impl Dialect for NatsConnection {
         if std::mem::take(&mut self.owes_pong) {
             out.extend_from_slice(b"PONG\r\n");
         }
-        // Nobody has message 0, so that a path which is not held is refused by the server.
-        let held = self.held.get(path.as_bytes()).copied().unwrap_or(0);
+        let held = self.held.get(path.as_bytes());
+        let held = held.copied().unwrap_or(NO_MESSAGE);
         match ask {
             Ask::Acquire => self.put(slot, path, 0, out),
             Ask::Renew => self.put(slot, path, held, out),
