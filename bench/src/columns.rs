@@ -1,4 +1,5 @@
-//! Text in columns: each as wide as its widest cell, the first to the left and the rest to the right.
+//! Text in columns: each as wide as its widest cell, the first to the left and the rest to the right. Knows nothing of what
+//! stands in them.
 
 use std::fmt::{self, Write as _};
 

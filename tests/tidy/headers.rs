@@ -17,7 +17,6 @@ const OWING: &[&str] = &[
     "bench/src/load/tests.rs",
     "bench/src/load/worker.rs",
     "bench/src/main.rs",
-    "bench/src/server_process.rs",
     "src/cli/acquire.rs",
     "src/cli/duration.rs",
     "src/cli/force_release.rs",

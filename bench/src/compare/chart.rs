@@ -135,11 +135,6 @@ impl fmt::Display for Chart {
             write_group(f, group, y, scale)?;
             y += group.height();
         }
-        let (x, from, to) = (LABELS + scale, TOP - 10.0, height - BOTTOM + 4.0);
-        writeln!(
-            f,
-            r#"<line x1="{x:.1}" y1="{from}" x2="{x:.1}" y2="{to}" class="redis"/>"#
-        )?;
         writeln!(f, "</svg>")
     }
 }
@@ -150,8 +145,9 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &Group, top: f64, scale: f64) 
         f,
         r#"<text x="12" y="{baseline}" class="group">{title}</text>"#
     )?;
+    let first = top + GROUP_HEAD - GAP;
     for (place, (peer, value)) in group.bars.iter().enumerate() {
-        let y = top + GROUP_HEAD - GAP + place as f64 * (BAR + GAP);
+        let y = first + place as f64 * (BAR + GAP);
         let text_y = y + 13.5;
         let room = WIDTH - LABELS - NUMBERS;
         let length = (value * scale).min(room).max(1.0);
@@ -173,7 +169,11 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &Group, top: f64, scale: f64) 
             r#"<text x="{number_x:.1}" y="{text_y}">{number} x</text>"#
         )?;
     }
-    Ok(())
+    let (x, last) = (LABELS + scale, top + group.height() - GAP);
+    writeln!(
+        f,
+        r#"<line x1="{x:.1}" y1="{first}" x2="{x:.1}" y2="{last}" class="redis"/>"#
+    )
 }
 
 /// Two digits that say something.

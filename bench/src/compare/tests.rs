@@ -1,4 +1,5 @@
-//! Standings that are made up, and what is told of them.
+//! Standings that are made up, and what is told of them: ratios, who takes part, the table, the charts. No server is started
+//! here; that is for `bench/tests/compare.rs`.
 
 use super::*;
 
