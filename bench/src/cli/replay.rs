@@ -150,7 +150,8 @@ impl ReplayArguments {
         let (address, pid) = (server.address, server.pid);
         let mut replay = Replay::new(schedule, self.copies, address, pid, &system)?;
         let length = schedule.length().as_secs_f64();
-        let mut speed = self.speed.unwrap_or(length / f64::from(self.seconds));
+        let slowest = length / f64::from(self.seconds);
+        let mut speed = self.speed.unwrap_or(slowest);
         let mut rows = Vec::new();
         loop {
             let measured = replay.run(speed, &mut |edits| {

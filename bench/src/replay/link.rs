@@ -1,4 +1,6 @@
 //! A connection that neither waits nor sleeps: takes what is to be asked, and gives what was answered. Knows no edit.
+//!
+//! Rule: what does not fit the socket is kept, in order, until it does.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,6 @@
 //! A crowd of Tenure: one connection that speaks for many sessions, as a service does.
+//!
+//! Rule: only a hold that was not there before counts as acquired, and only one that is over as released.
 
 use std::sync::Arc;
 use std::time::Duration;
