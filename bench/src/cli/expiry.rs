@@ -9,6 +9,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tenure_bench::columns::Columns;
+use tenure_bench::cpu::CpuTime;
 use tenure_bench::report::grouped;
 use tenure_bench::scale::System;
 use tenure_bench::scale::expiry::{self, Due, Measured, Progress};
@@ -80,6 +81,8 @@ struct Row {
     others_max_ms: f64,
     /// The server's processor time, in nanoseconds, what it did for the probe included.
     server_ns_per_expiry: Option<f64>,
+    /// The same of this process, which hears of each.
+    generator_ns_per_expiry: Option<f64>,
 }
 
 /// Everything, for machines.
@@ -163,6 +166,7 @@ impl ExpiryArguments {
             "others p99",
             "others max",
             "server ns/expiry",
+            "generator ns",
         ];
         let head = head.map(String::from).to_vec();
         let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
@@ -185,11 +189,12 @@ impl Row {
             others_p50_ms: at(&measured.meanwhile, 0.5),
             others_p99_ms: at(&measured.meanwhile, 0.99),
             others_max_ms: at(&measured.meanwhile, 1.0),
-            server_ns_per_expiry: measured.server.map(|spent| each(spent.total())),
+            server_ns_per_expiry: measured.server.map(CpuTime::total).map(each),
+            generator_ns_per_expiry: measured.generator.map(CpuTime::total).map(each),
         }
     }
     fn cells(&self) -> Vec<String> {
-        let server = self.server_ns_per_expiry;
+        let known = |ns: Option<f64>| ns.map_or_else(|| String::from("-"), grouped);
         vec![
             self.system.to_owned(),
             format!("{:.1}", self.late_p50_ms),
@@ -199,7 +204,8 @@ impl Row {
             format!("{:.2}", self.others_p50_ms),
             format!("{:.2}", self.others_p99_ms),
             format!("{:.2}", self.others_max_ms),
-            server.map_or_else(|| String::from("-"), grouped),
+            known(self.server_ns_per_expiry),
+            known(self.generator_ns_per_expiry),
         ]
     }
 }

@@ -73,6 +73,8 @@ pub struct Measured {
     pub meanwhile: Histogram<u64>,
     /// The server's processor time in that while, its work for the probe included.
     pub server: Option<CpuTime>,
+    /// This process's own: were it near the while itself, it would be late and not the server.
+    pub generator: Option<CpuTime>,
 }
 
 /// How far it is.
@@ -140,9 +142,9 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
             .collect();
         let has_ended = || listeners.iter().all(thread::ScopedJoinHandle::is_finished);
         shared.wait(watch, || shared.first_due <= Instant::now());
-        let before = due.pid.and_then(CpuTime::of);
+        let before = (due.pid.and_then(CpuTime::of), CpuTime::own());
         shared.wait(watch, has_ended);
-        let after = due.pid.and_then(CpuTime::of);
+        let after = (due.pid.and_then(CpuTime::of), CpuTime::own());
         shared.is_over.store(true, Ordering::Relaxed);
 
         let failed = |_| anyhow!("a thread has failed");
@@ -151,8 +153,11 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         for listener in listeners {
             notices.push(listener.join().map_err(failed)??);
         }
-        let server = before.zip(after).map(|(before, after)| after - before);
-        shared.summed_up(&notices, &probed?, server)
+        let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after? - before?);
+        let mut measured = shared.summed_up(&notices, &probed?)?;
+        measured.server = since(before.0, after.0);
+        measured.generator = since(before.1, after.1);
+        Ok(measured)
     })
 }
 
@@ -261,17 +266,13 @@ impl Shared<'_> {
     }
 
     /// All connections taken together, and the probe's requests by when they were due.
-    fn summed_up(
-        &self,
-        notices: &[Notices],
-        probed: &[Probed],
-        server: Option<CpuTime>,
-    ) -> Result<Measured> {
+    fn summed_up(&self, notices: &[Notices], probed: &[Probed]) -> Result<Measured> {
         let mut measured = Measured {
             lateness: microseconds()?,
             calm: microseconds()?,
             meanwhile: microseconds()?,
-            server,
+            server: None,
+            generator: None,
         };
         let (mut calm_from, mut last) = (self.first_due, self.first_due);
         if let Some(filled) = notices.iter().map(|notices| notices.filled).max() {
