@@ -8,6 +8,9 @@ use crate::columns::Columns;
 use crate::load::Course;
 use crate::report::{Figures, grouped};
 
+/// Whoever reaches less than this share of a given rate has not kept up with it.
+const KEPT_UP: f64 = 0.99;
+
 /// All standings, one below the other.
 #[derive(Debug)]
 pub struct Table<'a>(pub &'a [Standing]);
@@ -115,7 +118,8 @@ fn row(standing: &Standing, entry: &Entry) -> Option<Vec<String>> {
         system += &format!(" (depth {})", entry.depth);
     }
     let median = entry.median.as_ref()?;
-    if median.overdue > 0.0 {
+    let wanted = standing.rate.map_or(0.0, f64::from);
+    if rate(standing.course, median) < KEPT_UP * wanted {
         system += " (behind)";
     }
     let rates = || {
