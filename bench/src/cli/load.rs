@@ -276,7 +276,7 @@ fn remarks(figures: &Figures) -> Vec<String> {
     }
     if figures.overdue > 0.0 {
         remarks.push(format!(
-            "the server did not keep up: {} requests were due and could not be sent",
+            "{} requests were due and not yet sent when it ended: many of them are a server that did not keep up",
             grouped(figures.overdue)
         ));
     }
