@@ -250,16 +250,16 @@ mod tests {
         }
     }
 
-    fn who() -> Who {
+    fn who() -> Who<&'static str> {
         Who {
-            owner: Arc::from("ann"),
-            name: Arc::from("Ann"),
+            owner: "ann",
+            name: "Ann",
         }
     }
 
-    fn ended(held: u64, cause: Cause) -> What {
+    fn ended(held: u64, cause: Cause) -> What<&'static str> {
         What::Ended {
-            path: Arc::from("doc/secret-plan"),
+            path: "doc/secret-plan",
             who: who(),
             token: Token(1),
             cause,
@@ -276,9 +276,8 @@ mod tests {
         let mut two = ShardCounters::default();
         two.command(RequestKind::LockAcquire, CommandOutcome::Done);
         two.command(RequestKind::LockRelease, CommandOutcome::NotHeld);
-        let path = Arc::from("doc/secret-plan");
         two.event(&What::Granted {
-            path,
+            path: "doc/secret-plan",
             who: who(),
             mode: Mode::Exclusive,
             token: Token(2),

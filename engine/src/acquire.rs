@@ -63,7 +63,7 @@ impl Step<'_> {
         }
         let lock = self.settled(&at);
         match self.room(lock, &want) {
-            Ok(()) => self.give_now(&at, &want),
+            Ok(()) => self.give_now(&at, lock, &want),
             Err(reason) => self.wait_or_refuse(lock, &want, reason, acquire.wait, acquire.note),
         }
     }
@@ -99,8 +99,13 @@ impl Step<'_> {
     }
 
     /// Gives a lock that there is room for to whoever asks, and answers.
-    pub(crate) fn give_now(&mut self, at: &Address<'_>, want: &Want) -> Reply {
-        let lock = self.lock_at(at);
+    pub(crate) fn give_now(
+        &mut self,
+        at: &Address<'_>,
+        lock: Option<LockKey>,
+        want: &Want,
+    ) -> Reply {
+        let lock = lock.unwrap_or_else(|| self.new_lock(at));
         match self.give(lock, want) {
             Ok(kind) => {
                 self.serve_owner(lock, want.owner, kind);

@@ -396,6 +396,10 @@ impl Engine {
 }
 
 fn hold_deadline(sessions: &Sessions, hold: &Hold) -> LogTime {
+    let first = sessions[hold.first.session].renewed_at + hold.ttl;
+    if hold.member_count() == 1 {
+        return hold.deadline.max(first);
+    }
     let renewed = hold
         .members()
         .map(|member| sessions[member.session].renewed_at + hold.ttl);

@@ -116,7 +116,7 @@ impl Step<'_> {
         {
             Ok(()) => {
                 let at = self.engine.address(found.org, convert.path);
-                self.give_now(&at, &want)
+                self.give_now(&at, Some(lock), &want)
             }
             Err(reason) => self.wait_or_refuse(Some(lock), &want, reason, convert.wait, None),
         }

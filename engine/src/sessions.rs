@@ -1,4 +1,5 @@
 //! All sessions: by number for callers, by place for the other rooms of the engine.
+//! Knows no rule. Must hold: a session stands in the slab and under its number, or in neither.
 
 use core::ops::{Index, IndexMut};
 

@@ -49,7 +49,9 @@ impl<'a> Step<'a> {
 
     /// Ends the step: tells whether it changed anything.
     pub(crate) fn finish(mut self) -> bool {
-        self.try_groups();
+        if !self.to_try.is_empty() {
+            self.try_groups();
+        }
         self.changed
     }
 
@@ -148,7 +150,8 @@ impl<'a> Step<'a> {
         self.engine.lock_at(at).unwrap_or_else(|| self.new_lock(at))
     }
 
-    fn new_lock(&mut self, at: &Address<'_>) -> LockKey {
+    /// A lock at an address where there is none.
+    pub(crate) fn new_lock(&mut self, at: &Address<'_>) -> LockKey {
         if let Some(oldest) = self.engine.nursery.release_oldest() {
             self.engine.grow_up(oldest);
         }
@@ -189,7 +192,9 @@ impl<'a> Step<'a> {
         }
         let gone = locks.remove(lock.place());
         paths.remove(&Address::new(hashing, org, &gone.path), lock);
-        self.drop_org_if_unused(org);
+        if paths.is_empty() {
+            self.drop_org_if_unused(org);
+        }
     }
 
     /// Forgets an org that has nothing.

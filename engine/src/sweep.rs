@@ -24,12 +24,23 @@ impl Step<'_> {
 
     /// Settles a lock, and then every lock whose waiting `acquire_all`s that stirs. May drop the lock.
     pub(crate) fn settle(&mut self, lock: LockKey) {
+        if self.is_plain(lock) {
+            self.drop_if_unused(lock);
+            return;
+        }
         self.settle_queue(lock);
         if !self.engine.lock(lock).groups().is_empty() {
             self.to_try.push_back(lock);
         }
         self.try_groups();
         self.drop_if_unused(lock);
+    }
+
+    /// Whether there can be nothing to settle: nobody waits, and nothing at all is over, as is nearly always so.
+    fn is_plain(&self, lock: LockKey) -> bool {
+        self.to_try.is_empty()
+            && !self.engine.lock(lock).is_awaited()
+            && self.engine.nothing_is_over(self.now)
     }
 
     /// Settles a lock, those who wait for several locks aside. Keeps the lock.

@@ -25,7 +25,7 @@ impl Step<'_> {
             return self.refused(lock, RefusalReason::RoleTooLow);
         }
         let Some(lock) = lock else {
-            return self.give_now(at, want);
+            return self.give_now(at, None, want);
         };
         if let Err(rejection) = self.seizure_within_limits(lock, want) {
             return Reply::Rejected(rejection);
@@ -44,7 +44,7 @@ impl Step<'_> {
         {
             self.end_hold(lock, index, &cause, None);
         }
-        self.give_now(at, want)
+        self.give_now(at, Some(lock), want)
     }
 
     fn may_seize(&self, lock: Option<LockKey>, want: &Want) -> bool {

@@ -16,7 +16,7 @@ const EDGES: &[Edges] = &[
     Edges {
         manifest: "engine/Cargo.toml",
         ours: &[],
-        others: Some(&["hashbrown", "slab"]),
+        others: Some(&["compact_str", "hashbrown", "slab"]),
     },
     // Bytes and messages: no runtime, no socket, no lock rule.
     Edges {
