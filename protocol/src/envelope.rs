@@ -150,26 +150,60 @@ impl Push<'_> {
 
 fn append<B: Body>(out: &mut BytesMut, envelope: &Envelope<'_, B>) -> usize {
     frame::append(out, |out| {
-        let mut serializer = rmp_serde::Serializer::new(Appender(out));
+        let mut serializer = rmp_serde::Serializer::new(Appender::to(out));
         envelope.serialize(&mut serializer).expect(
             "a buffer in memory takes every byte, and messages have only what MessagePack has",
         );
+        serializer.into_inner().flush_own();
     })
 }
 
-/// Writes to the end of a buffer. `BufMut::writer` does the same in more steps, which shows with writes of a byte or two.
-struct Appender<'b>(&'b mut BytesMut);
+/// Writes to the end of a buffer. MessagePack is written a byte or two at a time: these are gathered in place, without a
+/// look at whether the buffer has room, which is what takes long.
+struct Appender<'b> {
+    out: &'b mut BytesMut,
+    gathered: [u8; 64],
+    length: usize,
+}
+
+impl<'b> Appender<'b> {
+    const fn to(out: &'b mut BytesMut) -> Self {
+        Self {
+            out,
+            gathered: [0; 64],
+            length: 0,
+        }
+    }
+
+    fn flush_own(&mut self) {
+        self.out.extend_from_slice(&self.gathered[..self.length]);
+        self.length = 0;
+    }
+
+    #[cold]
+    fn make_room_for(&mut self, bytes: &[u8]) {
+        self.flush_own();
+        self.out.extend_from_slice(bytes);
+    }
+}
 
 impl io::Write for Appender<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        self.write_all(bytes)?;
         Ok(bytes.len())
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(bytes);
+        let end = self.length + bytes.len();
+        match self.gathered.get_mut(self.length..end) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.length = end;
+            }
+            None => self.make_room_for(bytes),
+        }
         Ok(())
     }
 

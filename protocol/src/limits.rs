@@ -131,13 +131,19 @@ impl Text {
     }
 
     /// What is wrong with the text, if anything is.
+    #[inline]
     #[must_use]
     pub fn breach(&self, text: &str) -> Option<Cow<'static, str>> {
         if !(self.min..=self.max).contains(&text.len()) {
-            return Some(Cow::Owned(format!("{} bytes", text.len())));
+            return Some(bytes(text.len()));
         }
         self.spelling.breach(text).map(Cow::Borrowed)
     }
+}
+
+#[cold]
+fn bytes(count: usize) -> Cow<'static, str> {
+    Cow::Owned(format!("{count} bytes"))
 }
 
 impl Bound<&str> for Text {
@@ -176,6 +182,7 @@ impl Spelling {
                 .bytes()
                 .any(|byte| !matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
                 .then_some("another character"),
+            Self::Path if is_plain_path(text.as_bytes()) => None,
             Self::Path => segments(text).or_else(|| control(text)),
             Self::Segment if text.contains('/') => Some("a `/`"),
             Self::Segment => segments(text).or_else(|| control(text)),
@@ -189,6 +196,19 @@ fn control(text: &str) -> Option<&'static str> {
     let suspicious = |byte: u8| (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2);
     let any = text.bytes().fold(false, |any, byte| any | suspicious(byte));
     (any && text.chars().any(char::is_control)).then_some("a control character")
+}
+
+/// Whether a path is as nearly all are, without anything that has to be looked at twice. As in [`control`], all bytes are
+/// looked at.
+fn is_plain_path(path: &[u8]) -> bool {
+    let ([first, rest @ ..], [.., last]) = (path, path) else {
+        return false;
+    };
+    let suspicious = |byte: u8| (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2) | (byte == b'*');
+    let any = path.iter().fold(false, |any, &byte| any | suspicious(byte));
+    let slashes = |any, (one, next): (&u8, &u8)| any | ((*one == b'/') & (*next == b'/'));
+    let empty = path.iter().zip(rest).fold(false, slashes);
+    !(any | empty | (*first == b'/') | (*last == b'/'))
 }
 
 fn segments(path: &str) -> Option<&'static str> {
@@ -210,7 +230,7 @@ pub struct Bytes {
 
 impl Bound<&[u8]> for Bytes {
     fn breach(&self, bytes: &&[u8]) -> Option<Cow<'static, str>> {
-        (bytes.len() > self.max).then(|| Cow::Owned(format!("{} bytes", bytes.len())))
+        (bytes.len() > self.max).then(|| self::bytes(bytes.len()))
     }
 }
 
@@ -271,5 +291,45 @@ impl<T> Bound<Vec<T>> for Count {
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {} of them", self.min, self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The quick look never passes what the slow one finds.
+    #[test]
+    fn a_plain_path_has_nothing_to_be_looked_at_twice() {
+        for plain in [
+            "a",
+            "doc/1",
+            "doc/quote-123",
+            "ticket/507f/notes",
+            "kind/äöü/€",
+            "12345678",
+            "1234567/9",
+        ] {
+            assert!(is_plain_path(plain.as_bytes()), "{plain}");
+        }
+        let long = "segment/".repeat(20);
+        for at in 0..long.len() {
+            for odd in ["//", "*", "\u{0}", "\u{1f}", "\u{7f}", "\u{85}"] {
+                let path = format!("{}{odd}{}x", &long[..at], &long[at..]);
+                assert!(!is_plain_path(path.as_bytes()), "{path:?}");
+            }
+        }
+        for odd in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "1234567/",
+            "12345678/",
+            "a//b",
+            "1234567//9",
+        ] {
+            assert!(Spelling::Path.breach(odd).is_some(), "{odd:?}");
+        }
     }
 }
