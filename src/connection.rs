@@ -49,6 +49,9 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 const READ_BYTES_MIN: usize = 4096;
 const READ_BYTES: usize = 64 * 1024;
 
+/// A request has seldom fewer.
+const REQUEST_BYTES: usize = 32;
+
 /// Reading stops while more than this is to be written.
 const UNWRITTEN_MAX: usize = 256 * 1024;
 
@@ -259,8 +262,8 @@ impl Connection {
             Some(_) => limits::FRAME_FROM_CLIENT,
             None => limits::FRAME_BEFORE_HELLO,
         };
+        let mut batch = Batch::for_bytes(inbound.len());
         let mut frames = Frames::new(inbound, bytes_max);
-        let mut batch = Batch::default();
         let principal = self.principal.clone();
         let mut count = 0;
         let mut failed = None;
@@ -545,6 +548,14 @@ impl Own {
 }
 
 impl Batch<'_> {
+    /// An empty one, with room for the requests that may be in so many bytes.
+    fn for_bytes(count: usize) -> Self {
+        Self {
+            items: Vec::with_capacity((count / REQUEST_BYTES).min(BATCH_MAX)),
+            ..Self::default()
+        }
+    }
+
     /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came.
     fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) {
         self.items.sort_by_key(|item| item.shard);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tenure_engine::{
     Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
     SessionId, SessionRef, Token, WaitId, What,
@@ -154,12 +154,11 @@ impl Shards {
     }
 
     fn tick(&self, shard: ShardIndex, deadline: LogTime, now: LogTime) {
-        self.shards[shard.0]
-            .state
-            .lock()
-            .counters
-            .tick(deadline, now);
-        self.propose(shard, &[Command::Tick]);
+        let mut state = self.shards[shard.0].state.lock();
+        state.counters.tick(deadline, now);
+        state.propose(Command::Tick, self.clock.stamp());
+        // When very much is due, ticks follow each other at once: whoever has been waiting meanwhile comes between.
+        MutexGuard::unlock_fair(state);
     }
 
     async fn sleep(&self, shard: ShardIndex, deadline: Option<LogTime>) {
