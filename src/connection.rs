@@ -29,7 +29,7 @@ use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{Item, replies, terms};
 use crate::homes::ShardIndex;
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
-use crate::outbox::{Attachment, Outbox};
+use crate::outbox::{Attachment, Exchanged, Outbox};
 use crate::server::Shared;
 use crate::shards::BATCH_MAX;
 
@@ -143,7 +143,7 @@ impl Connection {
         };
         let end = self.run(&mut io).await;
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
-        self.detach_sessions().await;
+        self.detach_sessions(&mut io.outbound).await;
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
             let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox)).await;
@@ -159,16 +159,16 @@ impl Connection {
         let alarm = sleep(self.next_alarm(Duration::ZERO));
         tokio::pin!(alarm);
         loop {
-            if io.outbound.unwritten.is_empty() {
-                let frames = io.outbound.refill(&self.outbox);
+            let found = io.outbound.exchange(&self.outbox);
+            if found.frames > 0 {
                 let bytes = io.outbound.unwritten.len();
-                self.open.sent(bytes as u64, frames);
-                self.keep_attachments();
+                self.open.sent(bytes as u64, found.frames);
             }
-            if let Some(code) = self.outbox.closing() {
+            self.keep(found.attachments);
+            if let Some(code) = found.closing {
                 return End::Goodbye(code);
             }
-            let has_room = io.outbound.unwritten.len() + self.outbox.len() < UNWRITTEN_MAX;
+            let has_room = io.outbound.unwritten.len() + found.left < UNWRITTEN_MAX;
             self.hold_up(!has_room);
             // What a full outbox has held up is taken before more is read.
             if has_room && self.take_frames(&mut io.inbound) {
@@ -258,6 +258,9 @@ impl Connection {
 
     /// Takes the frames that are there, a batch at a time. Tells whether there is more to be taken at once.
     fn take_frames(&mut self, inbound: &mut BytesMut) -> bool {
+        if inbound.is_empty() {
+            return false;
+        }
         let bytes_max = match self.principal {
             Some(_) => limits::FRAME_FROM_CLIENT,
             None => limits::FRAME_BEFORE_HELLO,
@@ -287,7 +290,6 @@ impl Connection {
         }
         let consumed = frames.consumed();
         batch.submit(&self.shared, &self.outbox);
-        self.keep_attachments();
         inbound.advance(consumed);
         self.open.received(0, count);
         if count > 0 {
@@ -474,8 +476,8 @@ impl Connection {
 
     // Sessions.
 
-    fn keep_attachments(&mut self) {
-        for attachment in self.outbox.take_attachments() {
+    fn keep(&mut self, attachments: Vec<Attachment>) {
+        for attachment in attachments {
             match attachment {
                 Attachment::Made(session, attach) => {
                     self.sessions.insert(session, attach);
@@ -488,8 +490,9 @@ impl Connection {
     }
 
     /// Nobody speaks for the sessions any more: their grace begins.
-    async fn detach_sessions(&mut self) {
-        self.keep_attachments();
+    async fn detach_sessions<W>(&mut self, outbound: &mut Outbound<W>) {
+        let found = outbound.exchange(&self.outbox);
+        self.keep(found.attachments);
         let mut by_shard: HashMap<ShardIndex, Vec<Command<'static>>> = HashMap::new();
         for (number, attach) in self.sessions.drain() {
             let (shard, session) = self.shared.shards.homes.of_number(number);
@@ -589,24 +592,27 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
 }
 
 impl<W> Outbound<W> {
+    /// Takes what is to be written next, if all that was taken before is written.
+    fn exchange(&mut self, outbox: &Outbox) -> Exchanged {
+        if self.unwritten.is_empty() {
+            if self.unwritten.capacity() > KEPT_BYTES {
+                self.unwritten = BytesMut::new();
+            }
+            self.unwritten.clear();
+        }
+        let found = outbox.exchange(&mut self.unwritten);
+        if found.frames > 0 && self.is_flushed {
+            self.progress = Instant::now();
+        }
+        found
+    }
+
     fn has_more(&self) -> bool {
         !self.unwritten.is_empty() || !self.is_flushed
     }
 }
 
 impl<W: AsyncWrite + Unpin> Outbound<W> {
-    /// Takes what is to be written next. Gives the number of frames.
-    fn refill(&mut self, outbox: &Outbox) -> u64 {
-        if self.unwritten.capacity() > KEPT_BYTES {
-            self.unwritten = BytesMut::new();
-        }
-        self.unwritten.clear();
-        if self.is_flushed {
-            self.progress = Instant::now();
-        }
-        outbox.take(&mut self.unwritten)
-    }
-
     /// Writes some of what there is. May be dropped at any time: what was done is known.
     async fn advance(&mut self) -> std::io::Result<()> {
         if !self.unwritten.is_empty() {
@@ -615,15 +621,15 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
                 return Err(std::io::ErrorKind::WriteZero.into());
             }
             self.unwritten.advance(count);
-            self.progress = Instant::now();
             self.is_flushed = false;
+            if !self.unwritten.is_empty() {
+                self.progress = Instant::now();
+                return Ok(());
+            }
         }
-        if self.unwritten.is_empty() {
-            // TLS keeps what the socket did not take at once, until it is asked to let go of it.
-            self.writer.flush().await?;
-            self.is_flushed = true;
-            self.progress = Instant::now();
-        }
+        // TLS keeps what the socket did not take at once, until it is asked to let go of it.
+        self.writer.flush().await?;
+        self.is_flushed = true;
         Ok(())
     }
 
@@ -633,7 +639,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             while self.has_more() {
                 self.advance().await?;
             }
-            self.refill(outbox);
+            self.exchange(outbox);
             if self.unwritten.is_empty() {
                 return self.writer.shutdown().await;
             }

@@ -26,6 +26,19 @@ struct State {
     closing: Option<ErrorCode>,
 }
 
+/// What [`Outbox::exchange`] has found.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    /// Frames that are to be written from here on.
+    pub(crate) frames: u64,
+    /// Bytes that are still in the outbox.
+    pub(crate) left: usize,
+    /// The sessions that have come and gone since the last time.
+    pub(crate) attachments: Vec<Attachment>,
+    /// Whether, and why, the connection is to end.
+    pub(crate) closing: Option<ErrorCode>,
+}
+
 /// A session, by its number on the wire, has come to the connection, or gone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attachment {
@@ -82,25 +95,20 @@ impl Outbox {
         self.state.lock().attachments.push(attachment);
     }
 
-    /// The sessions that have come and gone since the last call.
-    pub(crate) fn take_attachments(&self) -> Vec<Attachment> {
-        std::mem::take(&mut self.state.lock().attachments)
-    }
-
-    /// Swaps what is to be written for `written`, an empty buffer. Gives the number of frames.
-    pub(crate) fn take(&self, written: &mut BytesMut) -> u64 {
+    /// What the connection has to know before it goes on. Swaps what is to be written for `written`, if that is empty.
+    pub(crate) fn exchange(&self, written: &mut BytesMut) -> Exchanged {
         let mut state = self.state.lock();
-        std::mem::swap(&mut state.bytes, written);
-        std::mem::take(&mut state.frames)
-    }
-
-    /// Whether, and why, the connection is to end.
-    pub(crate) fn closing(&self) -> Option<ErrorCode> {
-        self.state.lock().closing
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.state.lock().bytes.len()
+        let mut frames = 0;
+        if written.is_empty() {
+            std::mem::swap(&mut state.bytes, written);
+            frames = std::mem::take(&mut state.frames);
+        }
+        Exchanged {
+            frames,
+            left: state.bytes.len(),
+            attachments: std::mem::take(&mut state.attachments),
+            closing: state.closing,
+        }
     }
 
     /// Waits until something has been pushed.
@@ -133,7 +141,7 @@ mod tests {
 
     fn pushes(outbox: &Outbox) -> Vec<String> {
         let mut bytes = BytesMut::new();
-        outbox.take(&mut bytes);
+        outbox.exchange(&mut bytes);
         Frames::new(&bytes, FRAME_FROM_SERVER)
             .map(|payload| {
                 let decoded = FromServer::decode(payload.unwrap()).unwrap();
@@ -151,7 +159,7 @@ mod tests {
         for _ in 0..5 {
             outbox.push(&Push::ServerPing(push::Ping {}));
         }
-        assert_eq!(outbox.closing(), Some(ErrorCode::SlowReader));
+        assert_eq!(outbox.state.lock().closing, Some(ErrorCode::SlowReader));
         let pushes = pushes(&outbox);
         let (last, before) = pushes.split_last().unwrap();
         assert_eq!(last, "server.goodbye");
@@ -165,7 +173,7 @@ mod tests {
         outbox.close(ErrorCode::Silent, "second");
         outbox.push(&Push::ServerPing(push::Ping {}));
         outbox.append(b"a reply", 1);
-        assert_eq!(outbox.closing(), Some(ErrorCode::ShuttingDown));
+        assert_eq!(outbox.state.lock().closing, Some(ErrorCode::ShuttingDown));
         assert_eq!(pushes(&outbox), ["server.goodbye"]);
     }
 }

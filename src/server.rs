@@ -277,7 +277,7 @@ async fn turn_away(mut stream: TcpStream, outbox: &Outbox) {
         "this server has as many connections as it may",
     );
     let mut goodbye = BytesMut::new();
-    outbox.take(&mut goodbye);
+    outbox.exchange(&mut goodbye);
     let _ = timeout(TURN_AWAY_WITHIN, async {
         stream.write_all(&goodbye).await?;
         stream.shutdown().await?;
