@@ -46,6 +46,12 @@ const EDGES: &[Edges] = &[
         ],
         others: None,
     },
+    // Few of others, so that it is built optimised in no time.
+    Edges {
+        manifest: "bench/instructions/Cargo.toml",
+        ours: &["tenure-engine", "tenure-protocol"],
+        others: Some(&["anyhow", "bytes"]),
+    },
     Edges {
         manifest: "fuzz/Cargo.toml",
         ours: &["tenure-engine", "tenure-protocol"],
