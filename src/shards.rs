@@ -157,7 +157,7 @@ impl Shards {
         let mut state = self.shards[shard.0].state.lock();
         state.counters.tick(deadline, now);
         state.propose(Command::Tick, self.clock.stamp());
-        // When very much is due, ticks follow each other at once: whoever has been waiting meanwhile comes between.
+        // Whoever waits for the mutex comes before the next tick.
         MutexGuard::unlock_fair(state);
     }
 

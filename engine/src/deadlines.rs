@@ -3,7 +3,7 @@
 //! A timer may be armed too early, never too late: renewals move a deadline without touching its timer, and the timer is
 //! armed anew only when it comes up. The order in which due things come out does not depend on how they were armed.
 //!
-//! Timers that are near stand in exact order. Far off there is one for each lock, in lists of 16 ms, into which a lock is
+//! Timers that are near stand in exact order. Far off there is one for each lock, in lists of 4 ms, into which a lock is
 //! put and out of which it is taken without a look at any other list.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,11 @@ impl Deadlines {
 
     // Far.
 
+    /// Whether a far timer for the deadline comes up after `now`.
+    pub(crate) const fn are_apart(now: LogTime, deadline: LogTime) -> bool {
+        now.0 >> SLOT_BITS < deadline.0 >> SLOT_BITS
+    }
+
     pub(crate) fn arm_far(&mut self, at: LogTime, lock: LockKey) {
         let up = self.far.insert(at, lock);
         self.none_before = self.none_before.min(up);
@@ -85,10 +90,12 @@ impl Deadlines {
         self.far.remove(lock);
     }
 
-    /// Takes out a lock whose timer comes up by `now`, in no order.
+    /// Takes out a lock whose timer comes up by `now`, and before all that are near.
     pub(crate) fn take_far(&mut self, now: LogTime) -> Option<LockKey> {
         let (up, lock) = self.far.first()?;
-        (up <= now).then(|| {
+        // In a list that has been begun, every lock may be the first.
+        let near = self.near.first().map_or(LogTime::NEVER, |(at, _)| *at);
+        (up <= now && up <= near).then(|| {
             self.far.remove(lock);
             lock
         })
@@ -138,7 +145,7 @@ impl Deadlines {
 }
 
 /// Log time, by lists of so many bits of milliseconds.
-const SLOT_BITS: u32 = 4;
+const SLOT_BITS: u32 = 2;
 
 /// Locks in doubly linked lists, one for each slot of time.
 #[derive(Debug, Clone, Default)]

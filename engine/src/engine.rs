@@ -180,7 +180,8 @@ impl Engine {
         self.ending.is_empty() && self.deadlines.none_due(now) && now < self.nursery.due()
     }
 
-    /// Sees to it that whatever is over at this instant has a near timer.
+    /// Sees to it that the first near timer is the first of all that come up by `now`. What is over later is left for when
+    /// its turn comes.
     pub(crate) fn bring_near(&mut self, now: LogTime) {
         if self.nursery.due() <= now {
             while let Some(young) = self.nursery.release_any() {
@@ -188,7 +189,13 @@ impl Engine {
             }
         }
         while let Some(lock) = self.deadlines.take_far(now) {
-            self.arm_near(lock);
+            let deadline = self.hold_deadline(&self.lock(lock).holds[0]);
+            if Deadlines::are_apart(now, deadline) {
+                // It has been renewed.
+                self.arm_far(lock);
+            } else {
+                self.arm_near(lock);
+            }
         }
     }
 

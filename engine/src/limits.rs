@@ -4,7 +4,7 @@
 use crate::time::Millis;
 
 /// Holds and waits that one entry ends at most when it sweeps; what is left counts as over and goes with the next entries.
-pub const SWEEP_MAX: usize = 256;
+pub const SWEEP_MAX: usize = 64;
 
 /// Locks that one page of a list, or one step of a bulk release, looks at.
 pub const SCAN_MAX: usize = 4096;
