@@ -101,6 +101,11 @@ impl Deadlines {
         })
     }
 
+    /// Gives back what far timers have taken, of which none is left.
+    pub(crate) fn give_back(&mut self) {
+        self.far = Far::default();
+    }
+
     // Both.
 
     /// The near timer that comes up first.

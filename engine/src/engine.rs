@@ -29,6 +29,9 @@ use crate::sessions::Sessions;
 use crate::step::Step;
 use crate::time::LogTime;
 
+/// Room for so many locks is kept when none is left.
+const KEPT_LOCKS: usize = 16 * 1024;
+
 /// What an entry led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -249,6 +252,14 @@ impl Engine {
             }
             Due::Group(id) => Some(self.groups.get(&id)?.deadline),
             Due::Session(id) => self.sessions.find(id)?.deadline(),
+        }
+    }
+
+    /// Gives back what many locks have taken, of which none is left.
+    pub(crate) fn give_back(&mut self) {
+        if self.locks.capacity() > KEPT_LOCKS {
+            self.locks.shrink_to_fit();
+            self.deadlines.give_back();
         }
     }
 

@@ -131,6 +131,9 @@ impl Owners {
     }
 }
 
+/// Room for so many paths is kept, however few there are.
+const KEPT_PATHS: usize = 16 * 1024;
+
 /// Where a lock is looked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address<'p> {
@@ -175,9 +178,21 @@ impl Paths {
         self.by_path.insert_unique(at.hash, lock, rehash);
     }
 
-    pub(crate) fn remove(&mut self, at: &Address<'_>, lock: LockKey) {
+    /// Takes out a lock, which may lie nowhere any more. Gives room back when little of it is used.
+    pub(crate) fn remove(
+        &mut self,
+        hashing: &DefaultHashBuilder,
+        locks: &Slab<Lock>,
+        at: &Address<'_>,
+        lock: LockKey,
+    ) {
         if let Ok(entry) = self.by_path.find_entry(at.hash, |other| *other == lock) {
             entry.remove();
+        }
+        let used = self.by_path.len();
+        if self.by_path.capacity() > KEPT_PATHS.max(16 * used) {
+            let rehash = |lock: &LockKey| hash_of(hashing, &locks[lock.place()].path);
+            self.by_path.shrink_to(2 * used, rehash);
         }
     }
 

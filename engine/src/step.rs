@@ -191,9 +191,13 @@ impl<'a> Step<'a> {
             Stage::Grown(_) => paths.in_order.remove(locks, lock),
         }
         let gone = locks.remove(lock.place());
-        paths.remove(&Address::new(hashing, org, &gone.path), lock);
+        let at = Address::new(hashing, org, &gone.path);
+        paths.remove(hashing, locks, &at, lock);
         if paths.is_empty() {
             self.drop_org_if_unused(org);
+        }
+        if self.engine.locks.is_empty() {
+            self.engine.give_back();
         }
     }
 
