@@ -22,6 +22,7 @@ extern crate alloc;
 
 mod acquire;
 mod acquire_all;
+mod arming;
 mod command;
 mod configuring;
 mod deadlines;

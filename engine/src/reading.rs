@@ -1,12 +1,15 @@
 //! Answering what is asked, and changing nothing by it. What is over is left out, whether or not a sweep has come by.
 //! Must hold: the same question at the same instant has the same answer, in path order, and costs a bounded page.
 
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::ops::Bound;
 
 use crate::command::Target;
 use crate::engine::Engine;
 use crate::ids::Token;
-use crate::keys::{LockKey, SessionKey};
+use crate::keys::{LockKey, OrgKey, SessionKey};
 use crate::limits::{PAGE_MAX, SCAN_MAX, TRUTH_HOLDERS_MAX};
 use crate::lock::{Hold, Lock};
 use crate::query::{Answer, Counts, List, ListedHold};
@@ -111,6 +114,45 @@ impl Engine {
                 .or_else(|| first.map(|session| session.metadata.clone()))
                 .unwrap_or_default(),
         }
+    }
+
+    /// The org's locks in path order, from the first that begins with `prefix` and lies beyond `after`.
+    pub(crate) fn locks_from<'a>(
+        &'a self,
+        org: OrgKey,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = LockKey> + 'a {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let path = |lock: LockKey| self.lock(lock).path.as_str();
+        let is_wanted = |lock: &LockKey| {
+            self.lock(*lock).org == org
+                && path(*lock).starts_with(prefix)
+                && after.is_none_or(|after| path(*lock) > after)
+        };
+        let young = self.nursery.iter().filter(is_wanted);
+        let mut young: BinaryHeap<_> = young.map(|lock| Reverse((path(lock), lock))).collect();
+        let mut grown = self
+            .org(org)
+            .paths
+            .in_order
+            .from(&self.locks, start)
+            .peekable();
+        core::iter::from_fn(move || {
+            let next_grown = grown.peek().map(|lock| path(*lock));
+            match young.peek() {
+                Some(Reverse((next_young, _)))
+                    if next_grown.is_none_or(|grown| *next_young < grown) =>
+                {
+                    young.pop().map(|Reverse((_, lock))| lock)
+                }
+                _ => grown.next(),
+            }
+        })
+        .take_while(move |lock| path(*lock).starts_with(prefix))
     }
 
     pub(crate) fn list(&self, list: &List<'_>, now: LogTime) -> Answer {
