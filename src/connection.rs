@@ -45,8 +45,9 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a goodbye may take to be written.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Bytes that are read at once: as few when the connection has been quiet, as many when much is there.
-const READ_BYTES_MIN: usize = 4096;
+/// Room for bytes that are read at once: twice what came last, but not less and not more. Most connections are idle, and
+/// their room is what they cost.
+const READ_BYTES_MIN: usize = 512;
 const READ_BYTES: usize = 64 * 1024;
 
 /// A request has seldom fewer.
@@ -88,6 +89,8 @@ enum End {
 struct Io<R, W> {
     reader: R,
     inbound: BytesMut,
+    /// Bytes that the last read has brought.
+    brought: usize,
     outbound: Outbound<W>,
 }
 
@@ -134,6 +137,7 @@ impl Connection {
         let mut io = Io {
             reader,
             inbound: BytesMut::new(),
+            brought: 0,
             outbound: Outbound {
                 writer,
                 unwritten: BytesMut::new(),
@@ -174,7 +178,7 @@ impl Connection {
             if has_room && self.take_frames(&mut io.inbound) {
                 continue;
             }
-            reserve_for_reading(&mut io.inbound);
+            reserve_for_reading(&mut io.inbound, io.brought);
             tokio::select! {
                 biased;
                 written = io.outbound.advance(), if io.outbound.has_more() => {
@@ -185,6 +189,7 @@ impl Connection {
                 read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
+                        io.brought = count;
                         self.open.received(count as u64, 0);
                     }
                 },
@@ -583,7 +588,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
         self.outbound.finish(outbox).await?;
         loop {
             self.inbound.clear();
-            reserve_for_reading(&mut self.inbound);
+            reserve_for_reading(&mut self.inbound, 0);
             if self.reader.read_buf(&mut self.inbound).await? == 0 {
                 return Ok(());
             }
@@ -648,10 +653,10 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
 }
 
 /// Makes room for one read, and gives memory back that a burst has taken.
-fn reserve_for_reading(inbound: &mut BytesMut) {
-    if inbound.is_empty() && inbound.capacity() > KEPT_BYTES {
+fn reserve_for_reading(inbound: &mut BytesMut, brought: usize) {
+    let room = (2 * brought.max(inbound.len())).clamp(READ_BYTES_MIN, READ_BYTES);
+    if inbound.is_empty() && inbound.capacity() > 8 * room {
         *inbound = BytesMut::new();
     }
-    // A busy connection fills what it is given, and is given more the next time.
-    inbound.reserve((2 * inbound.len()).clamp(READ_BYTES_MIN, READ_BYTES));
+    inbound.reserve(room);
 }

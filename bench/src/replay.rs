@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What a trace does not say is a model, and stands in [`Schedule`]. Rule: time is the trace's own everywhere but in
-//! [`run`], which divides it by the speed.
+//! `run`, which divides it by the speed.
 
 mod git;
 mod link;
