@@ -42,6 +42,13 @@ impl Engine {
         for session in self.sessions.iter() {
             self.verify_session(session)?;
         }
+        let holds = self.locks.iter().flat_map(|(_, lock)| lock.holds.iter());
+        let mut ages: Vec<_> = holds.map(|hold| hold.id).collect();
+        ages.sort_unstable();
+        hold_that!(
+            ages.is_sorted_by(|a, b| a < b),
+            "no two holds are of the same age"
+        );
         for id in self.groups.keys() {
             self.verify_group(*id)?;
         }
