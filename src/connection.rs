@@ -627,8 +627,8 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             }
             self.unwritten.advance(count);
             self.is_flushed = false;
+            self.progress = Instant::now();
             if !self.unwritten.is_empty() {
-                self.progress = Instant::now();
                 return Ok(());
             }
         }
