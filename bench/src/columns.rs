@@ -7,6 +7,14 @@ use std::fmt::{self, Write as _};
 #[derive(Debug)]
 pub struct Columns(pub Vec<Vec<String>>);
 
+impl Columns {
+    /// Rows under their head.
+    pub fn under(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Self {
+        let head = head.iter().map(ToString::to_string).collect();
+        Self([head].into_iter().chain(rows).collect())
+    }
+}
+
 impl fmt::Display for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.iter().map(Vec::len).max().unwrap_or(0);

@@ -11,9 +11,6 @@ use crate::nursery::{Stage, Timers};
 use crate::sessions::Sessions;
 use crate::time::LogTime;
 
-/// Room for so many locks is kept when none is left.
-const KEPT_LOCKS: usize = 16 * 1024;
-
 impl Engine {
     /// Sees to it that the first near timer is the first of all that come up by `now`. What is over later is left for when
     /// its turn comes.
@@ -157,14 +154,6 @@ impl Engine {
     /// for. (When a session leaves a hold, what it renewed stays.)
     pub(crate) fn hold_deadline(&self, hold: &Hold) -> LogTime {
         hold_deadline(&self.sessions, hold)
-    }
-
-    /// Gives back what many locks have taken, of which none is left.
-    pub(crate) fn give_back(&mut self) {
-        if self.locks.capacity() > KEPT_LOCKS {
-            self.locks.shrink_to_fit();
-            self.deadlines.give_back();
-        }
     }
 }
 

@@ -26,6 +26,9 @@ use crate::sessions::Sessions;
 use crate::step::Step;
 use crate::time::LogTime;
 
+/// Room for so many locks is kept when none is left.
+const KEPT_LOCKS: usize = 16 * 1024;
+
 /// What an entry led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -199,6 +202,14 @@ impl Engine {
 
     pub(crate) fn lock_mut(&mut self, key: LockKey) -> &mut Lock {
         &mut self.locks[key.place()]
+    }
+
+    /// Gives back what many locks have taken, of which none is left.
+    pub(crate) fn give_back(&mut self) {
+        if self.locks.capacity() > KEPT_LOCKS {
+            self.locks.shrink_to_fit();
+            self.deadlines.give_back();
+        }
     }
 
     pub(crate) fn address<'p>(&self, org: OrgKey, path: &'p str) -> Address<'p> {

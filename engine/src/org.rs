@@ -69,9 +69,6 @@ impl Org {
 
     /// The TTL of a hold of the path, if so much is asked for.
     pub(crate) fn ttl_for(&self, path: &str, asked: Option<Millis>) -> Millis {
-        if self.kinds.is_empty() {
-            return self.policy.ttl(asked);
-        }
         self.policy_for(path).ttl(asked)
     }
 }

@@ -154,7 +154,7 @@ fn append<B: Body>(out: &mut BytesMut, envelope: &Envelope<'_, B>) -> usize {
         envelope.serialize(&mut serializer).expect(
             "a buffer in memory takes every byte, and messages have only what MessagePack has",
         );
-        serializer.into_inner().flush_own();
+        serializer.into_inner().hand_over();
     })
 }
 
@@ -175,14 +175,14 @@ impl<'b> Appender<'b> {
         }
     }
 
-    fn flush_own(&mut self) {
+    fn hand_over(&mut self) {
         self.out.extend_from_slice(&self.gathered[..self.length]);
         self.length = 0;
     }
 
     #[cold]
-    fn make_room_for(&mut self, bytes: &[u8]) {
-        self.flush_own();
+    fn write_through(&mut self, bytes: &[u8]) {
+        self.hand_over();
         self.out.extend_from_slice(bytes);
     }
 }
@@ -202,7 +202,7 @@ impl io::Write for Appender<'_> {
                 room.copy_from_slice(bytes);
                 self.length = end;
             }
-            None => self.make_room_for(bytes),
+            None => self.write_through(bytes),
         }
         Ok(())
     }

@@ -126,9 +126,8 @@ impl IdleArguments {
             "CPU us/s per connection",
             "CPU us per sign",
         ];
-        let head = head.map(String::from).to_vec();
-        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
-        write!(out, "{}", Columns(cells.collect()))?;
+        let cells = rows.iter().map(Row::cells);
+        write!(out, "{}", Columns::under(&head, cells))?;
         Ok(())
     }
 }

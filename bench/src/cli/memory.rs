@@ -158,9 +158,8 @@ impl MemoryArguments {
             "acquires/s",
             "releases/s",
         ];
-        let head = head.map(String::from).to_vec();
-        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
-        write!(out, "{}", Columns(cells.collect()))?;
+        let cells = rows.iter().map(Row::cells);
+        write!(out, "{}", Columns::under(&head, cells))?;
         Ok(())
     }
 }

@@ -212,9 +212,8 @@ impl ReplayArguments {
             "server us/edit",
             "generator us/edit",
         ];
-        let head = head.map(String::from).to_vec();
-        let cells = [head].into_iter().chain(rows.iter().map(Row::cells));
-        write!(out, "{}", Columns(cells.collect()))?;
+        let cells = rows.iter().map(Row::cells);
+        write!(out, "{}", Columns::under(&head, cells))?;
         let kept_up = rows.iter().rev().find(|row| row.kept_up);
         match kept_up {
             Some(row) => writeln!(
