@@ -4,12 +4,13 @@
 //! never used again. 50 to 69 and 150 to 169 are set aside for presence and streams.
 //! Rule: nothing else in this crate names a number of an operation.
 
-use serde::ser::{SerializeMap, SerializeTuple};
+use serde::ser::SerializeMap;
 
 use crate::fault::Fault;
 use crate::message::{Body, ReadBody};
-use crate::messagepack::Fields;
+use crate::reader::Fields;
 use crate::shape::Shape;
+use crate::writer::Writer;
 use crate::{Role, push, reply, request};
 
 /// What the catalog says of a request.
@@ -74,6 +75,7 @@ macro_rules! messages {
                 }
             }
 
+            #[inline]
             pub(crate) fn read(
                 kind: $kind,
                 fields: &mut Fields<'_, 'a>,
@@ -94,9 +96,9 @@ macro_rules! messages {
                 }
             }
 
-            fn elements<T: SerializeTuple>(&self, tuple: &mut T) -> Result<(), T::Error> {
+            fn put_fields(&self, out: &mut Writer<'_>) {
                 match self {
-                    $(Self::$variant(message) => message.elements(tuple),)*
+                    $(Self::$variant(message) => message.put_fields(out),)*
                 }
             }
 

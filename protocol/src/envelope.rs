@@ -3,16 +3,15 @@
 //! A request is `[op, id, fields...]`, its reply the same, an error `[0, id, fields...]`, a push `[op, fields...]` with an
 //! op from 128. Rule: a request whose op and id can be read is answered, however wrong the rest of it is.
 
-use std::io;
-
 use bytes::BytesMut;
-use serde::ser::{SerializeMap, SerializeTuple};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::catalog::{Push, PushKind, Reply, Request, RequestKind};
 use crate::fault::{DecodeError, Fault};
 use crate::message::{Body, ReadBody};
-use crate::messagepack::{Fields, Reader};
+use crate::reader::{Fields, Reader};
+use crate::writer::Writer;
 use crate::{frame, reply};
 
 /// The op of an error.
@@ -149,67 +148,7 @@ impl Push<'_> {
 }
 
 fn append<B: Body>(out: &mut BytesMut, envelope: &Envelope<'_, B>) -> usize {
-    frame::append(out, |out| {
-        let mut serializer = rmp_serde::Serializer::new(Appender::to(out));
-        envelope.serialize(&mut serializer).expect(
-            "a buffer in memory takes every byte, and messages have only what MessagePack has",
-        );
-        serializer.into_inner().hand_over();
-    })
-}
-
-/// Writes to the end of a buffer. MessagePack is written a byte or two at a time: these are gathered in place, without a
-/// look at whether the buffer has room, which is what takes long.
-struct Appender<'b> {
-    out: &'b mut BytesMut,
-    gathered: [u8; 64],
-    length: usize,
-}
-
-impl<'b> Appender<'b> {
-    const fn to(out: &'b mut BytesMut) -> Self {
-        Self {
-            out,
-            gathered: [0; 64],
-            length: 0,
-        }
-    }
-
-    fn hand_over(&mut self) {
-        self.out.extend_from_slice(&self.gathered[..self.length]);
-        self.length = 0;
-    }
-
-    #[cold]
-    fn write_through(&mut self, bytes: &[u8]) {
-        self.hand_over();
-        self.out.extend_from_slice(bytes);
-    }
-}
-
-impl io::Write for Appender<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let end = self.length + bytes.len();
-        match self.gathered.get_mut(self.length..end) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.length = end;
-            }
-            None => self.write_through(bytes),
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    frame::append(out, |out| envelope.put(&mut Writer::new(out)))
 }
 
 /// A message with what stands around it, ready to be written.
@@ -267,25 +206,27 @@ impl<'m, 'a> Envelope<'m, Push<'a>> {
     }
 }
 
+impl<B: Body> Envelope<'_, B> {
+    fn put(&self, out: &mut Writer<'_>) {
+        let own = 1 + usize::from(self.id.is_some());
+        out.array(own + self.body.count());
+        out.number(self.op);
+        if let Some(id) = self.id {
+            out.number(id);
+        }
+        self.body.put_fields(out);
+    }
+}
+
 impl<B: Body> Serialize for Envelope<'_, B> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            let mut map = serializer.serialize_map(None)?;
-            map.serialize_entry("op", self.name)?;
-            if let Some(id) = self.id {
-                map.serialize_entry("id", &id)?;
-            }
-            self.body.entries(&mut map)?;
-            return map.end();
-        }
-        let own = 1 + usize::from(self.id.is_some());
-        let mut tuple = serializer.serialize_tuple(own + self.body.count())?;
-        tuple.serialize_element(&self.op)?;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("op", self.name)?;
         if let Some(id) = self.id {
-            tuple.serialize_element(&id)?;
+            map.serialize_entry("id", &id)?;
         }
-        self.body.elements(&mut tuple)?;
-        tuple.end()
+        self.body.entries(&mut map)?;
+        map.end()
     }
 }
 

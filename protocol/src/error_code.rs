@@ -8,8 +8,10 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
-use crate::messagepack::{Read, Reader, Value};
+use crate::messagepack::{Read, Value};
+use crate::reader::Reader;
 use crate::shape::{Shape, Type};
+use crate::writer::Writer;
 
 /// What to do about an error. It can be read off the code's number, also off one that is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -198,16 +200,16 @@ impl fmt::Display for Code {
 
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serializer.serialize_u16(self.0)
-        }
+        serializer.collect_str(self)
     }
 }
 
 impl Value for Code {
     const TYPE: &'static Type = &Type::Named("Code", &Shape::Code);
+
+    fn put(&self, out: &mut Writer<'_>) {
+        out.number(self.0.into());
+    }
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.serialize(serializer)

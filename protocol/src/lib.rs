@@ -46,12 +46,15 @@ mod error_code;
 mod fault;
 pub mod frame;
 pub mod limits;
+mod marker;
 mod messagepack;
 pub mod push;
+mod reader;
 pub mod reply;
 pub mod request;
 pub mod shape;
 mod terms;
+mod writer;
 
 pub use catalog::{Push, PushKind, Reply, Request, RequestKind};
 pub use envelope::{FromClient, FromServer};

@@ -86,14 +86,21 @@ pub(crate) trait Bound<T: ?Sized>: fmt::Display {
 }
 
 /// Looks whether the field keeps the bound.
+#[inline]
 pub(crate) fn keeps<T, B: Bound<T>>(bound: &B, value: &T, field: &str) -> Result<(), Fault> {
     match bound.breach(value) {
         None => Ok(()),
-        Some(found) => Err(Fault::value(bound.to_string(), found).within(field)),
+        Some(found) => Err(breached(bound, found, field)),
     }
 }
 
+#[cold]
+fn breached(bound: &dyn fmt::Display, found: Cow<'static, str>, field: &str) -> Fault {
+    Fault::value(bound.to_string(), found).within(field)
+}
+
 impl<T, B: Bound<T>> Bound<Option<T>> for B {
+    #[inline]
     fn breach(&self, value: &Option<T>) -> Option<Cow<'static, str>> {
         value.as_ref().and_then(|value| self.breach(value))
     }
@@ -135,18 +142,19 @@ impl Text {
     #[must_use]
     pub fn breach(&self, text: &str) -> Option<Cow<'static, str>> {
         if !(self.min..=self.max).contains(&text.len()) {
-            return Some(bytes(text.len()));
+            return Some(count(text.len() as u64, " bytes"));
         }
         self.spelling.breach(text).map(Cow::Borrowed)
     }
 }
 
 #[cold]
-fn bytes(count: usize) -> Cow<'static, str> {
-    Cow::Owned(format!("{count} bytes"))
+fn count(number: u64, unit: &str) -> Cow<'static, str> {
+    Cow::Owned(format!("{number}{unit}"))
 }
 
 impl Bound<&str> for Text {
+    #[inline]
     fn breach(&self, text: &&str) -> Option<Cow<'static, str>> {
         Self::breach(self, text)
     }
@@ -174,6 +182,7 @@ impl fmt::Display for Text {
 }
 
 impl Spelling {
+    #[inline]
     fn breach(self, text: &str) -> Option<&'static str> {
         match self {
             Self::Any => None,
@@ -229,8 +238,9 @@ pub struct Bytes {
 }
 
 impl Bound<&[u8]> for Bytes {
+    #[inline]
     fn breach(&self, bytes: &&[u8]) -> Option<Cow<'static, str>> {
-        (bytes.len() > self.max).then(|| self::bytes(bytes.len()))
+        (bytes.len() > self.max).then(|| count(bytes.len() as u64, " bytes"))
     }
 }
 
@@ -256,12 +266,14 @@ impl Span {
 }
 
 impl Bound<u64> for Span {
+    #[inline]
     fn breach(&self, number: &u64) -> Option<Cow<'static, str>> {
-        (!(self.min..=self.max).contains(number)).then(|| Cow::Owned(number.to_string()))
+        (!(self.min..=self.max).contains(number)).then(|| count(*number, ""))
     }
 }
 
 impl Bound<u32> for Span {
+    #[inline]
     fn breach(&self, number: &u32) -> Option<Cow<'static, str>> {
         self.breach(&u64::from(*number))
     }
@@ -283,8 +295,9 @@ pub struct Count {
 }
 
 impl<T> Bound<Vec<T>> for Count {
+    #[inline]
     fn breach(&self, list: &Vec<T>) -> Option<Cow<'static, str>> {
-        (!(self.min..=self.max).contains(&list.len())).then(|| Cow::Owned(list.len().to_string()))
+        (!(self.min..=self.max).contains(&list.len())).then(|| count(list.len() as u64, ""))
     }
 }
 

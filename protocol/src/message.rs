@@ -8,23 +8,24 @@
 //!
 //! Rule: fields are only ever appended, numbers are only ever added.
 
-use serde::ser::{SerializeMap, SerializeTuple};
+use serde::ser::SerializeMap;
 
 use crate::fault::Fault;
-use crate::messagepack::Fields;
+use crate::reader::Fields;
 use crate::shape::Shape;
+use crate::writer::Writer;
 
 /// What a message consists of, without the array or object around it: a frame puts its own fields before.
 pub(crate) trait Body {
     const SHAPE: Shape;
 
-    /// How many elements [`elements`](Self::elements) writes.
+    /// How many fields there are.
     fn count(&self) -> usize;
 
-    /// Writes the fields by position.
-    fn elements<T: SerializeTuple>(&self, tuple: &mut T) -> Result<(), T::Error>;
+    /// Writes the fields by position, for programs.
+    fn put_fields(&self, out: &mut Writer<'_>);
 
-    /// Writes the fields by name.
+    /// Writes the fields by name, for people.
     fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
 
     /// Looks whether the fields keep their bounds, one by one and together.
@@ -87,18 +88,18 @@ macro_rules! stands_alone {
                 &<Self as $crate::message::Body>::SHAPE,
             );
 
-            fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                use serde::ser::{SerializeMap as _, SerializeTuple as _};
+            fn put(&self, out: &mut $crate::writer::Writer<'_>) {
                 use $crate::message::Body as _;
-                if serializer.is_human_readable() {
-                    let mut map = serializer.serialize_map(None)?;
-                    self.entries(&mut map)?;
-                    map.end()
-                } else {
-                    let mut tuple = serializer.serialize_tuple(self.count())?;
-                    self.elements(&mut tuple)?;
-                    tuple.end()
-                }
+                out.array(self.count());
+                self.put_fields(out);
+            }
+
+            fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap as _;
+                use $crate::message::Body as _;
+                let mut map = serializer.serialize_map(None)?;
+                self.entries(&mut map)?;
+                map.end()
             }
 
             fn check(&self) -> Result<(), $crate::fault::Fault> {
@@ -108,9 +109,9 @@ macro_rules! stands_alone {
 
         impl<'a> $crate::messagepack::Read<'a> for $name $(<$life>)? {
             fn read(
-                reader: &mut $crate::messagepack::Reader<'a>,
+                reader: &mut $crate::reader::Reader<'a>,
             ) -> Result<Self, $crate::fault::Fault> {
-                let mut fields = $crate::messagepack::Fields::open(reader)?;
+                let mut fields = $crate::reader::Fields::open(reader)?;
                 let value = <Self as $crate::message::ReadBody<'a>>::read_body(&mut fields)?;
                 fields.close()?;
                 Ok(value)
@@ -152,13 +153,10 @@ macro_rules! message {
                 FIELDS.len()
             }
 
-            fn elements<T: serde::ser::SerializeTuple>(
-                &self,
-                tuple: &mut T,
-            ) -> Result<(), T::Error> {
-                let _ = &tuple;
-                $(tuple.serialize_element(&$crate::messagepack::Wire(&self.$field))?;)*
-                Ok(())
+            #[inline]
+            fn put_fields(&self, out: &mut $crate::writer::Writer<'_>) {
+                let _ = &out;
+                $($crate::messagepack::Value::put(&self.$field, out);)*
             }
 
             fn entries<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -170,6 +168,7 @@ macro_rules! message {
                 Ok(())
             }
 
+            #[inline]
             fn check_body(&self) -> Result<(), $crate::fault::Fault> {
                 $(check!(&self.$field, $field, [$($rule)?]);)*
                 $($together(self)?;)*
@@ -178,8 +177,9 @@ macro_rules! message {
         }
 
         impl<'a> $crate::message::ReadBody<'a> for $name $(<$life>)? {
+            #[inline]
             fn read_body(
-                fields: &mut $crate::messagepack::Fields<'_, 'a>,
+                fields: &mut $crate::reader::Fields<'_, 'a>,
             ) -> Result<Self, $crate::fault::Fault> {
                 let _ = &fields;
                 Ok(Self { $($field: take!(fields, $field, $type $(, $default)?),)* })
@@ -232,17 +232,14 @@ macro_rules! choice {
                 }
             }
 
-            fn elements<T: serde::ser::SerializeTuple>(
-                &self,
-                tuple: &mut T,
-            ) -> Result<(), T::Error> {
+            #[inline]
+            fn put_fields(&self, out: &mut $crate::writer::Writer<'_>) {
                 match self {
                     $(Self::$variant $({ $($field,)* })? => {
-                        tuple.serialize_element::<u8>(&$number)?;
-                        $($(tuple.serialize_element(&$crate::messagepack::Wire($field))?;)*)?
+                        out.number($number);
+                        $($($crate::messagepack::Value::put($field, out);)*)?
                     })*
                 }
-                Ok(())
             }
 
             fn entries<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -270,7 +267,7 @@ macro_rules! choice {
 
         impl<'a> $crate::message::ReadBody<'a> for $name $(<$life>)? {
             fn read_body(
-                fields: &mut $crate::messagepack::Fields<'_, 'a>,
+                fields: &mut $crate::reader::Fields<'_, 'a>,
             ) -> Result<Self, $crate::fault::Fault> {
                 match fields.take::<u64>(stringify!($tag))? {
                     $($number => Ok(Self::$variant $({
@@ -328,18 +325,19 @@ macro_rules! names {
             const TYPE: &'static $crate::shape::Type =
                 &$crate::shape::Type::Named(stringify!($name), &Self::SHAPE);
 
+            #[inline]
+            fn put(&self, out: &mut $crate::writer::Writer<'_>) {
+                out.number(*self as u64);
+            }
+
             fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                if serializer.is_human_readable() {
-                    serializer.serialize_str(self.name())
-                } else {
-                    serializer.serialize_u8(*self as u8)
-                }
+                serializer.serialize_str(self.name())
             }
         }
 
         impl<'a> $crate::messagepack::Read<'a> for $name {
             fn read(
-                reader: &mut $crate::messagepack::Reader<'a>,
+                reader: &mut $crate::reader::Reader<'a>,
             ) -> Result<Self, $crate::fault::Fault> {
                 match reader.number("a number")? {
                     $($number => Ok(Self::$variant),)*

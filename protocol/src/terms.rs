@@ -8,8 +8,10 @@ use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
 use crate::limits::RESUME_KEY_BYTES;
-use crate::messagepack::{Read, Reader, Value};
+use crate::messagepack::{Read, Value};
+use crate::reader::Reader;
 use crate::shape::Type;
+use crate::writer::Writer;
 
 names! {
     /// How much a principal or a session may do, ascending.
@@ -474,6 +476,10 @@ impl fmt::Debug for ResumeKey {
 impl Value for ResumeKey {
     const TYPE: &'static Type = &Type::Key;
 
+    fn put(&self, out: &mut Writer<'_>) {
+        out.bytes(&self.0);
+    }
+
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.as_slice().write(serializer)
     }
@@ -507,6 +513,10 @@ impl fmt::Debug for Secret<'_> {
 
 impl Value for Secret<'_> {
     const TYPE: &'static Type = &Type::Text;
+
+    fn put(&self, out: &mut Writer<'_>) {
+        out.text(self.0);
+    }
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.write(serializer)
