@@ -67,7 +67,7 @@ impl PathOrder {
         let path = path_of(locks, lock);
         let at = self.run_of(path);
         let run = &mut self.runs[at];
-        let index = run.places(locks, path).start;
+        let index = run.place_of(path, lock);
         run.heads.remove(index);
         run.locks.remove(index);
         if run.locks.is_empty() {
@@ -161,6 +161,22 @@ impl Run {
         }
     }
 
+    /// Where a lock stands that is in here. No other is looked at for that: they lie all over memory.
+    fn place_of(&self, path: &str, lock: LockKey) -> usize {
+        let Range { start, end } = self.alike(path);
+        let alike = self.locks[start..end].iter();
+        let among = alike.copied().position(|known| known == lock);
+        start + among.expect("the lock is in the run that would have it")
+    }
+
+    /// The places whose heads are as that of the path.
+    fn alike(&self, path: &str) -> Range<usize> {
+        let head = head(path, self.skip);
+        let start = self.heads.partition_point(|known| *known < head);
+        let count = self.heads[start..].partition_point(|known| *known == head);
+        start..start + count
+    }
+
     /// Where the path stands: one place, or none between two.
     fn places(&self, all: &Slab<Lock>, path: &str) -> Range<usize> {
         let (own, other) = (self.from.as_bytes(), path.as_bytes());
@@ -169,10 +185,8 @@ impl Run {
             core::cmp::Ordering::Greater => return self.locks.len()..self.locks.len(),
             core::cmp::Ordering::Equal => {}
         }
-        let head = head(path, self.skip);
-        let first = self.heads.partition_point(|known| *known < head);
-        let alike = self.heads[first..].partition_point(|known| *known == head);
-        let alike = &self.locks[first..first + alike];
+        let Range { start: first, end } = self.alike(path);
+        let alike = &self.locks[first..end];
         let start = first + alike.partition_point(|lock| path_of(all, *lock) < path);
         let is_there = self
             .locks
