@@ -161,7 +161,10 @@ impl Connection {
         W: AsyncWrite + Unpin,
     {
         let alarm = sleep(self.next_alarm(Duration::ZERO));
-        tokio::pin!(alarm);
+        let outbox = Arc::clone(&self.outbox);
+        // Waits on until it is fulfilled: to queue up for each round would cost two locks a request.
+        let pushed = outbox.ready();
+        tokio::pin!(alarm, pushed);
         loop {
             let found = io.outbound.exchange(&self.outbox);
             if found.frames > 0 {
@@ -193,7 +196,7 @@ impl Connection {
                         self.open.received(count as u64, 0);
                     }
                 },
-                () = self.outbox.ready() => {}
+                () = &mut pushed => pushed.set(outbox.ready()),
                 () = &mut alarm => self.look_at_the_clock(&io.outbound, alarm.as_mut()),
             }
         }
@@ -566,7 +569,9 @@ impl Batch<'_> {
 
     /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came.
     fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) {
-        self.items.sort_by_key(|item| item.shard);
+        if !self.items.is_sorted_by_key(|item| item.shard) {
+            self.items.sort_by_key(|item| item.shard);
+        }
         for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
             shared.shards.submit(items[0].shard, items, outbox);
         }
