@@ -253,6 +253,7 @@ async fn lists_are_read_page_by_page() {
                     waiters: 0,
                 }],
                 next,
+                position: None,
             };
             line.reply(asked.id, Reply::LockList(page)).await;
         }

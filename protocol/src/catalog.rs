@@ -1,7 +1,7 @@
 //! The catalog: every request with its reply, and every push. Number, name, since which version, least role, one line.
 //!
 //! The single truth: the enums, the numbers, the decoding and the document follow from the table at the end. A number is
-//! never used again. 50 to 69 and 150 to 169 are set aside for presence and streams.
+//! never used again. 54 to 59 and 153 to 159 are left for streams, 65 to 69 and 164 to 169 for presence.
 //! Rule: nothing else in this crate names a number of an operation.
 
 use serde::ser::SerializeMap;
@@ -282,6 +282,26 @@ catalog! {
             "Replaces one layer of policy.";
         41 PolicyGet "policy.get", request::GetPolicy<'a> => reply::PolicyInForce, since 1, Observer,
             "Asks for the policy in force.";
+
+        50 StreamSubscribe "stream.subscribe", request::Subscribe<'a> => reply::Subscribed, since 1, Observer,
+            "Listens to what happens at some paths of an org.";
+        51 StreamUnsubscribe "stream.unsubscribe", request::Unsubscribe => reply::Done, since 1, Observer,
+            "Ends a subscription.";
+        52 StreamPublish "stream.publish", request::Publish<'a> => reply::Published, since 1, Member,
+            "Puts an event of the application's own into the stream.";
+        53 StreamStats "stream.stats", request::StreamStats<'a> => reply::StreamStats, since 1, Observer,
+            "Asks how an org's stream stands, and whether anybody listens.";
+
+        60 PresenceEnter "presence.enter", request::Enter<'a> => reply::Entered, since 1, Observer,
+            "Says that a session is at a path.";
+        61 PresenceUpdate "presence.update", request::Update<'a> => reply::Updated, since 1, Observer,
+            "Says what a session does at a path.";
+        62 PresenceLeave "presence.leave", request::Leave<'a> => reply::Left, since 1, Observer,
+            "Says that a session is no longer at a path.";
+        63 PresenceList "presence.list", request::ListViewers<'a> => reply::Viewers<'a>, since 1, Observer,
+            "Asks who is at some paths of an org, a page at a time.";
+        64 PresenceStats "presence.stats", request::PresenceStats<'a> => reply::PresenceStats, since 1, Observer,
+            "Asks how many are where in an org.";
     }
     pushes {
         128 ServerPing "server.ping", push::Ping, since 1,
@@ -307,5 +327,21 @@ catalog! {
             "A wait is over without a grant.";
         146 LockPlace "lock.place", push::Place, since 1,
             "Where a wait stands.";
+
+        150 StreamEvent "stream.event", push::Happened<'a>, since 1,
+            "Something has happened.";
+        151 StreamPosition "stream.position", push::Reached<'a>, since 1,
+            "Nothing that matches has happened up to here.";
+        152 StreamGap "stream.gap", push::Gap<'a>, since 1,
+            "Events have been left out, since the client was too slow.";
+
+        160 PresenceChanged "presence.changed", push::ViewersChanged<'a>, since 1,
+            "Who is at a path has changed.";
+        161 PresenceCollision "presence.collision", push::Collision<'a>, since 1,
+            "What others do at the path of a session has another level.";
+        162 PresenceGap "presence.gap", push::ViewersLeftOut<'a>, since 1,
+            "Changes of presence have been left out, since the client was too slow.";
+        163 PresenceEnded "presence.ended", push::PresenceEnded<'a>, since 1,
+            "A session has given no sign of life at a path for too long, and is no longer there.";
     }
 }

@@ -111,6 +111,8 @@ error_codes! {
     104 TooManyHolds "too_many_holds" "The org has as many holds as its policy allows.";
     105 TooManySessionHolds "too_many_session_holds" "The session has as many holds as the policy allows.";
     106 TooManySessionWaits "too_many_session_waits" "The session has as many waits as the policy allows.";
+    107 TooManySubscriptions "too_many_subscriptions" "The connection has as many subscriptions or filters as it may.";
+    108 TooManyPresences "too_many_presences" "The session is at as many paths as it may, or the path has as many viewers.";
 
     201 ShuttingDown "shutting_down" "The server is about to stop.";
     202 SlowReader "slow_reader" "The client did not read what it was sent, and the server's buffer for it is full.";
@@ -130,6 +132,8 @@ error_codes! {
     310 NotAttached "not_attached" "The session is not attached to this connection.";
     311 UnknownWait "unknown_wait" "There is no such wait, or not any more.";
     312 NotGrantable "not_grantable" "The waiter cannot be granted the lock in this step.";
+    313 UnknownSubscription "unknown_subscription" "The connection has no such subscription, or not any more.";
+    314 NotEntered "not_entered" "The session is not at this path, or not any more.";
 
     401 BadCredentials "bad_credentials" "The credentials are missing, unknown or no longer valid.";
     402 RoleTooLow "role_too_low" "The role of the principal or of the session does not suffice.";

@@ -43,11 +43,14 @@ mod message;
 pub mod catalog;
 mod envelope;
 mod error_code;
+mod event;
 mod fault;
+mod filter;
 pub mod frame;
 pub mod limits;
 mod marker;
 mod messagepack;
+mod presence;
 pub mod push;
 mod reader;
 pub mod reply;
@@ -59,7 +62,10 @@ mod writer;
 pub use catalog::{Push, PushKind, Reply, Request, RequestKind};
 pub use envelope::{FromClient, FromServer};
 pub use error_code::{Class, Code, ErrorCode};
+pub use event::{Event, LostWhy, Position, Recovery};
 pub use fault::{DecodeError, Fault};
+pub use filter::{Filter, Scope};
+pub use presence::{Activity, CollisionLevel, Counts, PathViewers, Viewer};
 pub use terms::*;
 
 /// The version of the protocol that this crate speaks. What a later one adds, an older reader may ignore.

@@ -29,10 +29,18 @@ pub const RESUME_KEY_BYTES: usize = 16;
 /// Most that the answer to a resume tells of what was missed; the oldest are left out and counted.
 pub const MISSED_MAX: usize = 1024;
 
+/// Most viewers of a path that are listed; of those beyond, their number alone is told.
+pub const VIEWERS_LISTED_MAX: usize = 100;
+
+/// Most that a notice of a collision names.
+pub const COLLISION_BY_MAX: usize = 16;
+
 /// An organisation.
 pub const ORG: Text = Text::new(1, 64, Spelling::Identifier);
 /// What a lock is on.
 pub const PATH: Text = Text::new(1, 512, Spelling::Path);
+/// Which paths: see [`Filter`](crate::Filter).
+pub const FILTER: Text = Text::new(1, 515, Spelling::Filter);
 /// How the paths begin.
 pub const PREFIX: Text = Text::new(1, 512, Spelling::Printable);
 /// Where a page begins.
@@ -52,8 +60,17 @@ pub const CLIENT: Text = Text::new(0, 256, Spelling::Printable);
 /// An API key.
 pub const KEY: Text = Text::new(1, 2048, Spelling::Printable);
 
+/// What an application calls an event of its own.
+pub const EVENT_NAME: Text = Text::new(1, 128, Spelling::Identifier);
+/// By which a repeated event is known.
+pub const EVENT_ID: Text = Text::new(1, 64, Spelling::Printable);
+
 /// What is opaque to the server and shown to others.
 pub const METADATA: Bytes = Bytes { max: 4096 };
+/// The same of a viewer: a path may have many, and each change is told to many.
+pub const VIEWER_METADATA: Bytes = Bytes { max: 256 };
+/// What goes with an event of an application.
+pub const PAYLOAD: Bytes = Bytes { max: 65_536 };
 
 /// How long a hold lives without renewal.
 pub const TTL_MS: Span = Span::new(1000, 24 * 60 * 60 * 1000);
@@ -63,7 +80,7 @@ pub const WAIT_MS: Span = Span::new(0, 24 * 60 * 60 * 1000);
 pub const GRACE_MS: Span = Span::new(0, 60 * 60 * 1000);
 /// Owners that may share a lock.
 pub const SHARED: Span = Span::new(1, 4096);
-/// Holds in a page.
+/// Holds or viewers in a page.
 pub const PAGE: Span = Span::new(1, 256);
 /// Sessions or holds of an org.
 pub const AMOUNT: Span = Span::new(0, 0xffff_ffff);
@@ -78,6 +95,8 @@ pub const SESSION_WAITS: Span = Span::new(0, 1000);
 pub const ITEMS: Count = Count { min: 1, max: 16 };
 /// Sessions renewed at once.
 pub const SESSIONS: Count = Count { min: 1, max: 1000 };
+/// Filters of a subscription.
+pub const FILTERS: Count = Count { min: 1, max: 1000 };
 
 /// What bounds a value, and says so when it is displayed.
 pub(crate) trait Bound<T: ?Sized>: fmt::Display {
@@ -130,6 +149,8 @@ pub enum Spelling {
     Path,
     /// One segment of a path.
     Segment,
+    /// A path, a path with `/**` after it, or `**`.
+    Filter,
 }
 
 impl Text {
@@ -166,6 +187,12 @@ impl Bound<crate::Secret<'_>> for Text {
     }
 }
 
+impl Bound<crate::Filter<'_>> for Text {
+    fn breach(&self, filter: &crate::Filter<'_>) -> Option<Cow<'static, str>> {
+        Self::breach(self, filter.as_str())
+    }
+}
+
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spelling = match self.spelling {
@@ -176,6 +203,7 @@ impl fmt::Display for Text {
                 ": segments with `/` between them, none empty, none `*` or `**`, no control characters"
             }
             Spelling::Segment => " without `/` and control characters, not `*` or `**`",
+            Spelling::Filter => ": a path, a path with `/**` after it, or `**`",
         };
         write!(f, "{} to {} bytes{spelling}", self.min, self.max)
     }
@@ -195,6 +223,11 @@ impl Spelling {
             Self::Path => segments(text).or_else(|| control(text)),
             Self::Segment if text.contains('/') => Some("a `/`"),
             Self::Segment => segments(text).or_else(|| control(text)),
+            Self::Filter if text == "**" => None,
+            Self::Filter => match text.strip_suffix("/**").unwrap_or(text) {
+                path if path.len() > PATH.max => Some("a path of more than 512 bytes"),
+                path => Self::Path.breach(path),
+            },
         }
     }
 }

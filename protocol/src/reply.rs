@@ -2,8 +2,9 @@
 //! [`Error`]. That a lock is held by somebody else is a reply.
 
 use crate::{
-    Code, EndedHold, Grant, Held, ListedHold, Loss, Missed, OnDisconnect, Policy, PolicyLayer,
-    RefusalReason, RefusedItem, ResumeKey, Role, Truth, Waiting,
+    Code, CollisionLevel, Counts, EndedHold, Grant, Held, ListedHold, Loss, Missed, OnDisconnect,
+    PathViewers, Policy, PolicyLayer, Position, Recovery, RefusalReason, RefusedItem, ResumeKey,
+    Role, Truth, Waiting,
 };
 
 message! {
@@ -312,6 +313,8 @@ message! {
         holds: Vec<ListedHold<'a>>,
         /// Where the next page goes on; absent when this is the last. A page may be empty and not the last.
         next: Option<&'a str>,
+        /// Where the org's stream stood when this page was true; absent when nobody has listened to it for a while.
+        position: Option<Position>,
     }
 }
 
@@ -334,5 +337,121 @@ message! {
         policy: Policy,
         /// What the layer that was asked for overrides by itself.
         layer: PolicyLayer,
+    }
+}
+
+message! {
+    /// The subscription stands: events follow as pushes.
+    #[derive(Copy)]
+    Subscribed {
+        /// Its number, by which this connection ends it.
+        subscription: u64,
+        /// The newest event of the org's stream at this moment, whether or not it matches; where to resume from if
+        /// nothing follows.
+        position: Position,
+        /// What has become of the events after `since`.
+        recovery: Recovery,
+        /// Presence that the changes to come go on from; absent when they were not asked for.
+        version: Option<u64>,
+    }
+}
+
+message! {
+    /// The event is in the stream.
+    #[derive(Copy)]
+    Published {
+        /// Where; of a repeated one, where it was put at first.
+        position: Position,
+        /// Whether an event with this id was there already. Then nothing was published.
+        repeated: bool,
+        /// How many connections listen to the path.
+        listeners: u32,
+    }
+}
+
+message! {
+    /// How an org's stream stands.
+    #[derive(Copy)]
+    StreamStats {
+        /// Connections that listen: to the path that was asked about, else to any.
+        listeners: u32,
+        /// Subscriptions of theirs, which may overlap.
+        subscriptions: u32,
+        /// The newest event; absent when nobody has listened for a while.
+        position: Option<Position>,
+        /// Offset of the oldest event that can still be resumed from; absent when none is kept.
+        oldest: Option<u64>,
+        /// Events that are kept.
+        events: u32,
+        /// Their bytes.
+        bytes: u64,
+        /// Events that applications have published in this epoch.
+        published: u64,
+        /// Gaps that listeners were told of in this epoch.
+        gaps: u64,
+    }
+}
+
+message! {
+    /// The session is at the path.
+    #[derive(Copy)]
+    Entered {
+        /// Whether it is the first of its owner's there.
+        first: bool,
+        /// How many viewers the path has now.
+        total: u32,
+        /// The most that another owner does there.
+        collision: CollisionLevel,
+        /// How long typing is shown without another update.
+        typing_ms: u64,
+        /// How often to say that the typing goes on; no oftener.
+        refresh_ms: u64,
+    }
+}
+
+message! {
+    /// The activity is known.
+    #[derive(Copy)]
+    Updated {
+        /// The most that another owner does there.
+        collision: CollisionLevel,
+    }
+}
+
+message! {
+    /// The session is not at the path.
+    #[derive(Copy)]
+    Left {
+        /// Whether it was the last of its owner's there.
+        last: bool,
+    }
+}
+
+message! {
+    /// One page of who is where.
+    Viewers<'a> {
+        /// Presence at which this page is true: changes up to this version are in it.
+        version: u64,
+        /// Where the org's stream stood then; absent when nobody has listened to it for a while.
+        position: Option<Position>,
+        /// The paths with viewers, in order.
+        paths: Vec<PathViewers<'a>>,
+        /// Where the next page goes on; absent when this is the last. A page may be empty and not the last.
+        next: Option<&'a str>,
+    }
+}
+
+message! {
+    /// How many are where.
+    #[derive(Copy)]
+    PresenceStats {
+        /// Paths with at least one viewer.
+        paths: u32,
+        /// Viewers, at each path counted anew.
+        viewers: u32,
+        /// Sessions of theirs, at each path counted anew.
+        sittings: u32,
+        /// The viewers by what they do.
+        counts: Counts,
     }
 }

@@ -5,7 +5,10 @@
 
 use crate::fault::Fault;
 use crate::terms::limit_is_for_sharing;
-use crate::{Disconnect, Item, Mode, PolicyLayer, ReleaseScope, ResumeKey, Role, Secret, Target};
+use crate::{
+    Activity, Disconnect, Filter, Item, Mode, PolicyLayer, Position, ReleaseScope, ResumeKey, Role,
+    Secret, Target,
+};
 
 message! {
     /// Introduces the client. Must come first.
@@ -363,5 +366,125 @@ message! {
         org: &'a str where ORG,
         /// First segment of the paths; absent is the org's own.
         kind: Option<&'a str> where KIND,
+    }
+}
+
+message! {
+    /// Listens to an org, on behalf of this connection.
+    Subscribe<'a> {
+        /// The tenant.
+        org: &'a str where ORG,
+        /// Which paths.
+        filters: Vec<Filter<'a>> where FILTERS,
+        /// The last position that the client has seen, to hear what came after it; absent is from now on.
+        since: Option<Position>,
+        /// Whether to hear of presence at these paths too.
+        presence: bool = false,
+    }
+}
+
+message! {
+    /// Ends a subscription of this connection.
+    #[derive(Copy)]
+    Unsubscribe {
+        /// Its number.
+        subscription: u64,
+    }
+}
+
+message! {
+    /// Puts an event of the application's own into the stream.
+    #[derive(Copy)]
+    Publish<'a> {
+        /// The tenant.
+        org: &'a str where ORG,
+        /// What it is about.
+        path: &'a str where PATH,
+        /// What the application calls it.
+        event: &'a str where EVENT_NAME,
+        /// What goes with it. Opaque to the server.
+        payload: &'a [u8] where PAYLOAD = b"",
+        /// Chosen by the client: an event with an id that the stream still remembers is not published again.
+        id: Option<&'a str> where EVENT_ID,
+        /// The session that it comes from: its typing at the path ends.
+        session: Option<u64>,
+    }
+}
+
+message! {
+    /// Asks how an org's stream stands.
+    #[derive(Copy)]
+    StreamStats<'a> {
+        /// The tenant.
+        org: &'a str where ORG,
+        /// Count only who listens to this path.
+        path: Option<&'a str> where PATH,
+    }
+}
+
+message! {
+    /// Says that a session is at a path; again, that it still is.
+    #[derive(Copy)]
+    Enter<'a> {
+        /// Who is there.
+        session: u64,
+        /// Where.
+        path: &'a str where PATH,
+        /// What it does.
+        activity: Activity = Activity::Viewing,
+        /// Whether its typing is for members and higher alone; to observers it is viewing.
+        internal: bool = false,
+        /// Opaque to the server, shown to others with the viewer.
+        metadata: &'a [u8] where VIEWER_METADATA = b"",
+    }
+}
+
+message! {
+    /// Says what a session does at a path that it has entered.
+    #[derive(Copy)]
+    Update<'a> {
+        /// Who is there.
+        session: u64,
+        /// Where.
+        path: &'a str where PATH,
+        /// What it does.
+        activity: Activity,
+        /// Whether its typing is for members and higher alone; to observers it is viewing.
+        internal: bool = false,
+    }
+}
+
+message! {
+    /// Says that a session is no longer at a path.
+    #[derive(Copy)]
+    Leave<'a> {
+        /// Who was there.
+        session: u64,
+        /// Where.
+        path: &'a str where PATH,
+    }
+}
+
+message! {
+    /// Asks who is at some paths, by path, a page at a time.
+    #[derive(Copy)]
+    ListViewers<'a> {
+        /// The tenant.
+        org: &'a str where ORG,
+        /// Which paths.
+        filter: Filter<'a> where FILTER,
+        /// Goes on where the page before ended.
+        cursor: Option<&'a str> where CURSOR,
+        /// About so many viewers; those of one path are not cut in two.
+        page: u32 where PAGE = 256,
+    }
+}
+
+message! {
+    /// Asks how many are where in an org.
+    #[derive(Copy)]
+    PresenceStats<'a> {
+        /// The tenant.
+        org: &'a str where ORG,
     }
 }

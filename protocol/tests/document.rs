@@ -15,6 +15,7 @@ use tenure_protocol::{Class, ErrorCode, FromClient, FromServer, frame, limits};
 const SPELLINGS: &[(&str, limits::Text)] = &[
     ("org", limits::ORG),
     ("path", limits::PATH),
+    ("filter", limits::FILTER),
     ("owner", limits::OWNER),
     ("name", limits::NAME),
 ];
@@ -157,6 +158,8 @@ fn bounds_that_hold_everywhere_are_told() {
         limits::NUMBER_MAX,
         limits::DEAD_AFTER_MS,
         limits::MISSED_MAX as u64,
+        limits::VIEWERS_LISTED_MAX as u64,
+        limits::COLLISION_BY_MAX as u64,
     ] {
         assert!(
             text.contains(&number.to_string()),
@@ -353,6 +356,7 @@ fn row(field: &Field) -> String {
     let absent = match (field.default, optional) {
         (Some("\"\"" | "b\"\""), _) => Some("absent is empty".to_owned()),
         (Some("ReleaseScope::Session"), _) => Some("absent is `session`".to_owned()),
+        (Some("Activity::Viewing"), _) => Some("absent is `viewing`".to_owned()),
         (Some(default), _) => Some(format!("absent is {default}")),
         (None, true) => Some("may be absent".to_owned()),
         (None, false) => None,

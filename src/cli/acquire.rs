@@ -146,7 +146,14 @@ impl Acquire {
                 | Push::LockLost(_)
                 | Push::LockChanged(_)
                 | Push::LockAsked(_)
-                | Push::LockWaitEnded(_) => {}
+                | Push::LockWaitEnded(_)
+                | Push::StreamEvent(_)
+                | Push::StreamPosition(_)
+                | Push::StreamGap(_)
+                | Push::PresenceChanged(_)
+                | Push::PresenceCollision(_)
+                | Push::PresenceGap(_)
+                | Push::PresenceEnded(_) => {}
             }
         }
     }

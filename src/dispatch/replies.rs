@@ -97,6 +97,7 @@ pub(crate) fn answer(
                 })
                 .collect(),
             next: next.as_deref(),
+            position: None,
         }),
         Answer::Policy { policy, layer } => Reply::PolicyGet(reply::PolicyInForce {
             policy: policy_to_wire(policy),

@@ -139,6 +139,18 @@ impl<'a> Asker<'_, 'a> {
                 ErrorCode::Internal,
                 "the connection answers this itself",
             )),
+            Request::StreamSubscribe(_)
+            | Request::StreamUnsubscribe(_)
+            | Request::StreamPublish(_)
+            | Request::StreamStats(_)
+            | Request::PresenceEnter(_)
+            | Request::PresenceUpdate(_)
+            | Request::PresenceLeave(_)
+            | Request::PresenceList(_)
+            | Request::PresenceStats(_) => Err(Refused::new(
+                ErrorCode::UnknownCommand,
+                "this server has neither streams nor presence",
+            )),
         }
     }
 

@@ -199,7 +199,14 @@ impl TenureConnection {
             | Push::LockChanged(_)
             | Push::LockAsked(_)
             | Push::LockDeclined(_)
-            | Push::LockPlace(_) => return Ok(None),
+            | Push::LockPlace(_)
+            | Push::StreamEvent(_)
+            | Push::StreamPosition(_)
+            | Push::StreamGap(_)
+            | Push::PresenceChanged(_)
+            | Push::PresenceCollision(_)
+            | Push::PresenceGap(_)
+            | Push::PresenceEnded(_) => return Ok(None),
         };
         let slot = self.waiting.remove(&wait);
         let slot = slot.context("the server has ended a wait that nobody began")?;

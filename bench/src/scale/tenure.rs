@@ -95,7 +95,16 @@ impl TenureCrowd {
             | Reply::LockList(_)
             | Reply::LockCheck(_)
             | Reply::PolicySet(_)
-            | Reply::PolicyGet(_)) => bail!("a crowd does not ask for {:?}", other.kind()),
+            | Reply::PolicyGet(_)
+            | Reply::StreamSubscribe(_)
+            | Reply::StreamUnsubscribe(_)
+            | Reply::StreamPublish(_)
+            | Reply::StreamStats(_)
+            | Reply::PresenceEnter(_)
+            | Reply::PresenceUpdate(_)
+            | Reply::PresenceLeave(_)
+            | Reply::PresenceList(_)
+            | Reply::PresenceStats(_)) => bail!("a crowd does not ask for {:?}", other.kind()),
         }
     }
 }

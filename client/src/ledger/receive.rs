@@ -127,6 +127,16 @@ impl Ledger {
                 let progress = WaitProgress::Place(place.place);
                 self.wait_progress(place.session, place.wait, &progress);
             }
+            // Sent only to who has subscribed or entered, which nothing here does.
+            Push::StreamEvent(_)
+            | Push::StreamPosition(_)
+            | Push::StreamGap(_)
+            | Push::PresenceChanged(_)
+            | Push::PresenceCollision(_)
+            | Push::PresenceGap(_)
+            | Push::PresenceEnded(_) => {
+                tracing::trace!(push = %push.kind(), "push that nobody asked for");
+            }
         }
         Ok(())
     }

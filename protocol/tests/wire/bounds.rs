@@ -2,9 +2,9 @@
 //! Client and server judge alike: what decoding refuses, `Request::check` refuses in the same words.
 
 use tenure_protocol::{
-    Disconnect, ErrorCode, FromClient, Grant, GrantKind, Held, Item, Missed, Mode, OnDisconnect,
-    PolicyLayer, Reply, Request, ResumeKey, Role, Secret, Target, Waiting, Who, limits, reply,
-    request,
+    Activity, Counts, Disconnect, ErrorCode, Filter, FromClient, Grant, GrantKind, Held, Item,
+    Missed, Mode, OnDisconnect, PathViewers, PolicyLayer, Position, Reply, Request, ResumeKey,
+    Role, Secret, Target, Viewer, Waiting, Who, limits, reply, request,
 };
 
 const NUMBER_MAX: u64 = (1 << 53) - 1;
@@ -583,4 +583,114 @@ fn a_resume_key_is_equal_to_itself_alone() {
     assert_eq!(ResumeKey([7; 16]), ResumeKey([7; 16]));
     assert_ne!(ResumeKey([7; 16]), ResumeKey([8; 16]));
     assert_eq!(format!("{:?}", ResumeKey([7; 16])), "ResumeKey(..)");
+}
+
+#[test]
+fn subscriptions_and_events() {
+    let filters = |count| {
+        Request::StreamSubscribe(request::Subscribe {
+            org: "a",
+            filters: vec![Filter::ALL; count],
+            since: None,
+            presence: false,
+        })
+    };
+    taken(&filters(1));
+    taken(&filters(1000));
+    refused(&filters(0), "filters: expected 1 to 1000 of them, found 0");
+    refused(
+        &filters(1001),
+        "filters: expected 1 to 1000 of them, found 1001",
+    );
+
+    let bytes = vec![7; 65_537];
+    let long = "e".repeat(129);
+    let publish = |event, payload, id| {
+        Request::StreamPublish(request::Publish {
+            org: "a",
+            path: "d",
+            event,
+            payload,
+            id,
+            session: None,
+        })
+    };
+    taken(&publish(&long[..128], &bytes[..65_536], Some(&long[..64])));
+    refused(
+        &publish(&long, b"", None),
+        "event: expected 1 to 128 bytes of letters, digits, `.`, `_` and `-`, found 129 bytes",
+    );
+    refused(
+        &publish("new message", b"", None),
+        "event: expected 1 to 128 bytes of letters, digits, `.`, `_` and `-`, found another character",
+    );
+    refused(
+        &publish("e", &bytes, None),
+        "payload: expected at most 65536 bytes, found 65537 bytes",
+    );
+    refused(
+        &publish("e", b"", Some("")),
+        "id: expected 1 to 64 bytes without control characters, found 0 bytes",
+    );
+}
+
+#[test]
+fn viewers() {
+    let bytes = [7; 257];
+    let enter = |metadata| {
+        Request::PresenceEnter(request::Enter {
+            session: 1,
+            path: "d",
+            activity: Activity::Idle,
+            internal: false,
+            metadata,
+        })
+    };
+    taken(&enter(&bytes[..256]));
+    refused(
+        &enter(&bytes),
+        "metadata: expected at most 256 bytes, found 257 bytes",
+    );
+}
+
+/// A page of viewers, and a change at the fullest path, as large as they can be.
+#[test]
+fn the_largest_page_of_viewers_fits_a_frame() {
+    let path = "p".repeat(limits::PATH.max);
+    let owner = "o".repeat(limits::OWNER.max);
+    let name = "n".repeat(limits::NAME.max);
+    let metadata = vec![7; limits::VIEWER_METADATA.max];
+    let viewer = Viewer {
+        owner: &owner,
+        name: &name,
+        activity: Activity::Editing,
+        internal: false,
+        since_ms: NUMBER_MAX,
+        sittings: u32::MAX,
+        metadata: &metadata,
+    };
+    let counts = Counts::default();
+    let of_a_path = |viewers| PathViewers {
+        path: &path,
+        total: u32::MAX,
+        counts,
+        viewers: vec![viewer; viewers],
+    };
+    // One short of a page, and then a path that is not cut in two.
+    let page = usize::try_from(limits::PAGE.max).expect("a small number");
+    let mut paths = vec![of_a_path(1); page - 1];
+    paths.push(of_a_path(limits::VIEWERS_LISTED_MAX));
+    let position = Some(Position {
+        epoch: NUMBER_MAX,
+        offset: NUMBER_MAX,
+    });
+    let viewers = reply::Viewers {
+        version: NUMBER_MAX,
+        position,
+        paths,
+        next: Some(&path),
+    };
+    let mut out = bytes::BytesMut::new();
+    let length = Reply::PresenceList(viewers).encode(NUMBER_MAX, &mut out);
+    assert!(length <= limits::FRAME_FROM_SERVER, "{length} bytes");
 }

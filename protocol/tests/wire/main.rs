@@ -4,6 +4,7 @@
 
 mod bounds;
 mod damage;
+mod filters;
 mod round_trip;
 mod samples;
 mod tolerance;

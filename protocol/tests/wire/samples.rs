@@ -3,6 +3,9 @@
 //!
 //! The golden vectors are made of these, so what stands here must never change; more may be added.
 
+mod presence;
+mod streams;
+
 use tenure_protocol::{
     Cause, Disconnect, EndedHold, ErrorCode, FromClient, FromServer, Grant, GrantKind, Held,
     Holder, Item, ListedHold, Loss, Missed, Mode, OnDisconnect, Policy, PolicyLayer, Push,
@@ -482,10 +485,16 @@ fn requests() -> Vec<Sample> {
             }),
         ),
     ];
-    let numbered = samples.into_iter().map(|(name, request)| Sample {
-        name: format!("request {name}"),
-        message: Message::FromClient(FromClient { id: ID, request }),
-    });
+    let others = [streams::requests(), presence::requests()]
+        .into_iter()
+        .flatten();
+    let numbered = samples
+        .into_iter()
+        .chain(others)
+        .map(|(name, request)| Sample {
+            name: format!("request {name}"),
+            message: Message::FromClient(FromClient { id: ID, request }),
+        });
     numbered.collect()
 }
 
@@ -823,6 +832,7 @@ fn replies() -> Vec<Sample> {
                     },
                 ],
                 next: Some("x"),
+                position: None,
             }),
         ),
         (
@@ -830,6 +840,15 @@ fn replies() -> Vec<Sample> {
             Reply::LockList(reply::Page {
                 holds: vec![],
                 next: None,
+                position: None,
+            }),
+        ),
+        (
+            "lock.list, beside a stream",
+            Reply::LockList(reply::Page {
+                holds: vec![],
+                next: None,
+                position: Some(streams::POSITION),
             }),
         ),
         (
@@ -869,10 +888,16 @@ fn replies() -> Vec<Sample> {
             }),
         ),
     ];
-    let numbered = samples.into_iter().map(|(name, reply)| Sample {
-        name: format!("reply {name}"),
-        message: Message::FromServer(FromServer::Reply { id: ID, reply }),
-    });
+    let others = [streams::replies(), presence::replies()]
+        .into_iter()
+        .flatten();
+    let numbered = samples
+        .into_iter()
+        .chain(others)
+        .map(|(name, reply)| Sample {
+            name: format!("reply {name}"),
+            message: Message::FromServer(FromServer::Reply { id: ID, reply }),
+        });
     numbered.collect()
 }
 
@@ -1067,7 +1092,11 @@ fn pushes() -> Vec<Sample> {
         .chain(refused)
         .collect();
     all.sort_by_key(|(_, push)| push.kind().number());
-    let named = all.into_iter().map(|(name, push)| Sample {
+    let others = [streams::pushes(), presence::pushes()]
+        .into_iter()
+        .flatten();
+    let others = others.map(|(name, push)| (name.to_owned(), push));
+    let named = all.into_iter().chain(others).map(|(name, push)| Sample {
         name: format!("push {name}"),
         message: Message::FromServer(FromServer::Push(push)),
     });

@@ -135,7 +135,7 @@ fn numbers_may_take_more_bytes_than_they_need() {
 #[test]
 fn pushes_of_a_later_version_are_recognised_as_such() {
     assert_eq!(
-        FromServer::decode(b"\x93\xcc\x96\x01\xa1x"),
-        Ok(FromServer::UnknownPush { op: 150 })
+        FromServer::decode(b"\x93\xcc\xaa\x01\xa1x"),
+        Ok(FromServer::UnknownPush { op: 170 })
     );
 }
