@@ -9,8 +9,10 @@ use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
 use crate::limits;
-use crate::messagepack::{Read, Reader, Value};
+use crate::messagepack::{Read, Value};
+use crate::reader::Reader;
 use crate::shape::Type;
+use crate::writer::Writer;
 
 /// What follows a path to mean all below it.
 const BELOW: &str = "/**";
@@ -84,6 +86,10 @@ impl fmt::Display for Filter<'_> {
 
 impl Value for Filter<'_> {
     const TYPE: &'static Type = &Type::Text;
+
+    fn put(&self, out: &mut Writer<'_>) {
+        out.text(self.text);
+    }
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.text.write(serializer)

@@ -2,6 +2,7 @@
 //!
 //! Knows the public interface alone. The golden vectors are checked here, the document in `tests/document.rs`.
 
+mod another_library;
 mod bounds;
 mod damage;
 mod filters;
