@@ -6,6 +6,7 @@
 mod client;
 mod compare;
 mod expiry;
+mod fan_out;
 mod floor;
 mod idle;
 mod load;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Client(client::ClientArguments),
     Compare(compare::CompareArguments),
     Expiry(expiry::ExpiryArguments),
+    FanOut(fan_out::FanOutArguments),
     Idle(idle::IdleArguments),
     Floor(floor::FloorArguments),
     Load(load::LoadArguments),
@@ -44,6 +46,7 @@ impl Command {
             Self::Client(arguments) => arguments.run(),
             Self::Compare(arguments) => arguments.run(),
             Self::Expiry(arguments) => arguments.run(),
+            Self::FanOut(arguments) => arguments.run(),
             Self::Idle(arguments) => arguments.run(),
             Self::Floor(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),

@@ -7,7 +7,10 @@
     reason = "a panic in a test is its message, and a line is what a skipped one has"
 )]
 
+use std::time::Duration;
+
 use tenure_bench::dialect::{Ask, Conversation, Dialect, Outcome, System};
+use tenure_bench::fan_out::{self, FanOut};
 use tenure_bench::paths::Path;
 use tenure_bench::peers::{Peer, Spread};
 
@@ -97,4 +100,40 @@ fn a_lock_in_etcd_has_one_holder() {
 #[test]
 fn a_lock_in_nats_has_one_holder() {
     a_lock_has_one_holder(Peer::Nats);
+}
+
+/// Everybody hears of everything that is published, and nothing else counts.
+fn all_who_listen_hear(peer: Peer, system: fan_out::System) {
+    if !peer.is_here() {
+        println!("skipped: {peer} is not on this machine");
+        return;
+    }
+    let server = peer.start(None).unwrap();
+    for in_flight in [1, 16] {
+        let fan_out = FanOut {
+            address: server.address(),
+            pid: Some(server.pid()),
+            subscribers: 5,
+            frozen: 1,
+            in_flight,
+            payload_bytes: 128,
+            probe_rate: 50,
+            warm_up: Duration::from_millis(20),
+            duration: Duration::from_millis(200),
+        };
+        let measured = fan_out::measure(&fan_out, &system).unwrap();
+        assert!(measured.messages >= u64::from(in_flight));
+        assert_eq!(measured.deliveries, 5 * measured.messages);
+        assert_eq!(measured.to_the_last.len(), measured.messages);
+    }
+}
+
+#[test]
+fn redis_delivers_to_all_who_listen() {
+    all_who_listen_hear(Peer::Redis, fan_out::System::Redis);
+}
+
+#[test]
+fn nats_delivers_to_all_who_listen() {
+    all_who_listen_hear(Peer::Nats, fan_out::System::Nats);
 }
