@@ -14,6 +14,7 @@ mod memory;
 mod progress;
 mod replay;
 mod server;
+mod storm;
 mod systems;
 
 use std::env;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Load(load::LoadArguments),
     Memory(memory::MemoryArguments),
     Replay(replay::ReplayArguments),
+    Storm(storm::StormArguments),
 }
 
 impl Command {
@@ -52,6 +54,7 @@ impl Command {
             Self::Load(arguments) => arguments.run(),
             Self::Memory(arguments) => arguments.run(),
             Self::Replay(arguments) => arguments.run(),
+            Self::Storm(arguments) => arguments.run(),
         }
     }
 }

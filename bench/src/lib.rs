@@ -29,4 +29,5 @@ pub mod report;
 pub mod resident;
 pub mod scale;
 pub mod server_process;
+pub mod storm;
 mod template;
