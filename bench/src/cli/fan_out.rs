@@ -21,7 +21,7 @@ use super::{command_line, progress};
 ///
 /// One connection publishes, the others listen and read. At most so many messages are on their way; one is done when the
 /// last subscriber has it. A probe beside acquires and releases at a fixed rate in the same org: what it takes shows what
-/// locks notice of it. With --frozen, each round is measured twice: without, and with so many subscribers more that never
+/// locks notice of it. What happens to a lock is told to as many, for comparison. With --frozen, each round is measured twice: without, and with so many subscribers more that never
 /// read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -171,8 +171,8 @@ impl FanOutArguments {
         ];
         let is_measured = |peer: Peer| !self.alone && !self.server.is_given() && peer.is_here();
         let here = peers.into_iter().filter(|(peer, _)| is_measured(*peer));
-        let tenure = System::Tenure(self.server.key());
-        [tenure]
+        let key = self.server.key();
+        [System::Tenure(key.clone()), System::TenureLock(key)]
             .into_iter()
             .chain(here.map(|(_, system)| system))
             .collect()
@@ -180,7 +180,7 @@ impl FanOutArguments {
 
     fn start(&self, system: &System) -> Result<Server> {
         match system {
-            System::Tenure(_) => self.server.server(),
+            System::Tenure(_) | System::TenureLock(_) => self.server.server(),
             System::Redis => self.server.peer(Peer::Redis),
             System::Valkey => self.server.peer(Peer::Valkey),
             System::Nats => self.server.peer(Peer::Nats),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::nats::NatsFeed;
 use super::redis::RedisFeed;
-use super::tenure::TenureFeed;
+use super::tenure::{TenureFeed, Told};
 use crate::dialect::Conversation;
 use crate::scale;
 
@@ -16,6 +16,8 @@ use crate::scale;
 pub enum System {
     /// Tenure's streams, and the API key for a server that asks for one.
     Tenure(Option<Arc<str>>),
+    /// The same, but what is told is what happens to a lock.
+    TenureLock(Option<Arc<str>>),
     /// Channels of Redis.
     Redis,
     /// Channels of Valkey.
@@ -63,6 +65,7 @@ impl System {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Tenure(_) => "tenure",
+            Self::TenureLock(_) => "tenure, a lock",
             Self::Redis => "redis",
             Self::Valkey => "valkey",
             Self::Nats => "nats",
@@ -72,7 +75,7 @@ impl System {
     /// Who asks for locks beside, where there are any.
     pub(super) fn crowd(&self) -> Option<scale::System> {
         match self {
-            Self::Tenure(key) => Some(scale::System::Tenure(key.clone())),
+            Self::Tenure(key) | Self::TenureLock(key) => Some(scale::System::Tenure(key.clone())),
             Self::Redis => Some(scale::System::Redis),
             Self::Valkey => Some(scale::System::Valkey),
             Self::Nats => None,
@@ -82,7 +85,8 @@ impl System {
     /// The feed of one connection, for messages of so many bytes.
     pub(super) fn feed(&self, payload_bytes: usize) -> Box<dyn Feed> {
         match self {
-            Self::Tenure(key) => Box::new(TenureFeed::new(key.clone())),
+            Self::Tenure(key) => Box::new(TenureFeed::new(key.clone(), Told::Published)),
+            Self::TenureLock(key) => Box::new(TenureFeed::new(key.clone(), Told::Lock)),
             Self::Redis | Self::Valkey => Box::new(RedisFeed::new(payload_bytes)),
             Self::Nats => Box::new(NatsFeed::new(payload_bytes)),
         }

@@ -1,4 +1,4 @@
-//! Tenure's streams: an event of the application's own, at one path of one org.
+//! Tenure's streams: an event of the application's own, or what happens to a lock, at one path of one org.
 //!
 //! Subscribers only look at what a frame is: to decode a million events a second is their application's business.
 
@@ -7,7 +7,10 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use bytes::BytesMut;
 use tenure_protocol::frame::{self, Frames};
-use tenure_protocol::{Filter, FromServer, PushKind, Request, Secret, VERSION, limits, request};
+use tenure_protocol::{
+    Filter, FromServer, Mode, PushKind, ReleaseScope, Reply, Request, Secret, VERSION, limits,
+    request,
+};
 
 use super::feed::{Feed, Heard};
 use crate::dialect::Conversation;
@@ -16,29 +19,55 @@ const ORG: &str = "bench";
 const PATH: &str = "chat/42";
 const EVENT: &str = "message";
 
+/// What there is to hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Events of the application's own.
+    Published,
+    /// A lock that is acquired and released in turn.
+    Lock,
+}
+
 /// See the file's header.
 pub(super) struct TenureFeed {
     key: Option<Arc<str>>,
+    told: Told,
+    /// Its session, where it is about a lock, and whether that holds it.
+    session: u64,
+    holds: bool,
     frame: BytesMut,
 }
 
 impl TenureFeed {
-    pub(super) fn new(key: Option<Arc<str>>) -> Self {
+    pub(super) fn new(key: Option<Arc<str>>, told: Told) -> Self {
         Self {
             key,
+            told,
+            session: 0,
+            holds: false,
             frame: BytesMut::new(),
         }
     }
 
-    fn ask(&mut self, request: &Request<'_>, conversation: &mut Conversation) -> Result<()> {
+    /// Gives the number of the session, if that was what was asked for.
+    fn ask(
+        &mut self,
+        request: &Request<'_>,
+        conversation: &mut Conversation,
+    ) -> Result<Option<u64>> {
         self.frame.clear();
         request.encode(1, &mut self.frame);
         conversation.exchange(&self.frame, |bytes| {
             let Some(payload) = frame::peek(bytes, limits::FRAME_FROM_SERVER)? else {
                 return Ok(None);
             };
+            let length = frame::HEADER + payload.len();
             match FromServer::decode(payload)? {
-                FromServer::Reply { .. } => Ok(Some(((), frame::HEADER + payload.len()))),
+                FromServer::Reply {
+                    reply: Reply::SessionOpen(opened),
+                    ..
+                } => Ok(Some((Some(opened.session), length))),
+                FromServer::Reply { .. } => Ok(Some((None, length))),
                 other @ (FromServer::Error { .. }
                 | FromServer::Push(_)
                 | FromServer::UnknownPush { .. }) => bail!("expected an answer, found {other:?}"),
@@ -55,7 +84,19 @@ impl Feed for TenureFeed {
             client: concat!("tenure-bench/", env!("CARGO_PKG_VERSION")),
             key: key.as_deref().map(Secret),
         });
-        self.ask(&hello, conversation)
+        self.ask(&hello, conversation)?;
+        if self.told == Told::Lock {
+            let open = Request::SessionOpen(request::OpenSession {
+                org: ORG,
+                owner: "somebody",
+                name: "",
+                role: None,
+                on_disconnect: None,
+                metadata: b"",
+            });
+            self.session = self.ask(&open, conversation)?.unwrap_or_default();
+        }
+        Ok(())
     }
 
     fn subscribe(&mut self, conversation: &mut Conversation) -> Result<()> {
@@ -65,20 +106,24 @@ impl Feed for TenureFeed {
             since: None,
             presence: false,
         });
-        self.ask(&subscribe, conversation)
+        self.ask(&subscribe, conversation)?;
+        Ok(())
     }
 
     fn publish(&mut self, payload: &[u8], out: &mut Vec<u8>) {
-        let publish = Request::StreamPublish(request::Publish {
-            org: ORG,
-            path: PATH,
-            event: EVENT,
-            payload,
-            id: None,
-            session: None,
-        });
+        let request = match self.told {
+            Told::Published => Request::StreamPublish(request::Publish {
+                org: ORG,
+                path: PATH,
+                event: EVENT,
+                payload,
+                id: None,
+                session: None,
+            }),
+            Told::Lock => self.acquire_or_release(),
+        };
         self.frame.clear();
-        publish.encode(1, &mut self.frame);
+        request.encode(1, &mut self.frame);
         out.extend_from_slice(&self.frame);
     }
 
@@ -103,6 +148,32 @@ impl Feed for TenureFeed {
             messages,
             bytes: frames.consumed(),
         })
+    }
+}
+
+impl TenureFeed {
+    fn acquire_or_release(&mut self) -> Request<'static> {
+        self.holds = !self.holds;
+        if self.holds {
+            Request::LockAcquire(request::Acquire {
+                session: self.session,
+                path: PATH,
+                mode: Mode::Exclusive,
+                wait_ms: 0,
+                ttl_ms: None,
+                limit: None,
+                note: None,
+                seize: None,
+                metadata: b"",
+            })
+        } else {
+            Request::LockRelease(request::Release {
+                session: self.session,
+                path: PATH,
+                scope: ReleaseScope::Session,
+                token: None,
+            })
+        }
     }
 }
 
@@ -137,7 +208,7 @@ mod tests {
         let first = out.len();
         Push::ServerPing(push::Ping {}).encode(&mut out);
         assert!(!is_event(&out[first + frame::HEADER..]));
-        let heard = TenureFeed::new(None).hear(&out).unwrap();
+        let heard = TenureFeed::new(None, Told::Published).hear(&out).unwrap();
         assert_eq!((heard.messages, heard.bytes), (1, out.len()));
     }
 }
