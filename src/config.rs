@@ -17,11 +17,12 @@ use std::time::Duration;
 use std::{fmt, thread};
 
 use serde::Deserialize;
-use tenure_engine::{Policy, PolicyLayer};
+use tenure_engine::{Millis, Policy, PolicyLayer};
 use tenure_protocol::limits;
 use tracing_subscriber::EnvFilter;
 
 use crate::access::{ApiKey, KEY_BYTES_MIN};
+use crate::streams::{Bounds, Keeping};
 
 pub use error::ConfigError;
 pub use settings::{AdminAddress, KeySettings, PolicySettings, Settings};
@@ -37,6 +38,9 @@ const SHARDS_MAX: usize = 1024;
 
 /// Less than a large request would close connections that do nothing wrong.
 const OUTBOUND_BYTES_MIN: usize = limits::FRAME_FROM_CLIENT;
+
+/// A stream that cannot keep a single large event would be of no use.
+const STREAM_BYTES_MIN: usize = 2 * limits::PAYLOAD.max;
 
 /// Everything a server is told when it starts. [`Config::default`] is a server for development on this machine.
 #[derive(Debug, Clone)]
@@ -67,6 +71,14 @@ pub struct Config {
     pub log: String,
     /// How they are written.
     pub log_format: LogFormat,
+    /// Events that the stream of one org keeps, for those who come back.
+    pub stream_events_max: usize,
+    /// Bytes that it keeps.
+    pub stream_bytes_max: usize,
+    /// How long it keeps them, and how long it goes on when nobody listens any more.
+    pub stream_age_ms: u64,
+    /// Bytes that the streams of all orgs keep.
+    pub streams_bytes_max: usize,
     /// How long a graceful shutdown waits for connections to end by themselves.
     pub shutdown_grace_ms: u64,
     /// Who may connect; empty lets everyone in as an admin of every org.
@@ -135,6 +147,18 @@ impl Config {
         Duration::from_millis(self.shutdown_grace_ms)
     }
 
+    /// What streams keep.
+    pub(crate) const fn keeping(&self) -> Keeping {
+        Keeping {
+            each: Bounds {
+                entries_max: self.stream_events_max,
+                bytes_max: self.stream_bytes_max,
+                age_max: Millis(self.stream_age_ms),
+            },
+            bytes_max: self.streams_bytes_max,
+        }
+    }
+
     fn validate_bounds(&self) -> Result<(), ConfigError> {
         within("connections_max", self.connections_max, 1, 1_000_000)?;
         within("in_flight_max", self.in_flight_max, 1, 1_000_000)?;
@@ -145,6 +169,7 @@ impl Config {
             1 << 30,
         )?;
         within("hello_timeout_ms", self.hello_timeout_ms, 100, 600_000)?;
+        self.validate_streams()?;
         within("shutdown_grace_ms", self.shutdown_grace_ms, 0, 3_600_000)?;
         if !self.shards.is_power_of_two() || self.shards > SHARDS_MAX {
             let expected = format!("a power of two from 1 to {SHARDS_MAX}");
@@ -167,6 +192,14 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    fn validate_streams(&self) -> Result<(), ConfigError> {
+        let bytes = self.stream_bytes_max;
+        within("stream_events_max", self.stream_events_max, 1, 1_000_000)?;
+        within("stream_bytes_max", bytes, STREAM_BYTES_MIN, 1 << 30)?;
+        within("stream_age_ms", self.stream_age_ms, 1_000, 3_600_000)?;
+        within("streams_bytes_max", self.streams_bytes_max, bytes, 1 << 40)
     }
 
     fn validate_files(&self) -> Result<(), ConfigError> {
@@ -271,6 +304,10 @@ impl Default for Config {
             // The largest answer there is, twice.
             outbound_bytes_max: 2 * limits::FRAME_FROM_SERVER,
             hello_timeout_ms: 5_000,
+            stream_events_max: 8192,
+            stream_bytes_max: 4 << 20,
+            stream_age_ms: 300_000,
+            streams_bytes_max: 1 << 30,
             log: String::from("info"),
             log_format: LogFormat::Text,
             shutdown_grace_ms: 10_000,

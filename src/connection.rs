@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Must hold: reading stops while much is to be written, so a client that does not read its replies slows itself alone;
-//! when the connection ends, every session that it speaks for is detached.
+//! events are taken from their streams when there is room for them, after what is in the outbox; when the connection ends,
+//! every session that it speaks for is detached.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
 use crate::outbox::{Attachment, Exchanged, Outbox};
 use crate::server::Shared;
 use crate::shards::BATCH_MAX;
+use crate::streams::Subscriptions;
 
 /// Silence after which a sign of life is asked for. Clients send one at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -70,6 +72,7 @@ pub(crate) struct Connection {
     principal: Option<Arc<Principal>>,
     /// The sessions it speaks for, by number on the wire.
     sessions: HashMap<u64, Attach>,
+    subscriptions: Subscriptions,
     heard: Instant,
     began: Instant,
     /// Whether it is not read from, because much is to be written.
@@ -122,6 +125,7 @@ impl Connection {
             open,
             principal: None,
             sessions,
+            subscriptions: Subscriptions::default(),
             heard: began,
             began,
             is_held_up: false,
@@ -148,6 +152,7 @@ impl Connection {
         let end = self.run(&mut io).await;
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
         self.detach_sessions(&mut io.outbound).await;
+        self.stop_listening();
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
             let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox)).await;
@@ -172,6 +177,7 @@ impl Connection {
                 self.open.sent(bytes as u64, found.frames);
             }
             self.keep(found.attachments);
+            self.subscriptions.woken(found.woken);
             if let Some(code) = found.closing {
                 return End::Goodbye(code);
             }
@@ -181,6 +187,11 @@ impl Connection {
             if has_room && self.take_frames(&mut io.inbound) {
                 continue;
             }
+            // What is in the outbox comes first: a reply to a subscribe before its first event.
+            if found.left == 0 {
+                self.take_events(&mut io.outbound);
+            }
+            let has_more_events = self.subscriptions.is_ready() && !io.outbound.has_more();
             reserve_for_reading(&mut io.inbound, io.brought);
             tokio::select! {
                 biased;
@@ -198,6 +209,8 @@ impl Connection {
                 },
                 () = &mut pushed => pushed.set(outbox.ready()),
                 () = &mut alarm => self.look_at_the_clock(&io.outbound, alarm.as_mut()),
+                // A long search for what matches is many short steps, between which others have their turn.
+                () = tokio::task::yield_now(), if has_more_events => {}
             }
         }
     }
@@ -212,7 +225,7 @@ impl Connection {
 
     // Time.
 
-    fn look_at_the_clock<W>(&self, outbound: &Outbound<W>, alarm: std::pin::Pin<&mut Sleep>) {
+    fn look_at_the_clock<W>(&mut self, outbound: &Outbound<W>, alarm: std::pin::Pin<&mut Sleep>) {
         // While it is not listened to, a client shows that it lives by taking what it is sent.
         let heard = if self.is_held_up {
             self.heard.max(outbound.progress)
@@ -241,6 +254,7 @@ impl Connection {
         } else if silence >= HEARTBEAT {
             self.outbox.push(&Push::ServerPing(push::Ping {}));
         }
+        self.subscriptions.look_at_all();
         alarm.reset(Instant::now() + self.next_alarm(silence));
     }
 
@@ -383,11 +397,13 @@ impl Connection {
         }
     }
 
-    fn asker<'c, 'a>(&'c self, principal: &'a Principal) -> Asker<'c, 'a> {
+    fn asker<'c, 'a>(&'c mut self, principal: &'a Principal) -> Asker<'c, 'a> {
         Asker {
             homes: self.shared.shards.homes,
             principal,
+            connection: self.number,
             sessions: &self.sessions,
+            subscriptions: &mut self.subscriptions,
         }
     }
 
@@ -459,18 +475,19 @@ impl Connection {
     }
 
     fn renew_sessions(
-        &self,
+        &mut self,
         principal: &Principal,
         id: u64,
         renew: &request::RenewSessions,
         batch: &mut Batch<'_>,
     ) {
+        let shared = Arc::clone(&self.shared);
         let asker = self.asker(principal);
         let results = renew
             .sessions
             .iter()
             .map(|number| match asker.session(*number) {
-                Some((shard, by)) => self.shared.shards.renew_session(shard, by),
+                Some((shard, by)) => shared.shards.renew_session(shard, by),
                 None => reply::SessionRenewal::NotAttached,
             });
         let results = results.collect();
@@ -480,6 +497,40 @@ impl Connection {
         );
         let reply = Reply::SessionRenew(reply::SessionsRenewed { results });
         batch.own.add(|out| reply.encode(id, out));
+    }
+
+    // Events.
+
+    /// Takes what there is for the subscriptions, as far as there is room.
+    fn take_events<W>(&mut self, outbound: &mut Outbound<W>) {
+        if !self.subscriptions.is_ready() {
+            return;
+        }
+        let (now, before) = (Instant::now(), outbound.unwritten.len());
+        let out = &mut outbound.unwritten;
+        let drained = self.subscriptions.drain(UNWRITTEN_MAX, now, out);
+        if drained.frames == 0 {
+            return;
+        }
+        if before == 0 && outbound.is_flushed {
+            outbound.progress = now;
+        }
+        let bytes = outbound.unwritten.len() - before;
+        self.open.sent(bytes as u64, drained.frames);
+        if drained.gaps > 0 {
+            self.shared.metrics.stream_gaps(drained.gaps);
+            tracing::debug!(connection = self.number, peer = %self.peer, "events left out");
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        let mut by_shard: HashMap<ShardIndex, Vec<Arc<str>>> = HashMap::new();
+        for (shard, org) in self.subscriptions.end_all() {
+            by_shard.entry(shard).or_default().push(org);
+        }
+        for (shard, orgs) in by_shard {
+            self.shared.shards.stop_listening(shard, &orgs, self.number);
+        }
     }
 
     // Sessions.

@@ -13,5 +13,6 @@ pub mod metrics;
 mod outbox;
 pub mod server;
 mod shards;
+mod streams;
 pub mod telemetry;
 pub mod tls;

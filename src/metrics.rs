@@ -33,7 +33,7 @@ use tenure_protocol::{ErrorCode, RequestKind};
 
 pub use label::{CommandOutcome, ConnectionRefusal};
 use shard::{Collector, CommandCounts, slot};
-pub use shard::{ShardCounters, ShardView, Shards};
+pub use shard::{ShardCounters, ShardView, Shards, StreamCounts, StreamTotals};
 
 /// What [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,6 +49,7 @@ pub struct Metrics {
     accepted: Counter,
     refused: [Counter; ConnectionRefusal::ALL.len()],
     goodbyes: Family<[(&'static str, &'static str); 1], Counter>,
+    stream_gaps: Counter,
 }
 
 /// One connection, counted as open until this is dropped.
@@ -100,6 +101,10 @@ impl Metrics {
         let goodbyes = Family::default();
         let help = "Connections that the server has ended, by the code it gave";
         registry.register("goodbyes", help, goodbyes.clone());
+        let stream_gaps = Counter::default();
+        let help =
+            "Times that a listener was told that it has missed events or changes of presence";
+        registry.register("stream_gaps", help, stream_gaps.clone());
         registry.register_collector(Box::new(Collector::new(Arc::clone(&edge), shards)));
 
         Arc::new(Self {
@@ -109,6 +114,7 @@ impl Metrics {
             accepted,
             refused: handles,
             goodbyes,
+            stream_gaps,
         })
     }
 
@@ -132,6 +138,11 @@ impl Metrics {
     /// Counts a connection that the server ends with this code.
     pub fn goodbye(&self, code: ErrorCode) {
         self.goodbyes.get_or_create(&[("code", code.name())]).inc();
+    }
+
+    /// Counts what slow listeners were told.
+    pub fn stream_gaps(&self, count: u64) {
+        self.stream_gaps.inc_by(count);
     }
 
     /// Counts a command that was answered without a shard.
@@ -245,10 +256,24 @@ mod tests {
                     counters,
                     counts: *counts,
                     overdue: *overdue,
+                    streams: STREAMS,
                 });
             }
         }
+
+        fn stream_bytes(&self) -> u64 {
+            4096
+        }
     }
+
+    const STREAMS: StreamCounts = StreamCounts {
+        open: 3,
+        listeners: 5,
+        totals: StreamTotals {
+            events: 70,
+            published: 40,
+        },
+    };
 
     fn who() -> Who<&'static str> {
         Who {
@@ -325,6 +350,11 @@ mod tests {
             "tenure_holds_orphaned 2",
             "tenure_sessions 10",
             "tenure_sweep_lag_seconds 0.007",
+            "tenure_streams 6",
+            "tenure_listeners 10",
+            "tenure_stream_events_total 140",
+            "tenure_stream_published_total 80",
+            "tenure_stream_bytes 4096",
             "tenure_hold_seconds_sum 90001.5",
             "tenure_hold_seconds_count 2",
             r#"tenure_hold_seconds_bucket{le="1.0"} 0"#,
@@ -359,9 +389,11 @@ mod tests {
         let _still_open = metrics.connection_opened();
         metrics.connection_refused(ConnectionRefusal::Full);
         metrics.goodbye(ErrorCode::ShuttingDown);
+        metrics.stream_gaps(2);
         let text = metrics.encode();
         for line in [
             "tenure_connections 1",
+            "tenure_stream_gaps_total 2",
             "tenure_connections_accepted_total 21",
             r#"tenure_connections_refused_total{reason="full"} 1"#,
             r#"tenure_connections_refused_total{reason="tls"} 0"#,

@@ -1,14 +1,18 @@
 //! What is to be written to one connection, in order, from whichever thread it comes.
 //!
 //! Shards append replies and notices under their own mutex, so what one shard says to a connection arrives in the order in
-//! which it happened. Knows frames only as bytes. Nothing in here is ever dropped: a connection that lets it grow beyond
-//! its bound is closed instead.
+//! which it happened. Knows frames only as bytes, and listeners only as what has something to read. Nothing in here is ever
+//! dropped: a connection that lets it grow beyond its bound is closed instead.
+
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tenure_engine::Attach;
 use tenure_protocol::{ErrorCode, Push, push};
 use tokio::sync::Notify;
+
+use crate::streams::Listener;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ struct State {
     bytes: BytesMut,
     frames: u64,
     attachments: Vec<Attachment>,
+    woken: Vec<Arc<Listener>>,
     closing: Option<ErrorCode>,
 }
 
@@ -35,6 +40,8 @@ pub(crate) struct Exchanged {
     pub(crate) left: usize,
     /// The sessions that have come and gone since the last time.
     pub(crate) attachments: Vec<Attachment>,
+    /// Listeners that have had something to read since the last time.
+    pub(crate) woken: Vec<Arc<Listener>>,
     /// Whether, and why, the connection is to end.
     pub(crate) closing: Option<ErrorCode>,
 }
@@ -95,6 +102,13 @@ impl Outbox {
         self.state.lock().attachments.push(attachment);
     }
 
+    /// One of the connection's listeners has something to read. Carries no bytes: they stay where they are until the
+    /// connection has room for them. A listener wakes it once until it is drained.
+    pub(crate) fn wake(&self, listener: Arc<Listener>) {
+        self.state.lock().woken.push(listener);
+        self.ready.notify_one();
+    }
+
     /// What the connection has to know before it goes on. Swaps what is to be written for `written`, if that is empty.
     pub(crate) fn exchange(&self, written: &mut BytesMut) -> Exchanged {
         let mut state = self.state.lock();
@@ -107,11 +121,12 @@ impl Outbox {
             frames,
             left: state.bytes.len(),
             attachments: std::mem::take(&mut state.attachments),
+            woken: std::mem::take(&mut state.woken),
             closing: state.closing,
         }
     }
 
-    /// Waits until something has been pushed.
+    /// Waits until something has been pushed, or a listener woken.
     pub(crate) async fn ready(&self) {
         self.ready.notified().await;
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  bind --> serve: accept --> one task per connection ----> shards <-- one timekeeper per shard
-//!             |                    ^                                    place teller, admin listener
+//!             |                    ^                                    housekeeper, admin listener
 //!             +-- shutdown: goodbye to every outbox, wait for the connections, stop
 //! ```
 //!
@@ -49,8 +49,8 @@ const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
 /// Bytes that the kernel holds for a connection: with what it takes in one go, so little that a slow reader is seen to take it.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// How often waiters are told their places, if these have changed.
-const PLACES_EVERY: Duration = Duration::from_secs(1);
+/// How often waiters are told their places, if these have changed, and events that are too old are let go of.
+const HOUSE_EVERY: Duration = Duration::from_secs(1);
 
 /// A server that is bound and not yet serving.
 pub struct Server {
@@ -130,6 +130,7 @@ impl Server {
             Homes::new(self.config.shards),
             Token(unix_micros().min(Token::MAX.0)),
             Clock::from(tenure_engine::LogTime::ZERO),
+            self.config.keeping(),
         ));
         begin_history(&shards, &self.config);
         let metrics = Metrics::new(Arc::new(ForMetrics(Arc::clone(&shards))));
@@ -149,7 +150,7 @@ impl Server {
             let shards = Arc::clone(&shared.shards);
             tasks.spawn(async move { shards.keep_time(home.index).await });
         }
-        tasks.spawn(tell_places(Arc::clone(&shared.shards)));
+        tasks.spawn(keep_house(Arc::clone(&shared.shards)));
 
         let admin_shutdown = CancellationToken::new();
         let admin = self.admin.map(|listener| {
@@ -346,13 +347,14 @@ async fn say_goodbye(shared: &Shared, mut connections: JoinSet<()>) {
     }
 }
 
-async fn tell_places(shards: Arc<Shards>) {
-    let mut every = interval(PLACES_EVERY);
+async fn keep_house(shards: Arc<Shards>) {
+    let mut every = interval(HOUSE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         for home in shards.homes.all() {
             shards.tell_places(home.index);
+            shards.forget_old_events(home.index);
         }
     }
 }
@@ -364,6 +366,10 @@ struct ForMetrics(Arc<Shards>);
 impl crate::metrics::Shards for ForMetrics {
     fn visit(&self, visit: &mut dyn FnMut(ShardView<'_>)) {
         self.0.visit(visit);
+    }
+
+    fn stream_bytes(&self) -> u64 {
+        self.0.stream_bytes() as u64
     }
 }
 

@@ -1,8 +1,8 @@
 //! The shards: who orders history, and what follows from it. [`Shards::submit`] is the way in for every command.
 //!
-//! An org lives in one shard: an engine and the routes of its sessions behind one mutex. Under that mutex a batch is
-//! stamped once, applied, and what it says is put into outboxes: the loser's notice before the winner's grant or reply.
-//! Nothing awaits under it, and nothing is written to a socket.
+//! An org lives in one shard: an engine, the routes of its sessions and the streams of its orgs behind one mutex. Under
+//! that mutex a batch is stamped once, applied, and what it says is put into outboxes: the loser's notice before the
+//! winner's grant or reply. Nothing awaits under it, nothing is written to a socket, and no listener is woken.
 //!
 //! Knows no lock rule, no socket, no wire (that is `dispatch/`).
 
@@ -15,19 +15,23 @@ use tenure_engine::{
     Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
     SessionId, SessionRef, Token, WaitId, What,
 };
-use tenure_protocol::RequestKind;
 use tenure_protocol::reply::SessionRenewal;
+use tenure_protocol::{Position, RequestKind};
 use tokio::sync::Notify;
 
 use crate::audit;
 use crate::clock::{Clock, Stamp};
-use crate::dispatch::{Item, Work, notices, replies};
+use crate::dispatch::{Item, Work, events, notices, replies, streams};
 use crate::homes::{Home, Homes, ShardIndex};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
 use crate::outbox::{Attachment, Outbox};
+use crate::streams::{Epochs, Keeping, Moment, Room, Streams};
 
 /// Commands that one hold of a shard's mutex takes at most.
 pub(crate) const BATCH_MAX: usize = 64;
+
+/// Steps that a page is preceded by, of which each ends what is over as far as it gets.
+const SWEEPS_MAX: usize = 16;
 
 /// Paths whose waiters are told their places in one second, per shard.
 const MOVED_MAX: usize = 1024;
@@ -38,6 +42,8 @@ pub(crate) struct Shards {
     shards: Box<[Shard]>,
     pub(crate) homes: Homes,
     pub(crate) clock: Clock,
+    /// What all streams occupy.
+    room: Arc<Room>,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,7 @@ struct State {
     engine: Engine,
     /// Where the attached sessions are to be reached.
     routes: HashMap<SessionId, Route>,
+    streams: Streams,
     counters: ShardCounters,
     /// When the timekeeper will wake up by itself.
     sleeps_until: Option<LogTime>,
@@ -69,13 +76,16 @@ struct Route {
 }
 
 impl Shards {
-    /// Empty shards, whose tokens begin at `first_token`.
-    pub(crate) fn new(homes: Homes, first_token: Token, clock: Clock) -> Self {
-        let shard = |home| Shard {
+    /// Empty shards, whose tokens begin at `first_token`, and whose streams keep so much.
+    pub(crate) fn new(homes: Homes, first_token: Token, clock: Clock, keeping: Keeping) -> Self {
+        let room = Room::new(keeping.bytes_max);
+        let epochs = Epochs::random();
+        let shard = |home: Home| Shard {
             state: Mutex::new(State {
                 home,
                 engine: Engine::new(first_token),
                 routes: HashMap::new(),
+                streams: Streams::new(keeping.each, Arc::clone(&room), epochs.of(home)),
                 counters: ShardCounters::default(),
                 sleeps_until: None,
                 moved: HashMap::new(),
@@ -87,6 +97,7 @@ impl Shards {
             shards: homes.all().map(shard).collect(),
             homes,
             clock,
+            room,
         }
     }
 
@@ -102,7 +113,7 @@ impl Shards {
             frames += 1 + state.execute(item, stamp, asker, &mut out);
         }
         asker.append(&out, frames);
-        self.wake_timekeeper(shard, &mut state);
+        self.leave(shard, state);
     }
 
     /// Applies what nobody waits for an answer of: the passing of time, a lost connection, a start.
@@ -112,7 +123,7 @@ impl Shards {
         for command in commands {
             state.propose(*command, stamp);
         }
-        self.wake_timekeeper(shard, &mut state);
+        self.leave(shard, state);
     }
 
     /// Renews one of the sessions of a list, which may lie in several shards.
@@ -120,17 +131,31 @@ impl Shards {
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
         let command = Command::RenewSession(by);
-        replies::renewal(&state.apply(command, stamp, None).0)
+        let renewal = replies::renewal(&state.apply(command, stamp, None).0);
+        self.leave(shard, state);
+        renewal
     }
 
-    fn wake_timekeeper(&self, shard: ShardIndex, state: &mut State) {
-        let Some(deadline) = state.engine.next_deadline() else {
-            return;
-        };
-        if state.sleeps_until.is_none_or(|wake| deadline < wake) {
+    /// A connection has ended, and listens to these orgs no more.
+    pub(crate) fn stop_listening(&self, shard: ShardIndex, orgs: &[Arc<str>], connection: u64) {
+        let mut state = self.shards[shard.0].state.lock();
+        let now = self.clock.now();
+        for org in orgs {
+            state.streams.stop_listening(org, connection, now);
+        }
+    }
+
+    /// Gives the mutex back, and wakes whom that what has happened concerns.
+    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) {
+        let woken = state.streams.woken();
+        if let Some(deadline) = state.engine.next_deadline()
+            && state.sleeps_until.is_none_or(|wake| deadline < wake)
+        {
             state.sleeps_until = Some(deadline);
             self.shards[shard.0].due_earlier.notify_one();
         }
+        drop(state);
+        woken.wake();
     }
 
     /// Proposes a tick whenever something is due in the shard. Never returns.
@@ -157,8 +182,10 @@ impl Shards {
         let mut state = self.shards[shard.0].state.lock();
         state.counters.tick(deadline, now);
         state.propose(Command::Tick, self.clock.stamp());
+        let woken = state.streams.woken();
         // Whoever waits for the mutex comes before the next tick.
         MutexGuard::unlock_fair(state);
+        woken.wake();
     }
 
     async fn sleep(&self, shard: ShardIndex, deadline: Option<LogTime>) {
@@ -194,6 +221,17 @@ impl Shards {
         }
     }
 
+    /// Lets go of events that are too old, and of streams that nobody uses. To be called about once a second.
+    pub(crate) fn forget_old_events(&self, shard: ShardIndex) {
+        let mut state = self.shards[shard.0].state.lock();
+        state.streams.forget_old(self.clock.now());
+    }
+
+    /// Bytes that all streams occupy.
+    pub(crate) fn stream_bytes(&self) -> usize {
+        self.room.used()
+    }
+
     pub(crate) fn visit(&self, visit: &mut dyn FnMut(ShardView<'_>)) {
         for shard in &self.shards {
             let mut state = shard.state.lock();
@@ -208,6 +246,7 @@ impl Shards {
                 counters: &state.counters,
                 counts,
                 overdue,
+                streams: state.streams.counts(),
             });
         }
     }
@@ -232,9 +271,19 @@ impl State {
                     // A read tells the truth of this instant, however far the sweeps have got.
                     self.propose(Command::Settle { org, path }, stamp);
                 }
+                let position = self.position_for(query, stamp);
                 self.counters.command(item.kind, CommandOutcome::Done);
                 let answer = self.engine.query(query, stamp.at);
-                replies::answer(&answering, item.kind, &answer, out);
+                replies::answer(&answering, item.kind, &answer, position, out);
+                return 0;
+            }
+            Work::Stream(work) => {
+                self.counters.command(item.kind, CommandOutcome::Done);
+                let when = Moment {
+                    at: stamp.at,
+                    wall_ms: stamp.wall.0,
+                };
+                streams::execute(&mut self.streams, work, asker, when).encode(item.id, out);
                 return 0;
             }
             Work::Command(command) => *command,
@@ -260,6 +309,26 @@ impl State {
         pushed
     }
 
+    /// Where the stream stands to which a page belongs. What is over is ended before as far as bounded work goes: its events
+    /// are then below the position. What is over and not ended yet the page leaves out; its events come above.
+    fn position_for(&mut self, query: &Query<'_>, stamp: Stamp) -> Option<Position> {
+        let Query::List(list) = query else {
+            return None;
+        };
+        self.streams.position(list.org)?;
+        for _ in 0..SWEEPS_MAX {
+            if self
+                .engine
+                .next_deadline()
+                .is_none_or(|deadline| deadline > stamp.at)
+            {
+                break;
+            }
+            self.propose(Command::Tick, stamp);
+        }
+        self.streams.position(list.org)
+    }
+
     fn propose(&mut self, command: Command<'_>, stamp: Stamp) {
         self.apply(command, stamp, None);
     }
@@ -278,7 +347,9 @@ impl State {
         };
         let mut router = Router {
             home: self.home,
+            at: stamp.at,
             routes: &mut self.routes,
+            streams: &mut self.streams,
             counters: &mut self.counters,
             moved: &mut self.moved,
             places: &mut self.places,
@@ -331,7 +402,9 @@ impl State {
 /// Carries the consequences of one entry to where they belong.
 struct Router<'s> {
     home: Home,
+    at: LogTime,
     routes: &'s mut HashMap<SessionId, Route>,
+    streams: &'s mut Streams,
     counters: &'s mut ShardCounters,
     moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
     places: &'s mut HashMap<WaitId, u32>,
@@ -377,6 +450,9 @@ impl Effects for Router<'_> {
 
     fn event(&mut self, event: Event<&str>) {
         self.counters.event(&event.what);
+        if !self.streams.is_silent() {
+            self.tell(&event);
+        }
         match event.what {
             What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
                 if let Some(route) = self.routes.remove(&session) {
@@ -407,6 +483,16 @@ impl Effects for Router<'_> {
 }
 
 impl Router<'_> {
+    fn tell(&mut self, event: &Event<&str>) {
+        let when = Moment {
+            at: self.at,
+            wall_ms: event.wall.0,
+        };
+        let home = self.home;
+        self.streams
+            .happened(event.org, when, || events::event(home, &event.what));
+    }
+
     fn queue_moved(&mut self, org: &str, path: &str) {
         if self.moved.len() < MOVED_MAX {
             self.moved.insert((Arc::from(org), Arc::from(path)), ());
@@ -421,7 +507,8 @@ mod tests {
     #[test]
     fn an_earlier_deadline_wakes_the_timekeeper() {
         let clock = Clock::from(LogTime::ZERO);
-        let shards = Shards::new(Homes::new(1), Token(1), clock);
+        let keeping = crate::config::Config::default().keeping();
+        let shards = Shards::new(Homes::new(1), Token(1), clock, keeping);
         let sleeps_until = |shards: &Shards| shards.shards[0].state.lock().sleeps_until;
         assert_eq!(sleeps_until(&shards), None);
         let open = tenure_engine::OpenSession {

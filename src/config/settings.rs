@@ -68,6 +68,22 @@ pub struct Settings {
     #[arg(long, env = "TENURE_HELLO_TIMEOUT_MS", value_name = "MS")]
     pub hello_timeout_ms: Option<u64>,
 
+    /// Events that the stream of one org keeps for those who come back [default: 8192]
+    #[arg(long, env = "TENURE_STREAM_EVENTS_MAX", value_name = "N")]
+    pub stream_events_max: Option<usize>,
+
+    /// Bytes that it keeps [default: 4194304]
+    #[arg(long, env = "TENURE_STREAM_BYTES_MAX", value_name = "BYTES")]
+    pub stream_bytes_max: Option<usize>,
+
+    /// How long it keeps them [default: 300000]
+    #[arg(long, env = "TENURE_STREAM_AGE_MS", value_name = "MS")]
+    pub stream_age_ms: Option<u64>,
+
+    /// Bytes that the streams of all orgs keep [default: 1073741824]
+    #[arg(long, env = "TENURE_STREAMS_BYTES_MAX", value_name = "BYTES")]
+    pub streams_bytes_max: Option<usize>,
+
     /// Which log lines are written, such as "info" or "warn,tenure=debug" [default: info]
     #[arg(long, env = "TENURE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -241,6 +257,10 @@ impl Settings {
             in_flight_max: self.in_flight_max.or(below.in_flight_max),
             outbound_bytes_max: self.outbound_bytes_max.or(below.outbound_bytes_max),
             hello_timeout_ms: self.hello_timeout_ms.or(below.hello_timeout_ms),
+            stream_events_max: self.stream_events_max.or(below.stream_events_max),
+            stream_bytes_max: self.stream_bytes_max.or(below.stream_bytes_max),
+            stream_age_ms: self.stream_age_ms.or(below.stream_age_ms),
+            streams_bytes_max: self.streams_bytes_max.or(below.streams_bytes_max),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             shutdown_grace_ms: self.shutdown_grace_ms.or(below.shutdown_grace_ms),
@@ -271,6 +291,10 @@ impl Settings {
                 .outbound_bytes_max
                 .unwrap_or(default.outbound_bytes_max),
             hello_timeout_ms: self.hello_timeout_ms.unwrap_or(default.hello_timeout_ms),
+            stream_events_max: self.stream_events_max.unwrap_or(default.stream_events_max),
+            stream_bytes_max: self.stream_bytes_max.unwrap_or(default.stream_bytes_max),
+            stream_age_ms: self.stream_age_ms.unwrap_or(default.stream_age_ms),
+            streams_bytes_max: self.streams_bytes_max.unwrap_or(default.streams_bytes_max),
             log: self.log.unwrap_or(default.log),
             log_format: self.log_format.unwrap_or(default.log_format),
             shutdown_grace_ms: self.shutdown_grace_ms.unwrap_or(default.shutdown_grace_ms),

@@ -67,6 +67,10 @@ fn a_file_sets_every_key() {
         in_flight_max = 3
         outbound_bytes_max = 300000
         hello_timeout_ms = 4000
+        stream_events_max = 13
+        stream_bytes_max = 140000
+        stream_age_ms = 15000
+        streams_bytes_max = 16000000
         log = "warn,tenure=debug"
         log_format = "json"
         shutdown_grace_ms = 5
@@ -108,6 +112,13 @@ fn a_file_sets_every_key() {
     ];
     assert_eq!(numbers, [2, 4, 3, 300_000]);
     assert_eq!(config.hello_timeout(), Duration::from_secs(4));
+    let keeping = config.keeping();
+    let expected = Bounds {
+        entries_max: 13,
+        bytes_max: 140_000,
+        age_max: Millis(15_000),
+    };
+    assert_eq!((keeping.each, keeping.bytes_max), (expected, 16_000_000));
     assert_eq!(config.shutdown_grace(), Duration::from_millis(5));
     assert_eq!(config.log_format, LogFormat::Json);
     let expected = PolicyLayer {
@@ -218,6 +229,10 @@ fn an_impossible_value_says_what_to_do_and_where_it_was_set() {
         (
             "outbound_bytes_max = 10",
             "outbound_bytes_max: expected a number from 262144",
+        ),
+        (
+            "streams_bytes_max = 4000000",
+            "streams_bytes_max: expected a number from 4194304",
         ),
         ("log = \"tenure=loud\"", "log: expected a filter such as"),
         (
@@ -411,6 +426,10 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         ("in-flight-max", config.in_flight_max.to_string()),
         ("outbound-bytes-max", config.outbound_bytes_max.to_string()),
         ("hello-timeout-ms", config.hello_timeout_ms.to_string()),
+        ("stream-events-max", config.stream_events_max.to_string()),
+        ("stream-bytes-max", config.stream_bytes_max.to_string()),
+        ("stream-age-ms", config.stream_age_ms.to_string()),
+        ("streams-bytes-max", config.streams_bytes_max.to_string()),
         ("log", config.log),
         ("log-format", String::from("text")),
         ("shutdown-grace-ms", config.shutdown_grace_ms.to_string()),

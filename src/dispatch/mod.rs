@@ -3,14 +3,17 @@
 //! The only place that knows both vocabularies, since each changes at its own speed. Decides nothing about locks: what it
 //! refuses, it refuses because of who asks (role, org) or of what the connection has not (the session).
 
+pub(crate) mod events;
 pub(crate) mod notices;
 pub(crate) mod replies;
 pub(crate) mod requests;
+pub(crate) mod streams;
 pub(crate) mod terms;
 
 use tenure_engine::{AcquireAll, Command, Item as LockItem, Millis, Query, SessionRef};
 use tenure_protocol::{RequestKind, ResumeKey};
 
+use self::streams::StreamWork;
 use crate::homes::ShardIndex;
 
 /// One request, ready for its shard.
@@ -31,6 +34,7 @@ pub(crate) enum Work<'a> {
     Command(Command<'a>),
     Query(Query<'a>),
     AcquireAll(Box<All<'a>>),
+    Stream(Box<StreamWork<'a>>),
 }
 
 /// An acquire of several, with the items that its command borrows.
@@ -62,7 +66,7 @@ impl Work<'_> {
             Work::Query(Query::Status { org, path } | Query::Check { org, path, .. }) => {
                 Some((org, path))
             }
-            Work::Query(_) | Work::Command(_) | Work::AcquireAll(_) => None,
+            Work::Query(_) | Work::Command(_) | Work::AcquireAll(_) | Work::Stream(_) => None,
         }
     }
 }

@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use tenure_engine::{Answer, Missed, NotHeld, Rejection, Released, Reply as EngineReply, Resumed};
 use tenure_protocol::reply::SessionRenewal;
 use tenure_protocol::{
-    EndedHold, ErrorCode, ListedHold, Loss, RefusedItem, Reply, RequestKind, ResumeKey, Truth,
-    Waiting, limits, reply,
+    EndedHold, ErrorCode, ListedHold, Loss, Position, RefusedItem, Reply, RequestKind, ResumeKey,
+    Truth, Waiting, limits, reply,
 };
 
 use super::Item;
@@ -58,11 +58,13 @@ pub(crate) fn error(id: u64, code: ErrorCode, message: &str, out: &mut BytesMut)
     .encode(id, out)
 }
 
-/// Appends the answer to a query. A page may also be the answer to a dry run: told as what would be ended.
+/// Appends the answer to a query; a page with where the org's stream stands. A page may also be the answer to a dry run:
+/// told as what would be ended.
 pub(crate) fn answer(
     answering: &Answering,
     kind: RequestKind,
     answer: &Answer,
+    position: Option<Position>,
     out: &mut BytesMut,
 ) {
     let reply = match answer {
@@ -97,7 +99,7 @@ pub(crate) fn answer(
                 })
                 .collect(),
             next: next.as_deref(),
-            position: None,
+            position,
         }),
         Answer::Policy { policy, layer } => Reply::PolicyGet(reply::PolicyInForce {
             policy: policy_to_wire(policy),

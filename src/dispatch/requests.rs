@@ -4,15 +4,17 @@
 use hashbrown::HashMap;
 use tenure_engine::{
     Acquire, Attach, Command, Convert, ForceRelease, Item as LockItem, List, Millis, OpenSession,
-    Query, Release, Renew, ResumeKey as EngineKey, ResumeSession, Scope, Seize, SessionId,
+    Query, Release, Renew, ResumeKey as EngineKey, ResumeSession, Role, Scope, Seize, SessionId,
     SessionRef, Token, WaitId,
 };
 use tenure_protocol::{ErrorCode, Request, RequestKind, ResumeKey, limits, request};
 
+use super::streams::StreamWork;
 use super::terms::{disconnect, layer, mode, role, scope, target};
 use super::{All, Item, Work};
 use crate::access::Principal;
 use crate::homes::{Homes, ShardIndex};
+use crate::streams::{Audience, FILTERS_MAX, Publish, SUBSCRIPTIONS_MAX, Subscribe, Subscriptions};
 
 /// Sessions of one connection at once. A service speaks for thousands of people; this bounds what its crash costs.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
@@ -21,8 +23,11 @@ pub(crate) const SESSIONS_MAX: usize = 100_000;
 pub(crate) struct Asker<'c, 'a> {
     pub(crate) homes: Homes,
     pub(crate) principal: &'a Principal,
+    /// Number of the connection.
+    pub(crate) connection: u64,
     /// By number on the wire.
     pub(crate) sessions: &'c HashMap<u64, Attach>,
+    pub(crate) subscriptions: &'c mut Subscriptions,
 }
 
 /// Why a request is refused before it comes to a shard.
@@ -43,7 +48,7 @@ impl Refused {
 
 impl<'a> Asker<'_, 'a> {
     /// The work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
-    pub(crate) fn item(&self, id: u64, request: Request<'a>) -> Result<Item<'a>, Refused> {
+    pub(crate) fn item(&mut self, id: u64, request: Request<'a>) -> Result<Item<'a>, Refused> {
         let kind = request.kind();
         self.may(kind)?;
         match request {
@@ -139,17 +144,24 @@ impl<'a> Asker<'_, 'a> {
                 ErrorCode::Internal,
                 "the connection answers this itself",
             )),
-            Request::StreamSubscribe(_)
-            | Request::StreamUnsubscribe(_)
-            | Request::StreamPublish(_)
-            | Request::StreamStats(_)
-            | Request::PresenceEnter(_)
+            Request::StreamSubscribe(subscribe) => self.subscribe(id, subscribe),
+            Request::StreamUnsubscribe(unsubscribe) => {
+                self.unsubscribe(id, unsubscribe.subscription)
+            }
+            Request::StreamPublish(publish) => self.publish(id, &publish),
+            Request::StreamStats(stats) => self.in_org(id, kind, stats.org, |_| {
+                Work::Stream(Box::new(StreamWork::Stats {
+                    org: stats.org,
+                    path: stats.path,
+                }))
+            }),
+            Request::PresenceEnter(_)
             | Request::PresenceUpdate(_)
             | Request::PresenceLeave(_)
             | Request::PresenceList(_)
             | Request::PresenceStats(_) => Err(Refused::new(
                 ErrorCode::UnknownCommand,
-                "this server has neither streams nor presence",
+                "this server has no presence",
             )),
         }
     }
@@ -364,6 +376,72 @@ impl<'a> Asker<'_, 'a> {
         })
     }
 
+    fn subscribe(
+        &mut self,
+        id: u64,
+        subscribe: request::Subscribe<'a>,
+    ) -> Result<Item<'a>, Refused> {
+        let org = subscribe.org;
+        let shard = self.may_speak_for(org)?;
+        let number = self
+            .subscriptions
+            .begin(org, shard, subscribe.filters.len());
+        let Some(subscription) = number else {
+            let message = format!(
+                "a connection has at most {SUBSCRIPTIONS_MAX} subscriptions with {FILTERS_MAX} filters"
+            );
+            return Err(Refused::new(ErrorCode::TooManySubscriptions, message));
+        };
+        let audience = if self.principal.may_act_as(Role::Member) {
+            Audience::Insiders
+        } else {
+            Audience::Everyone
+        };
+        let work = StreamWork::Subscribe(Subscribe {
+            connection: self.connection,
+            subscription,
+            audience,
+            org,
+            filters: subscribe.filters,
+            since: subscribe.since,
+            presence: subscribe.presence,
+        });
+        Ok(stream_item(id, RequestKind::StreamSubscribe, shard, work))
+    }
+
+    fn unsubscribe(&mut self, id: u64, subscription: u64) -> Result<Item<'a>, Refused> {
+        let Some(ended) = self.subscriptions.end(subscription) else {
+            let message = "this connection has no such subscription (any more)";
+            return Err(Refused::new(ErrorCode::UnknownSubscription, message));
+        };
+        let work = StreamWork::Unsubscribe {
+            org: ended.org,
+            connection: self.connection,
+            subscription,
+        };
+        let kind = RequestKind::StreamUnsubscribe;
+        Ok(stream_item(id, kind, ended.shard, work))
+    }
+
+    fn publish(&self, id: u64, publish: &request::Publish<'a>) -> Result<Item<'a>, Refused> {
+        let shard = self.may_speak_for(publish.org)?;
+        if let Some(number) = publish.session {
+            let (home, _) = self.own_session(number)?;
+            if home != shard {
+                let message = "the session is of another org";
+                return Err(Refused::new(ErrorCode::NotAttached, message));
+            }
+        }
+        let work = StreamWork::Publish(Publish {
+            org: publish.org,
+            path: publish.path,
+            event: publish.event,
+            payload: publish.payload,
+            id: publish.id,
+        });
+        Ok(stream_item(id, RequestKind::StreamPublish, shard, work))
+    }
+
     fn list(&self, id: u64, list: request::List<'a>) -> Result<Item<'a>, Refused> {
         let shard = self.may_speak_for(list.org)?;
         let target = target(self.homes, shard, list.target);
@@ -382,6 +460,21 @@ impl<'a> Asker<'_, 'a> {
             work,
             resume_key: None,
         })
+    }
+}
+
+fn stream_item<'a>(
+    id: u64,
+    kind: RequestKind,
+    shard: ShardIndex,
+    work: StreamWork<'a>,
+) -> Item<'a> {
+    Item {
+        shard,
+        id,
+        kind,
+        work: Work::Stream(Box::new(work)),
+        resume_key: None,
     }
 }
 

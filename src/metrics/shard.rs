@@ -54,6 +54,9 @@ pub trait Shards: fmt::Debug + Send + Sync + 'static {
     /// Calls `visit` once for each shard. Called at each scrape; what `visit` does takes microseconds, so it may be
     /// called under the shard's mutex.
     fn visit(&self, visit: &mut dyn FnMut(ShardView<'_>));
+
+    /// Bytes that the streams of all shards occupy.
+    fn stream_bytes(&self) -> u64;
 }
 
 /// One shard at one moment.
@@ -65,6 +68,28 @@ pub struct ShardView<'a> {
     pub counts: Counts,
     /// For how long its next deadline has been due; zero when it lies ahead.
     pub overdue: Millis,
+    /// What its streams come to.
+    pub streams: StreamCounts,
+}
+
+/// The streams of one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamCounts {
+    /// Orgs that somebody listens to, or did a while ago.
+    pub open: u64,
+    /// Connections that listen, in each org counted anew.
+    pub listeners: u64,
+    /// What went through them.
+    pub totals: StreamTotals,
+}
+
+/// What went through the streams of one shard since the server started. Only ever grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamTotals {
+    /// Events put into a stream.
+    pub events: u64,
+    /// Of them published by applications.
+    pub published: u64,
 }
 
 /// What one shard has counted since the server started. Only ever grows.
@@ -178,10 +203,12 @@ impl collector::Collector for Collector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sum = ShardCounters::default();
         let mut counts = Counts::default();
+        let mut streams = StreamCounts::default();
         let mut lag = Millis::ZERO;
         self.shards.visit(&mut |shard| {
             sum.add(shard.counters);
             add_counts(&mut counts, &shard.counts);
+            add_streams(&mut streams, &shard.streams);
             lag = lag.max(shard.overdue);
         });
         add_commands(&mut sum.commands, &self.edge.command_counts());
@@ -189,6 +216,7 @@ impl collector::Collector for Collector {
         out.commands(&sum.commands)?;
         out.shards(&sum)?;
         out.counts(&counts)?;
+        out.streams(&streams, self.shards.stream_bytes())?;
         let help =
             "For how long something that is over has not been swept; truth does not wait for it.";
         out.gauge("sweep_lag_seconds", help, seconds(lag.0))?;
@@ -298,6 +326,19 @@ impl Out<'_> {
             self.gauge(name, help, count)?;
         }
         Ok(())
+    }
+
+    fn streams(&mut self, streams: &StreamCounts, bytes: u64) -> fmt::Result {
+        let help = "Orgs that somebody listens to, or did a while ago.";
+        self.gauge("streams", help, streams.open)?;
+        let help = "Connections that listen, in each org counted anew.";
+        self.gauge("listeners", help, streams.listeners)?;
+        let help = "Bytes that the streams keep.";
+        self.gauge("stream_bytes", help, bytes)?;
+        let help = "Events put into a stream; none where nobody listens.";
+        self.counter("stream_events", help, streams.totals.events)?;
+        let help = "Events that applications have published.";
+        self.counter("stream_published", help, streams.totals.published)
     }
 
     fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
@@ -424,6 +465,18 @@ fn add_counts(sum: &mut Counts, counts: &Counts) {
     sum.holds += holds;
     sum.holds_orphaned += holds_orphaned;
     sum.waits += waits;
+}
+
+fn add_streams(sum: &mut StreamCounts, streams: &StreamCounts) {
+    let StreamCounts {
+        open,
+        listeners,
+        totals: StreamTotals { events, published },
+    } = streams;
+    sum.open += open;
+    sum.listeners += listeners;
+    sum.totals.events += events;
+    sum.totals.published += published;
 }
 
 /// Prometheus counts time in seconds.

@@ -1,0 +1,225 @@
+//! A cursor beside the subscriptions that a client keeps, which give an event to whom it matches and is above the last.
+//!
+//! Rule that is tested: whatever the order of subscribing, appending, forgetting and reading, each subscription is given
+//! every event that it is for, once and in order, or hears of a gap that the event lies in.
+
+use proptest::prelude::*;
+use tenure_engine::{LogTime, Millis};
+use tenure_protocol::Filter;
+
+use super::super::ring::{Bounds, Frames, Room};
+use super::*;
+
+const FILTERS: [&str; 5] = ["**", "a/**", "a/b", "c", "c/**"];
+const PATHS: [&str; 5] = ["a/b", "a/b/c", "c", "c/d", "e"];
+
+/// Bytes of a frame: the number of its entry.
+const FRAME: usize = 8;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// Paths by index.
+    Append(Vec<usize>),
+    /// Filters by index, and how far back from the top.
+    Subscribe(Vec<usize>, u64),
+    Unsubscribe(usize),
+    Step {
+        bytes_max: usize,
+        looks_max: usize,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let filters = proptest::collection::vec(0..FILTERS.len(), 1..3);
+    prop_oneof![
+        6 => proptest::collection::vec(0..PATHS.len(), 1..3).prop_map(Op::Append),
+        1 => (filters, 0..12_u64).prop_map(|(filters, back)| Op::Subscribe(filters, back)),
+        1 => (0..4_usize).prop_map(Op::Unsubscribe),
+        4 => (prop_oneof![Just(0), Just(64), Just(4096)], prop_oneof![1..4_usize, Just(256)])
+            .prop_map(|(bytes_max, looks_max)| Op::Step { bytes_max, looks_max }),
+    ]
+}
+
+/// As a client has it.
+struct Subscription {
+    filters: Vec<&'static str>,
+    last: u64,
+    after: u64,
+    /// Events given, and those that it was told are lost.
+    accounted: Vec<u64>,
+}
+
+impl Subscription {
+    fn matches(&self, paths: &[&str]) -> bool {
+        let filters = self.filters.iter().map(|text| Filter::parse(text).unwrap());
+        filters
+            .into_iter()
+            .any(|filter| paths.iter().any(|path| filter.matches(path)))
+    }
+}
+
+struct World {
+    ring: Ring,
+    cursor: Cursor,
+    events: Vec<Vec<&'static str>>,
+    subscriptions: Vec<Subscription>,
+}
+
+impl World {
+    fn new(entries_max: usize) -> Self {
+        let bounds = Bounds {
+            entries_max,
+            bytes_max: 1 << 20,
+            age_max: Millis(1_000),
+        };
+        Self {
+            ring: Ring::new(0, bounds, Room::new(1 << 20)),
+            cursor: Cursor::default(),
+            events: Vec::new(),
+            subscriptions: Vec::new(),
+        }
+    }
+
+    fn append(&mut self, paths: &[usize]) {
+        let paths: Vec<_> = paths.iter().map(|index| PATHS[*index]).collect();
+        let number = self.events.len() as u64 + 1;
+        let frame = number.to_be_bytes();
+        let is_for_it = self.subscriptions.iter().any(|one| one.matches(&paths));
+        self.ring
+            .append(number, LogTime(0), &paths, Frames::Same(&frame), || {
+                if is_for_it {
+                    self.cursor.mark(number);
+                }
+            });
+        self.events.push(paths);
+    }
+
+    fn subscribe(&mut self, filters: &[usize], back: u64) {
+        let filters: Vec<_> = filters.iter().map(|index| FILTERS[*index]).collect();
+        let (top, lost) = (self.ring.read().top(), self.ring.read().lost());
+        let after = top.saturating_sub(back).max(lost);
+        let parsed = filters.iter().map(|text| Filter::parse(text).unwrap());
+        self.cursor.add(parsed, after, top);
+        self.subscriptions.push(Subscription {
+            filters,
+            last: after,
+            after,
+            accounted: Vec::new(),
+        });
+    }
+
+    fn unsubscribe(&mut self, index: usize) {
+        if index < self.subscriptions.len() {
+            let gone = self.subscriptions.remove(index);
+            for text in gone.filters {
+                self.cursor.remove(Filter::parse(text).unwrap());
+            }
+        }
+    }
+
+    fn step(&mut self, bytes_max: usize, looks_max: usize) -> bool {
+        let mut out = BytesMut::new();
+        let portion = Portion {
+            bytes_max,
+            looks_max,
+        };
+        let step = self
+            .cursor
+            .step(&self.ring, Audience::Everyone, portion, &mut out);
+        assert_eq!(out.len(), step.frames as usize * FRAME);
+        if let Some(gap) = step.gap {
+            assert!(step.has_more && out.is_empty());
+            assert_eq!(step.passed, *gap.end());
+            for subscription in &mut self.subscriptions {
+                let lost = gap.clone().filter(|number| *number > subscription.last);
+                subscription.accounted.extend(lost);
+                subscription.last = subscription.last.max(*gap.end());
+            }
+        }
+        let mut before = 0;
+        for frame in out.chunks_exact(FRAME) {
+            let number = u64::from_be_bytes(frame.try_into().unwrap());
+            assert!(number > before, "{number} after {before}");
+            before = number;
+            let paths = &self.events[number as usize - 1];
+            // Those who have had it drop it: another subscription with the same filter may have started over.
+            let matching = self
+                .subscriptions
+                .iter_mut()
+                .filter(|one| one.matches(paths));
+            let mut matching = matching.peekable();
+            assert!(matching.peek().is_some(), "{number} was sent for nobody");
+            for subscription in matching.filter(|one| number > one.last) {
+                subscription.accounted.push(number);
+                subscription.last = number;
+            }
+        }
+        step.has_more
+    }
+
+    /// Everything up to the top is accounted for.
+    fn check(&self) {
+        for subscription in &self.subscriptions {
+            let numbers = subscription.after + 1..=self.events.len() as u64;
+            let missing: Vec<_> = numbers
+                .filter(|number| subscription.matches(&self.events[*number as usize - 1]))
+                .filter(|number| !subscription.accounted.contains(number))
+                .collect();
+            assert!(
+                missing.is_empty(),
+                "{:?} misses {missing:?}",
+                subscription.filters
+            );
+            assert!(subscription.accounted.is_sorted_by(|a, b| a < b));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_subscription_is_given_each_of_its_events_once_or_a_gap(
+        entries_max in prop_oneof![1..8_usize, Just(1_000)],
+        ops in proptest::collection::vec(op(), 1..120),
+    ) {
+        let mut world = World::new(entries_max);
+        for op in ops {
+            match op {
+                Op::Append(paths) => world.append(&paths),
+                Op::Subscribe(filters, back) => world.subscribe(&filters, back),
+                Op::Unsubscribe(index) => world.unsubscribe(index),
+                Op::Step { bytes_max, looks_max } => {
+                    world.step(bytes_max, looks_max);
+                }
+            }
+        }
+        while world.step(4096, 256) {}
+        world.check();
+    }
+}
+
+/// Whoever cares for little of what happens is not told of a gap in what it does not care for.
+#[test]
+fn what_is_for_nobody_is_passed_and_never_a_gap() {
+    let mut world = World::new(3);
+    let portion = Portion {
+        bytes_max: 64,
+        looks_max: 4,
+    };
+    world.subscribe(&[3], 0);
+    for passed in [10, 20] {
+        for _ in 0..10 {
+            world.append(&[0]);
+        }
+        let mut out = BytesMut::new();
+        let step = world
+            .cursor
+            .step(&world.ring, Audience::Everyone, portion, &mut out);
+        let expected = Step {
+            frames: 0,
+            gap: None,
+            passed,
+            has_more: false,
+        };
+        assert_eq!(step, expected);
+    }
+}

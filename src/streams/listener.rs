@@ -1,0 +1,254 @@
+//! One connection's listening in one org: where it reads, in the org's events and in its presence, and what for.
+//!
+//! Shards subscribe and mark it under their mutex; its connection drains it without. A wake carries no bytes: what is to
+//! be read stays in the rings until the connection has room for it, so a slow one costs nobody anything.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::BytesMut;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tenure_protocol::{Filter, Position, Push, push};
+
+use super::cursor::{Cursor, Step};
+use super::ring::{Audience, Portion, Ring};
+use crate::outbox::Outbox;
+
+/// What is read in one go while a ring is held up.
+const PORTION: Portion = Portion {
+    bytes_max: 64 * 1024,
+    looks_max: 256,
+};
+
+/// Presence goes out only while less than this is to be written: of a slow connection it is the first to be left out.
+const PRESENCE_UNWRITTEN_MAX: usize = 64 * 1024;
+
+/// What an org's listeners read. Outlives its place in the shard for as long as somebody reads.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) org: Arc<str>,
+    /// Which life of the org's stream.
+    pub(super) epoch: u64,
+    /// Numbered by offset.
+    pub(super) events: Ring,
+    /// Numbered by version.
+    pub(super) presence: Ring,
+    /// Gaps that listeners were told of.
+    pub(super) gaps: AtomicU64,
+}
+
+/// See the file's header.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// The connection's.
+    pub(super) number: u64,
+    audience: Audience,
+    outbox: Weak<Outbox>,
+    pub(super) stream: Arc<Stream>,
+    pub(super) events: Cursor,
+    pub(super) presence: Cursor,
+    /// By number.
+    subscriptions: Mutex<HashMap<u64, Subscription>>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    filters: Box<[Box<str>]>,
+    has_presence: bool,
+}
+
+/// From where on a subscription is to be told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beginning {
+    /// Events above this offset.
+    pub(super) offset: u64,
+    /// Changes of presence above this version, if it wants any.
+    pub(super) version: Option<u64>,
+}
+
+/// What nobody wants any more of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    pub(super) events: Vec<Box<str>>,
+    pub(super) presence: Vec<Box<str>>,
+}
+
+/// What a connection has been given by one step.
+#[derive(Debug, Default)]
+pub(crate) struct Drained {
+    pub(crate) frames: u64,
+    pub(crate) gaps: u64,
+    /// Every event up to here has been given, or is not for it.
+    pub(crate) passed: u64,
+    pub(crate) has_more: bool,
+}
+
+impl Stream {
+    pub(super) const fn position(&self, offset: u64) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset,
+        }
+    }
+}
+
+impl Listener {
+    pub(super) fn new(
+        number: u64,
+        audience: Audience,
+        outbox: Weak<Outbox>,
+        stream: Arc<Stream>,
+    ) -> Self {
+        Self {
+            number,
+            audience,
+            outbox,
+            stream,
+            events: Cursor::default(),
+            presence: Cursor::default(),
+            subscriptions: Mutex::default(),
+        }
+    }
+
+    /// Whose events these are.
+    pub(crate) fn org(&self) -> &Arc<str> {
+        &self.stream.org
+    }
+
+    /// Lets the connection know that there is something to drain.
+    pub(super) fn wake(self: &Arc<Self>) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.wake(Arc::clone(self));
+        }
+    }
+
+    // Under the shard's mutex: nothing is appended meanwhile.
+
+    pub(super) fn subscribe(&self, number: u64, filters: &[Filter<'_>], beginning: Beginning) {
+        let all = filters.iter().copied();
+        let top = self.stream.events.read().top();
+        self.events.add(all.clone(), beginning.offset, top);
+        if let Some(version) = beginning.version {
+            self.presence.add(all.clone(), version, version);
+        }
+        let subscription = Subscription {
+            filters: all.map(|filter| Box::from(filter.as_str())).collect(),
+            has_presence: beginning.version.is_some(),
+        };
+        self.subscriptions.lock().insert(number, subscription);
+    }
+
+    /// Ends one subscription.
+    pub(super) fn unsubscribe(&self, number: u64) -> Dropped {
+        let mut dropped = Dropped::default();
+        if let Some(subscription) = self.subscriptions.lock().remove(&number) {
+            self.drop_filters(subscription, &mut dropped);
+        }
+        dropped
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn unsubscribe_all(&self) -> Dropped {
+        let mut dropped = Dropped::default();
+        for (_, subscription) in self.subscriptions.lock().drain() {
+            self.drop_filters(subscription, &mut dropped);
+        }
+        dropped
+    }
+
+    /// Whether it has a subscription. One that has not is done with: whoever listens again has another.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.subscription_count() > 0
+    }
+
+    pub(super) fn subscription_count(&self) -> usize {
+        self.subscriptions.lock().len()
+    }
+
+    fn drop_filters(&self, subscription: Subscription, dropped: &mut Dropped) {
+        for text in subscription.filters {
+            let filter = parse(&text);
+            if subscription.has_presence && self.presence.remove(filter) {
+                dropped.presence.push(text.clone());
+            }
+            if self.events.remove(filter) {
+                dropped.events.push(text);
+            }
+        }
+    }
+
+    // By the connection, without the mutex.
+
+    /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at most.
+    pub(crate) fn drain(&self, out: &mut BytesMut) -> Drained {
+        let stream = &*self.stream;
+        let step = self
+            .events
+            .step(&stream.events, self.audience, PORTION, out);
+        let mut drained = Drained {
+            frames: step.frames,
+            gaps: 0,
+            passed: step.passed,
+            has_more: step.has_more,
+        };
+        if let Some(gap) = &step.gap {
+            drained.tell_gap(stream, out, |org| {
+                Push::StreamGap(push::Gap {
+                    org,
+                    from: *gap.start(),
+                    to: *gap.end(),
+                })
+            });
+        }
+        if !drained.has_more {
+            self.drain_presence(&mut drained, out);
+        }
+        drained
+    }
+
+    fn drain_presence(&self, drained: &mut Drained, out: &mut BytesMut) {
+        if out.len() >= PRESENCE_UNWRITTEN_MAX {
+            drained.has_more = self.presence.is_behind();
+            return;
+        }
+        let stream = &*self.stream;
+        let step: Step = self
+            .presence
+            .step(&stream.presence, self.audience, PORTION, out);
+        drained.frames += step.frames;
+        drained.has_more = step.has_more;
+        if let Some(gap) = step.gap {
+            drained.tell_gap(stream, out, |org| {
+                let version = *gap.end();
+                Push::PresenceGap(push::ViewersLeftOut { org, version })
+            });
+        }
+    }
+
+    /// Appends the news that every event up to `passed` has been given, or is not for it.
+    pub(crate) fn tell_position(&self, passed: u64, out: &mut BytesMut) {
+        let org = &*self.stream.org;
+        let position = self.stream.position(passed);
+        Push::StreamPosition(push::Reached { org, position }).encode(out);
+    }
+}
+
+impl Drained {
+    fn tell_gap<'s>(
+        &mut self,
+        stream: &'s Stream,
+        out: &mut BytesMut,
+        push: impl FnOnce(&'s str) -> Push<'s>,
+    ) {
+        push(&stream.org).encode(out);
+        stream.gaps.fetch_add(1, Ordering::Relaxed);
+        self.frames += 1;
+        self.gaps += 1;
+    }
+}
+
+/// A filter that has been one before.
+pub(super) fn parse(text: &str) -> Filter<'_> {
+    Filter::parse(text).expect("a filter that was taken once is one")
+}

@@ -1,0 +1,332 @@
+//! The streams of one shard, with listeners whose connections are played by the test: what each is woken for, and what it
+//! reads then. Rings and cursors have tests of their own, beside naive ones.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is its message, also about what it does not expect"
+)]
+
+use tenure_protocol::frame::Frames as Cut;
+use tenure_protocol::limits::FRAME_FROM_SERVER;
+use tenure_protocol::{Counts, FromServer};
+
+use super::*;
+use crate::homes::Homes;
+
+const ORG: &str = "acme";
+
+const BOUNDS: Bounds = Bounds {
+    entries_max: 100,
+    bytes_max: 1 << 20,
+    age_max: Millis(10_000),
+};
+
+struct World {
+    streams: Streams,
+    now: LogTime,
+}
+
+struct Connection {
+    number: u64,
+    outbox: Arc<Outbox>,
+    listener: Option<Arc<Listener>>,
+}
+
+fn world() -> World {
+    let home = Homes::new(1).all().next().unwrap();
+    World {
+        streams: Streams::new(BOUNDS, Room::new(1 << 30), Epochs::random().of(home)),
+        now: LogTime(1),
+    }
+}
+
+impl World {
+    fn subscribe(
+        &mut self,
+        connection: &mut Connection,
+        filters: &[&'static str],
+        audience: Audience,
+        version: Option<u64>,
+    ) -> Subscribed {
+        let filters = filters.iter().map(|text| Filter::parse(text).unwrap());
+        let subscribe = Subscribe {
+            connection: connection.number,
+            subscription: 1,
+            audience,
+            org: ORG,
+            filters: filters.collect(),
+            since: None,
+            presence: version.is_some(),
+        };
+        let version = version.unwrap_or(0);
+        let outbox = &connection.outbox;
+        let reply = self
+            .streams
+            .subscribe(&subscribe, outbox, version, self.now);
+        self.streams.woken().wake();
+        connection.look();
+        reply
+    }
+
+    fn publish(&mut self, path: &str, id: Option<&str>) -> Publication {
+        let publish = Publish {
+            org: ORG,
+            path,
+            event: "happened",
+            payload: b"",
+            id,
+        };
+        let when = Moment {
+            at: self.now,
+            wall_ms: 0,
+        };
+        let publication = self.streams.publish(&publish, when);
+        self.streams.woken().wake();
+        publication
+    }
+
+    fn presence(&mut self, version: u64, path: &str, frames: Frames<'_>) {
+        let change = PresenceChange {
+            org: ORG,
+            version,
+            path,
+            frames,
+        };
+        self.streams.presence_changed(&change, self.now);
+        self.streams.woken().wake();
+    }
+}
+
+impl Connection {
+    fn new(number: u64) -> Self {
+        Self {
+            number,
+            outbox: Arc::new(Outbox::new(1 << 20)),
+            listener: None,
+        }
+    }
+
+    /// How often it was woken.
+    fn look(&mut self) -> usize {
+        let woken = self.outbox.exchange(&mut BytesMut::new()).woken;
+        let count = woken.len();
+        self.listener = woken
+            .into_iter()
+            .next_back()
+            .or_else(|| self.listener.take());
+        count
+    }
+
+    fn read(&self) -> Vec<String> {
+        let mut out = BytesMut::new();
+        while self.listener.as_ref().unwrap().drain(&mut out).has_more {}
+        Cut::new(&out, FRAME_FROM_SERVER)
+            .map(
+                |payload| match FromServer::decode(payload.unwrap()).unwrap() {
+                    FromServer::Push(Push::StreamEvent(happened)) => {
+                        format!("event {}", happened.offset)
+                    }
+                    FromServer::Push(Push::StreamGap(gap)) => {
+                        format!("gap {} to {}", gap.from, gap.to)
+                    }
+                    FromServer::Push(Push::PresenceChanged(changed)) => {
+                        format!("presence {} of {}", changed.version, changed.total)
+                    }
+                    FromServer::Push(Push::PresenceGap(gap)) => {
+                        format!("presence gap {}", gap.version)
+                    }
+                    other => panic!("expected a push of a stream, found {other:?}"),
+                },
+            )
+            .collect()
+    }
+}
+
+fn changed(version: u64, path: &str, total: u32) -> BytesMut {
+    let mut frame = BytesMut::new();
+    Push::PresenceChanged(push::ViewersChanged {
+        org: ORG,
+        version,
+        path,
+        total,
+        counts: Counts::default(),
+        up: Vec::new(),
+        gone: Vec::new(),
+    })
+    .encode(&mut frame);
+    frame
+}
+
+#[test]
+fn a_listener_is_woken_once_until_it_reads_and_only_for_what_it_is_for() {
+    let mut world = world();
+    let (mut docs, mut chats) = (Connection::new(1), Connection::new(2));
+    world.subscribe(&mut docs, &["doc/**", "doc/1"], Audience::Everyone, None);
+    world.subscribe(&mut chats, &["chat/1"], Audience::Everyone, None);
+    for _ in 0..3 {
+        world.publish("doc/1", None);
+    }
+    assert_eq!((docs.look(), chats.look()), (1, 0));
+    assert_eq!(docs.read(), ["event 1", "event 2", "event 3"]);
+    world.publish("doc/2", None);
+    assert_eq!(
+        (docs.look(), docs.read()),
+        (1, vec![String::from("event 4")])
+    );
+}
+
+#[test]
+fn nothing_is_told_where_nobody_listens() {
+    let mut world = world();
+    let when = Moment {
+        at: world.now,
+        wall_ms: 0,
+    };
+    assert!(world.streams.is_silent());
+    let told = || panic!("expected nobody to ask what has happened");
+    world.streams.happened(ORG, when, told);
+    assert_eq!(world.streams.position(ORG), None);
+}
+
+#[test]
+fn presence_is_told_to_who_asked_for_it_as_their_role_allows() {
+    let mut world = world();
+    let (mut observer, mut member, mut other) =
+        (Connection::new(1), Connection::new(2), Connection::new(3));
+    world.subscribe(&mut other, &["**"], Audience::Insiders, None);
+    assert!(!world.streams.hears_presence(ORG));
+    // Of what was before, nothing is told: it is in what they read.
+    world.presence(4, "doc/1", Frames::Same(&changed(4, "doc/1", 9)));
+    let reply = world.subscribe(&mut observer, &["doc/**"], Audience::Everyone, Some(4));
+    assert_eq!(reply.version, Some(4));
+    world.subscribe(&mut member, &["doc/1"], Audience::Insiders, Some(4));
+    assert!(world.streams.hears_presence(ORG));
+
+    world.presence(5, "doc/1", Frames::Same(&changed(5, "doc/1", 1)));
+    world.presence(9, "doc/2", Frames::Same(&changed(9, "doc/2", 2)));
+    let (everyone, insiders) = (changed(10, "doc/1", 3), changed(10, "doc/1", 4));
+    let frames = Frames::Differing {
+        everyone: &everyone,
+        insiders: &insiders,
+    };
+    world.presence(10, "doc/1", frames);
+    let hidden = Frames::Differing {
+        everyone: b"",
+        insiders: &changed(11, "doc/1", 5),
+    };
+    world.presence(11, "doc/1", hidden);
+    let expected = ["presence 5 of 1", "presence 9 of 2", "presence 10 of 3"];
+    assert_eq!(observer.read(), expected);
+    let expected = ["presence 5 of 1", "presence 10 of 4", "presence 11 of 5"];
+    assert_eq!(member.read(), expected);
+    assert!(other.read().is_empty());
+}
+
+#[test]
+fn of_a_slow_reader_presence_is_left_out_before_events() {
+    let mut world = world();
+    let mut slow = Connection::new(1);
+    world.subscribe(&mut slow, &["**"], Audience::Everyone, Some(0));
+    let count = PRESENCE_BOUNDS.entries_max as u64 + 5;
+    for version in 1..=count {
+        world.presence(
+            version,
+            "doc/1",
+            Frames::Same(&changed(version, "doc/1", 1)),
+        );
+    }
+    world.publish("doc/1", None);
+    let told = slow.read();
+    assert_eq!(told[..3], ["event 1", "presence gap 5", "presence 6 of 1"]);
+    assert_eq!(told.len(), 2 + PRESENCE_BOUNDS.entries_max);
+    // While much is to be written, events alone are taken.
+    let mut out = BytesMut::zeroed(1 << 20);
+    world.publish("doc/1", None);
+    world.presence(
+        count + 1,
+        "doc/1",
+        Frames::Same(&changed(count + 1, "doc/1", 1)),
+    );
+    let listener = slow.listener.as_ref().unwrap();
+    let drained = listener.drain(&mut out);
+    assert_eq!((drained.frames, drained.has_more), (1, true));
+    assert_eq!(slow.read(), [format!("presence {} of 1", count + 1)]);
+    assert_eq!(world.streams.stats(ORG, None).gaps, 1);
+}
+
+#[test]
+fn who_falls_behind_what_is_kept_is_told_so_and_goes_on() {
+    let mut world = world();
+    let (mut slow, mut quick) = (Connection::new(1), Connection::new(2));
+    world.subscribe(&mut slow, &["doc/**"], Audience::Everyone, None);
+    world.subscribe(&mut quick, &["**"], Audience::Everyone, None);
+    let mut heard = 0;
+    for _ in 0..BOUNDS.entries_max + 50 {
+        world.publish("doc/1", None);
+        heard += quick.read().len();
+    }
+    assert_eq!(heard, BOUNDS.entries_max + 50);
+    let told = slow.read();
+    assert_eq!(told[..2], ["gap 1 to 50", "event 51"]);
+    assert_eq!(told.len(), 1 + BOUNDS.entries_max);
+}
+
+#[test]
+fn a_stream_is_closed_when_it_was_not_used_for_as_long_as_it_keeps() {
+    let mut world = world();
+    let mut connection = Connection::new(1);
+    let first = world.subscribe(&mut connection, &["**"], Audience::Everyone, Some(0));
+    world.now = world.now + Millis(60_000);
+    world.streams.forget_old(world.now);
+    assert_eq!(world.streams.position(ORG), Some(first.position));
+    world.streams.unsubscribe(ORG, 1, 1, world.now);
+    for (wait, is_open) in [(0, true), (9_999, true), (1, false)] {
+        world.now = world.now + Millis(wait);
+        world.streams.forget_old(world.now);
+        assert_eq!(
+            world.streams.position(ORG).is_some(),
+            is_open,
+            "after {wait} ms"
+        );
+    }
+    assert_eq!(world.streams.counts().open, 0);
+    assert!(world.streams.is_silent() && world.streams.round.is_empty());
+    let second = world.publish("doc/1", Some("m-1"));
+    assert!(second.position.epoch > first.position.epoch);
+}
+
+#[test]
+fn what_a_connection_had_goes_with_it() {
+    let mut world = world();
+    let mut connection = Connection::new(1);
+    let filters = ["**", "doc/**", "doc/1"];
+    world.subscribe(&mut connection, &filters, Audience::Everyone, Some(0));
+    world.streams.stop_listening(ORG, 1, world.now);
+    let open = &world.streams.open[ORG];
+    assert!(open.in_events.is_empty() && open.in_presence.is_empty());
+    assert!(open.listeners.is_empty());
+    assert!(!connection.listener.as_ref().unwrap().is_in_use());
+    assert_eq!(world.publish("doc/1", None).listeners, 0);
+    let outbox = Arc::downgrade(&connection.outbox);
+    drop(connection);
+    assert!(
+        outbox.upgrade().is_none(),
+        "the outbox is kept by what is gone"
+    );
+}
+
+#[test]
+fn no_two_shards_give_the_same_epoch() {
+    let epochs = Epochs::random();
+    let mut given: Vec<_> = Homes::new(4)
+        .all()
+        .flat_map(|home| {
+            let mut own = epochs.of(home);
+            [own.next(), own.next(), own.next()]
+        })
+        .collect();
+    assert!(given.iter().all(|epoch| *epoch < 1 << 53));
+    given.sort_unstable();
+    given.dedup();
+    assert_eq!(given.len(), 12);
+}
