@@ -152,7 +152,7 @@ impl Connection {
         let end = self.run(&mut io).await;
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
         self.detach_sessions(&mut io.outbound).await;
-        self.stop_listening();
+        self.stop_listening().await;
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
             let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox)).await;
@@ -523,13 +523,11 @@ impl Connection {
         }
     }
 
-    fn stop_listening(&mut self) {
-        let mut by_shard: HashMap<ShardIndex, Vec<Arc<str>>> = HashMap::new();
-        for (shard, org) in self.subscriptions.end_all() {
-            by_shard.entry(shard).or_default().push(org);
-        }
-        for (shard, orgs) in by_shard {
-            self.shared.shards.stop_listening(shard, &orgs, self.number);
+    async fn stop_listening(&mut self) {
+        for (number, ended) in self.subscriptions.end_all() {
+            let shards = &self.shared.shards;
+            shards.unsubscribe(ended.shard, &ended.org, self.number, number);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -574,8 +572,8 @@ impl Connection {
     }
 }
 
-/// Whether nothing may be executed together with this: what comes after it may depend on what it leads to, or its answer
-/// may be large, and the outbox is to be looked at first.
+/// Whether nothing may be executed together with this: what comes after it may depend on what it leads to, its answer may
+/// be large, and the outbox is to be looked at first, or it is much work.
 const fn is_alone(kind: RequestKind) -> bool {
     matches!(
         kind,
@@ -584,6 +582,8 @@ const fn is_alone(kind: RequestKind) -> bool {
             | RequestKind::SessionClose
             | RequestKind::LockList
             | RequestKind::LockForceRelease
+            | RequestKind::StreamSubscribe
+            | RequestKind::StreamUnsubscribe
     )
 }
 

@@ -136,13 +136,11 @@ impl Shards {
         renewal
     }
 
-    /// A connection has ended, and listens to these orgs no more.
-    pub(crate) fn stop_listening(&self, shard: ShardIndex, orgs: &[Arc<str>], connection: u64) {
+    /// A connection has ended, and with it this subscription.
+    pub(crate) fn unsubscribe(&self, shard: ShardIndex, org: &str, connection: u64, number: u64) {
         let mut state = self.shards[shard.0].state.lock();
         let now = self.clock.now();
-        for org in orgs {
-            state.streams.stop_listening(org, connection, now);
-        }
+        state.streams.unsubscribe(org, connection, number, now);
     }
 
     /// Gives the mutex back, and wakes whom that what has happened concerns.

@@ -42,9 +42,10 @@ struct Live {
 /// What one step has brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
+    /// Frames that were copied.
     pub(super) frames: u64,
-    /// Entries that are lost. Then nothing was copied: what comes next is to follow the news of this.
-    pub(super) gap: Option<RangeInclusive<u64>>,
+    /// Whether a gap was told before them.
+    pub(super) has_gap: bool,
     /// Every entry up to here is done with.
     pub(super) passed: u64,
     pub(super) has_more: bool,
@@ -107,13 +108,15 @@ impl Cursor {
         self.mark.load(Ordering::Relaxed) > 0 || self.place.lock().is_behind
     }
 
-    /// Copies some of what there is. Holds the ring for one portion, and no longer.
+    /// Copies some of what there is, after `tell` has told of the entries that are lost, if any are. Holds the ring for one
+    /// portion, and no longer.
     pub(super) fn step(
         &self,
         ring: &Ring,
         audience: Audience,
         portion: Portion,
         out: &mut BytesMut,
+        tell: impl FnOnce(RangeInclusive<u64>, &mut BytesMut),
     ) -> Step {
         let mut place = self.place.lock();
         let log = ring.read();
@@ -124,7 +127,7 @@ impl Cursor {
         }
         let mut step = Step {
             frames: 0,
-            gap: None,
+            has_gap: false,
             passed: place.passed,
             has_more: place.is_behind,
         };
@@ -132,10 +135,9 @@ impl Cursor {
             return step;
         }
         if place.passed < log.lost() {
-            step.gap = Some(place.passed + 1..=log.lost());
+            tell(place.passed + 1..=log.lost(), out);
             place.passed = log.lost();
-            step.passed = place.passed;
-            return step;
+            step.has_gap = true;
         }
         let is_wanted = |number, paths: Paths<'_>| place.is_wanted(number, paths);
         let copied = log.copy(place.passed, audience, portion, is_wanted, out);

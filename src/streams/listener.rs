@@ -3,6 +3,7 @@
 //! Shards subscribe and mark it under their mutex; its connection drains it without. A wake carries no bytes: what is to
 //! be read stays in the rings until the connection has room for it, so a slow one costs nobody anything.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -75,7 +76,7 @@ pub(super) struct Dropped {
 }
 
 /// What a connection has been given by one step.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Drained {
     pub(crate) frames: u64,
     pub(crate) gaps: u64,
@@ -139,34 +140,10 @@ impl Listener {
         self.subscriptions.lock().insert(number, subscription);
     }
 
-    /// Ends one subscription.
-    pub(super) fn unsubscribe(&self, number: u64) -> Dropped {
+    /// Ends one subscription, if it has it.
+    pub(super) fn unsubscribe(&self, number: u64) -> Option<Dropped> {
+        let subscription = self.subscriptions.lock().remove(&number)?;
         let mut dropped = Dropped::default();
-        if let Some(subscription) = self.subscriptions.lock().remove(&number) {
-            self.drop_filters(subscription, &mut dropped);
-        }
-        dropped
-    }
-
-    /// Ends all subscriptions.
-    pub(super) fn unsubscribe_all(&self) -> Dropped {
-        let mut dropped = Dropped::default();
-        for (_, subscription) in self.subscriptions.lock().drain() {
-            self.drop_filters(subscription, &mut dropped);
-        }
-        dropped
-    }
-
-    /// Whether it has a subscription. One that has not is done with: whoever listens again has another.
-    pub(super) fn is_in_use(&self) -> bool {
-        self.subscription_count() > 0
-    }
-
-    pub(super) fn subscription_count(&self) -> usize {
-        self.subscriptions.lock().len()
-    }
-
-    fn drop_filters(&self, subscription: Subscription, dropped: &mut Dropped) {
         for text in subscription.filters {
             let filter = parse(&text);
             if subscription.has_presence && self.presence.remove(filter) {
@@ -176,31 +153,33 @@ impl Listener {
                 dropped.events.push(text);
             }
         }
+        Some(dropped)
+    }
+
+    /// Whether it has a subscription. One that has not is done with: whoever listens again has another.
+    pub(super) fn is_in_use(&self) -> bool {
+        !self.subscriptions.lock().is_empty()
     }
 
     // By the connection, without the mutex.
 
-    /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at most.
+    /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at a time.
     pub(crate) fn drain(&self, out: &mut BytesMut) -> Drained {
-        let stream = &*self.stream;
+        let (stream, org) = (&*self.stream, &*self.stream.org);
+        let tell = |gap: RangeInclusive<u64>, out: &mut BytesMut| {
+            let (from, to) = gap.into_inner();
+            Push::StreamGap(push::Gap { org, from, to }).encode(out);
+        };
         let step = self
             .events
-            .step(&stream.events, self.audience, PORTION, out);
+            .step(&stream.events, self.audience, PORTION, out, tell);
         let mut drained = Drained {
-            frames: step.frames,
+            frames: 0,
             gaps: 0,
             passed: step.passed,
             has_more: step.has_more,
         };
-        if let Some(gap) = &step.gap {
-            drained.tell_gap(stream, out, |org| {
-                Push::StreamGap(push::Gap {
-                    org,
-                    from: *gap.start(),
-                    to: *gap.end(),
-                })
-            });
-        }
+        self.count(&step, &mut drained);
         if !drained.has_more {
             self.drain_presence(&mut drained, out);
         }
@@ -212,17 +191,24 @@ impl Listener {
             drained.has_more = self.presence.is_behind();
             return;
         }
-        let stream = &*self.stream;
-        let step: Step = self
+        let (stream, org) = (&*self.stream, &*self.stream.org);
+        let tell = |gap: RangeInclusive<u64>, out: &mut BytesMut| {
+            let version = *gap.end();
+            Push::PresenceGap(push::ViewersLeftOut { org, version }).encode(out);
+        };
+        let step = self
             .presence
-            .step(&stream.presence, self.audience, PORTION, out);
-        drained.frames += step.frames;
+            .step(&stream.presence, self.audience, PORTION, out, tell);
         drained.has_more = step.has_more;
-        if let Some(gap) = step.gap {
-            drained.tell_gap(stream, out, |org| {
-                let version = *gap.end();
-                Push::PresenceGap(push::ViewersLeftOut { org, version })
-            });
+        self.count(&step, drained);
+    }
+
+    fn count(&self, step: &Step, drained: &mut Drained) {
+        let gaps = u64::from(step.has_gap);
+        drained.frames += step.frames + gaps;
+        drained.gaps += gaps;
+        if step.has_gap {
+            self.stream.gaps.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -231,20 +217,6 @@ impl Listener {
         let org = &*self.stream.org;
         let position = self.stream.position(passed);
         Push::StreamPosition(push::Reached { org, position }).encode(out);
-    }
-}
-
-impl Drained {
-    fn tell_gap<'s>(
-        &mut self,
-        stream: &'s Stream,
-        out: &mut BytesMut,
-        push: impl FnOnce(&'s str) -> Push<'s>,
-    ) {
-        push(&stream.org).encode(out);
-        stream.gaps.fetch_add(1, Ordering::Relaxed);
-        self.frames += 1;
-        self.gaps += 1;
     }
 }
 

@@ -77,6 +77,7 @@ struct OpenStream {
     stream: Arc<Stream>,
     /// By the connection's number.
     listeners: HashMap<u64, Arc<Listener>>,
+    subscriptions: usize,
     in_events: Interest<Arc<Listener>>,
     in_presence: Interest<Arc<Listener>>,
     published: Published,
@@ -312,6 +313,7 @@ impl Streams {
             &subscribe.filters,
             Beginning { offset, version },
         );
+        open.subscriptions += 1;
         for filter in &subscribe.filters {
             open.in_events
                 .add(*filter, listener.number, Arc::clone(listener));
@@ -332,28 +334,16 @@ impl Streams {
 
     /// A subscription ends.
     pub(crate) fn unsubscribe(&mut self, org: &str, connection: u64, number: u64, at: LogTime) {
-        self.let_go(org, connection, at, |listener| listener.unsubscribe(number));
-    }
-
-    /// A connection listens to nothing in the org any more.
-    pub(crate) fn stop_listening(&mut self, org: &str, connection: u64, at: LogTime) {
-        self.let_go(org, connection, at, Listener::unsubscribe_all);
-    }
-
-    fn let_go(
-        &mut self,
-        org: &str,
-        connection: u64,
-        at: LogTime,
-        unsubscribe: impl FnOnce(&Listener) -> listener::Dropped,
-    ) {
         let Some(open) = self.open.get_mut(org) else {
             return;
         };
         let Some(listener) = open.listeners.get(&connection) else {
             return;
         };
-        let dropped = unsubscribe(listener);
+        let Some(dropped) = listener.unsubscribe(number) else {
+            return;
+        };
+        open.subscriptions -= 1;
         if !listener.is_in_use() {
             open.listeners.remove(&connection);
             open.used = at;
@@ -387,11 +377,10 @@ impl Streams {
                 gaps: 0,
             };
         };
-        let subscriptions = open.listeners.values();
         let log = open.stream.events.read();
         StreamStats {
             listeners: count(path.map_or(open.listeners.len(), |path| open.in_events.count(path))),
-            subscriptions: count(subscriptions.map(|one| one.subscription_count()).sum()),
+            subscriptions: count(open.subscriptions),
             position: Some(open.stream.position(log.top())),
             oldest: log.oldest(),
             events: count(log.count()),
@@ -449,6 +438,7 @@ impl OpenStream {
         Self {
             stream: Arc::new(stream),
             listeners: HashMap::new(),
+            subscriptions: 0,
             in_events: Interest::default(),
             in_presence: Interest::default(),
             published: Published::default(),

@@ -49,7 +49,6 @@ pub(crate) struct Subscription {
 /// What a connection listens to in one org.
 #[derive(Debug)]
 struct Listening {
-    shard: ShardIndex,
     subscriptions: usize,
     /// Known from when it was woken for the first time.
     listener: Option<Arc<Listener>>,
@@ -76,7 +75,6 @@ impl Subscriptions {
             None => Arc::from(org),
         };
         let listening = self.orgs.entry(Arc::clone(&org)).or_insert(Listening {
-            shard,
             subscriptions: 0,
             listener: None,
             is_ready: false,
@@ -107,11 +105,9 @@ impl Subscriptions {
         Some(ended)
     }
 
-    /// Ends all. Gives the orgs that were listened to, and where they live.
-    pub(crate) fn end_all(&mut self) -> impl Iterator<Item = (ShardIndex, Arc<str>)> {
-        let orgs = std::mem::take(self).orgs;
-        orgs.into_iter()
-            .map(|(org, listening)| (listening.shard, org))
+    /// Ends all. Gives them by number.
+    pub(crate) fn end_all(&mut self) -> impl Iterator<Item = (u64, Subscription)> + use<> {
+        std::mem::take(self).by_number.into_iter()
     }
 
     // What there is to read.
@@ -142,7 +138,7 @@ impl Subscriptions {
         !self.ready.is_empty()
     }
 
-    /// Appends what there is to read, in turn, until `out` has `bytes_max` or there is no more.
+    /// Appends what there is to read, in turn, until `out` has `bytes_max` or nobody has anything at hand.
     pub(crate) fn drain(
         &mut self,
         bytes_max: usize,
@@ -150,8 +146,10 @@ impl Subscriptions {
         out: &mut BytesMut,
     ) -> DrainedFrames {
         let mut drained = DrainedFrames::default();
-        for _ in 0..self.ready.len().min(STEPS_MAX) {
-            if out.len() >= bytes_max {
+        // Of those that have more, how many in a row had nothing to give.
+        let mut barren = 0;
+        for _ in 0..STEPS_MAX {
+            if out.len() >= bytes_max || barren >= self.ready.len() {
                 break;
             }
             let Some(org) = self.ready.pop_front() else {
@@ -160,10 +158,13 @@ impl Subscriptions {
             let Some(listening) = self.orgs.get_mut(&org) else {
                 continue;
             };
+            let before = drained.frames;
             listening.is_ready = listening.drain(now, out, &mut drained);
             if listening.is_ready {
                 self.ready.push_back(org);
             }
+            let is_barren = listening.is_ready && drained.frames == before;
+            barren = if is_barren { barren + 1 } else { 0 };
         }
         drained
     }

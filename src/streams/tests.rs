@@ -271,6 +271,23 @@ fn who_falls_behind_what_is_kept_is_told_so_and_goes_on() {
     assert_eq!(told.len(), 1 + BOUNDS.entries_max);
 }
 
+/// A gap alone would be followed by the next one, if its reader takes a step only now and then.
+#[test]
+fn a_gap_comes_with_what_follows_it() {
+    let mut world = world();
+    let mut slow = Connection::new(1);
+    world.subscribe(&mut slow, &["**"], Audience::Everyone, None);
+    for round in 1..=3 {
+        for _ in 0..BOUNDS.entries_max * 2 {
+            world.publish("doc/1", None);
+        }
+        let mut out = BytesMut::new();
+        let drained = slow.listener.as_ref().unwrap().drain(&mut out);
+        assert_eq!(drained.gaps, 1, "in round {round}");
+        assert_eq!(drained.frames, 1 + BOUNDS.entries_max as u64);
+    }
+}
+
 #[test]
 fn a_stream_is_closed_when_it_was_not_used_for_as_long_as_it_keeps() {
     let mut world = world();
@@ -301,7 +318,7 @@ fn what_a_connection_had_goes_with_it() {
     let mut connection = Connection::new(1);
     let filters = ["**", "doc/**", "doc/1"];
     world.subscribe(&mut connection, &filters, Audience::Everyone, Some(0));
-    world.streams.stop_listening(ORG, 1, world.now);
+    world.streams.unsubscribe(ORG, 1, 1, world.now);
     let open = &world.streams.open[ORG];
     assert!(open.in_events.is_empty() && open.in_presence.is_empty());
     assert!(open.listeners.is_empty());
