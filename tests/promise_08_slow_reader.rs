@@ -1,7 +1,7 @@
 //! Promise 8: a slow reader slows nobody else. Every queue has a bound, and the bound has an answer.
 //!
 //! A reader that asks and does not read is read no further; one that is told more than it takes is closed, retryably, and
-//! finds everything when it comes back; one that reads slowly is left alone.
+//! finds everything when it comes back; one that reads slowly is left alone. A listener that does not read is told of a gap.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,12 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{
-    Client, PATIENCE, Process, Proxy, Session, TestServer, Way, config, exclusive, millis, shared,
-    together, waiting, within,
+    Client, PATIENCE, Process, Proxy, Session, TestServer, Way, config, exclusive, happening,
+    millis, shared, together, waiting, within,
 };
 use tenure::config::Config;
 use tenure_protocol::{
-    Cause, Disconnect, ErrorCode, Held, Missed, Reply, Request, Target, limits, reply, request,
+    Cause, Disconnect, ErrorCode, Held, LostWhy, Missed, Recovery, Reply, Request, Target, limits,
+    reply, request,
 };
 use tokio::task::JoinHandle;
 
@@ -157,6 +158,8 @@ together! {
     ten_thousand_requests_without_reading_an_answer_cost_little_and_are_all_answered,
     a_reader_that_asks_and_takes_nothing_is_given_up,
     a_reader_that_is_slow_but_reads_is_left_alone,
+    a_frozen_listener_is_told_of_a_gap_and_costs_nobody_anything,
+    a_listener_that_stays_frozen_is_closed_and_learns_what_it_has_lost,
 }
 
 async fn a_frozen_reader_is_closed_at_its_bound_and_loses_nothing() {
@@ -355,4 +358,108 @@ async fn a_reader_that_is_slow_but_reads_is_left_alone() {
     }
     client.ping().await;
     assert_eq!(slow_readers(&server).await, 0);
+}
+
+/// Publishes so many events at `doc/1`, each so large that a few thousand are more than any buffer takes.
+async fn publish_much(client: &mut Client, count: usize) -> u64 {
+    let mut last = 0;
+    let publish = Request::StreamPublish(request::Publish {
+        payload: &[7; 1000],
+        ..happening(ORG, "doc/1")
+    });
+    for id in client.send_all(vec![publish; count]).await {
+        let answer = client.answer(id).await.unwrap();
+        let Reply::StreamPublish(published) = answer else {
+            panic!("the answer to another request: {answer:?}");
+        };
+        last = published.position.offset;
+    }
+    last
+}
+
+/// A server whose streams keep no more than what is published in one go below, and a bit.
+async fn server_that_keeps_little() -> TestServer {
+    let config = Config {
+        outbound_bytes_max: OUTBOUND,
+        stream_events_max: 300,
+        ..config()
+    };
+    TestServer::with_metrics(config).await
+}
+
+async fn a_frozen_listener_is_told_of_a_gap_and_costs_nobody_anything() {
+    const FROZEN: usize = 10;
+    const ROUNDS: usize = 40;
+    let server = server_that_keeps_little().await;
+    let bystander = Bystander::of(&server).await;
+    let mut frozen = Vec::new();
+    for number in 0..FROZEN {
+        let mut client = Client::connect_narrow(server.addr).await;
+        client.hello(None).await;
+        let session = open(&mut client, &format!("frozen-{number}")).await;
+        let path = format!("held/{number}");
+        client.take(exclusive(session.number, &path)).await;
+        let following = client.follow(ORG, &["doc/**"], None).await;
+        frozen.push((client, session, following));
+    }
+    let mut quick = server.connect().await;
+    let mut heard = quick.follow(ORG, &["doc/**"], None).await;
+    let mut client = server.connect().await;
+    let mut last = 0;
+    for _ in 0..ROUNDS {
+        last = publish_much(&mut client, 100).await;
+        heard.reach(&mut quick, last).await;
+    }
+    assert_eq!(heard.events.len(), ROUNDS * 100);
+    assert!(heard.gaps.is_empty());
+    // Whatever becomes of events, what a session must be told is told.
+    let target = Target::Prefix { prefix: "held/" };
+    client.force(ORG, target).await;
+    bystander.was_not_held_up().await;
+    let mut gaps = 0;
+    for (mut client, session, mut following) in frozen {
+        following.reach(&mut client, last).await;
+        // Few: it is told when there is room for what follows.
+        assert!(
+            (1..10).contains(&following.gaps.len()),
+            "{:?}",
+            following.gaps
+        );
+        gaps += following.gaps.len() as u64;
+        let is_lost = |at: &u64| {
+            let gaps = following.gaps.iter();
+            gaps.filter(|(from, to)| (from..=to).contains(&at)).count()
+        };
+        let given = following.offsets();
+        for at in heard.offsets() {
+            let count = is_lost(&at) + usize::from(given.contains(&at));
+            assert_eq!(count, 1, "{at} in {:?}", following.gaps);
+        }
+        client.lost(session.number).await;
+    }
+    assert_eq!(slow_readers(&server).await, 0);
+    let told = server.metric("tenure_stream_gaps_total").await;
+    assert_eq!(told, gaps);
+}
+
+async fn a_listener_that_stays_frozen_is_closed_and_learns_what_it_has_lost() {
+    let server = server_that_keeps_little().await;
+    let mut frozen = Client::connect_narrow(server.addr).await;
+    frozen.hello(None).await;
+    let following = frozen.follow(ORG, &["doc/**"], None).await;
+    let mut client = server.connect().await;
+    for _ in 0..40 {
+        publish_much(&mut client, 100).await;
+    }
+    let given_up = async {
+        while slow_readers(&server).await == 0 {
+            tokio::time::sleep(millis(50)).await;
+            client.ping().await;
+        }
+    };
+    within(Duration::from_secs(20), "it is given up", given_up).await;
+    let mut back = server.connect().await;
+    let resumed = back.follow(ORG, &["doc/**"], Some(following.since())).await;
+    let why = LostWhy::Trimmed;
+    assert_eq!(resumed.recovery, Recovery::Lost { why });
 }

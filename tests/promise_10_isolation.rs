@@ -11,11 +11,12 @@
 
 mod support;
 
-use support::{Client, Session, TestServer, config, exclusive, key, shared, waiting};
+use support::{Client, Session, TestServer, config, exclusive, happening, key, shared, waiting};
 use tenure::config::Config;
 use tenure_engine::Role;
 use tenure_protocol::{
-    ErrorCode, PolicyLayer, Request, ResumeKey, Role as WireRole, Target, reply, request,
+    ErrorCode, Filter, LostWhy, PolicyLayer, Push, Recovery, Request, ResumeKey, Role as WireRole,
+    Target, reply, request,
 };
 
 const PATH: &str = "doc/1";
@@ -114,6 +115,14 @@ fn about(org: &str) -> Vec<Request<'_>> {
             layer: PolicyLayer::default(),
         }),
         Request::PolicyGet(request::GetPolicy { org, kind: None }),
+        Request::StreamSubscribe(request::Subscribe {
+            org,
+            filters: vec![Filter::ALL],
+            since: None,
+            presence: false,
+        }),
+        Request::StreamPublish(happening(org, PATH)),
+        Request::StreamStats(request::StreamStats { org, path: None }),
     ]
 }
 
@@ -140,6 +149,67 @@ async fn a_key_speaks_for_its_orgs_alone() {
         tests.open(org, "u-1").await;
         tests.status(org, PATH).await;
     }
+}
+
+#[tokio::test]
+async fn a_stream_tells_nothing_of_another_org() {
+    let mut two = Two::start().await;
+    let mut hers = two.acme.follow("acme", &["**"], None).await;
+    let mut his = two.globex.follow("globex", &["**"], None).await;
+    assert_ne!(hers.position.epoch, his.position.epoch);
+    two.acme.take(exclusive(two.anna.number, PATH)).await;
+    for number in 1..=3 {
+        let published = two.globex.publish(happening("globex", PATH)).await;
+        // Offsets count what happens here alone, and so do listeners.
+        assert_eq!(
+            (published.position.offset, published.listeners),
+            (number, 1)
+        );
+    }
+    hers.reach(&mut two.acme, 1).await;
+    his.reach(&mut two.globex, 3).await;
+    assert_eq!(two.acme.stream("acme", None).await.published, 0);
+    // A position of another org's is none of this one's.
+    let elsewhere = two.acme.follow("acme", &["**"], Some(his.since())).await;
+    let why = LostWhy::Epoch;
+    assert_eq!(elsewhere.recovery, Recovery::Lost { why });
+    for (client, org, count) in [(&mut two.acme, "acme", 1), (&mut two.globex, "globex", 3)] {
+        let pushes = client.pushes_until_now().await;
+        assert_eq!(pushes.len(), count);
+        let is_own = |push: &Push<'_>| matches!(push, Push::StreamEvent(it) if it.org == org);
+        assert!(pushes.iter().all(is_own), "{pushes:?}");
+    }
+    // What somebody else has subscribed to is not for others to end.
+    let of_another = request::Unsubscribe {
+        subscription: his.number + 1,
+    };
+    let code = two
+        .globex
+        .fails(Request::StreamUnsubscribe(of_another))
+        .await;
+    assert_eq!(code, ErrorCode::UnknownSubscription);
+}
+
+#[tokio::test]
+async fn an_observer_listens_and_does_not_publish() {
+    let server = server().await;
+    let mut observer = server.connect_with(ACME_OBSERVER).await;
+    let mut all = observer.follow("acme", &["**"], None).await;
+    let publish = Request::StreamPublish(happening("acme", PATH));
+    assert_eq!(observer.fails(publish).await, ErrorCode::RoleTooLow);
+    let mut member = server.connect_with(ACME_MEMBER).await;
+    member.publish(happening("acme", PATH)).await;
+    all.reach(&mut observer, 1).await;
+    // A session speaks for the connection that has it.
+    let session = member.open("acme", "desk").await.number;
+    let mut admin = server.connect_with(ACME).await;
+    let by_another = request::Publish {
+        session: Some(session),
+        ..happening("acme", PATH)
+    };
+    let code = admin.fails(Request::StreamPublish(by_another)).await;
+    assert_eq!(code, ErrorCode::NotAttached);
+    assert_eq!(member.publish(by_another).await.position.offset, 2);
 }
 
 #[tokio::test]

@@ -72,6 +72,18 @@ pub(crate) const fn for_a_second(session: u64, path: &str) -> request::Acquire<'
     }
 }
 
+/// An event of an application's own, without payload or id.
+pub(crate) const fn happening<'a>(org: &'a str, path: &'a str) -> request::Publish<'a> {
+    request::Publish {
+        org,
+        path,
+        event: "happened",
+        payload: b"",
+        id: None,
+        session: None,
+    }
+}
+
 /// An exclusive acquire that waits.
 pub(crate) const fn waiting(session: u64, path: &str) -> request::Acquire<'_> {
     with_wait(exclusive(session, path))
@@ -495,6 +507,39 @@ impl Client {
             page: 256,
         };
         ask!(self, LockList, list)
+    }
+
+    pub(crate) async fn list_from(
+        &mut self,
+        org: &str,
+        cursor: Option<&str>,
+        page: u32,
+    ) -> reply::Page<'static> {
+        let list = request::List {
+            org,
+            target: Target::All,
+            mode: None,
+            held_min_ms: 0,
+            cursor,
+            page,
+        };
+        ask!(self, LockList, list)
+    }
+
+    pub(crate) async fn unsubscribe(&mut self, subscription: u64) {
+        ask!(
+            self,
+            StreamUnsubscribe,
+            request::Unsubscribe { subscription }
+        );
+    }
+
+    pub(crate) async fn publish(&mut self, publish: request::Publish<'_>) -> reply::Published {
+        ask!(self, StreamPublish, publish)
+    }
+
+    pub(crate) async fn stream(&mut self, org: &str, path: Option<&str>) -> reply::StreamStats {
+        ask!(self, StreamStats, request::StreamStats { org, path })
     }
 
     pub(crate) async fn check(&mut self, org: &str, path: &str, token: u64) -> reply::Checked {

@@ -16,6 +16,8 @@
 )]
 
 mod client;
+mod dice;
+mod following;
 mod proxy;
 mod server;
 #[macro_use]
@@ -26,8 +28,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub(crate) use client::{
-    Answer, Client, Session, exclusive, for_a_second, shared, waiting, with_wait,
+    Answer, Client, Session, exclusive, for_a_second, happening, shared, waiting, with_wait,
 };
+pub(crate) use dice::{Dice, seeds};
+pub(crate) use following::Following;
 pub(crate) use proxy::{Proxy, Way};
 pub(crate) use server::{Process, TestServer, config, key};
 pub(crate) use together::{Together, together};
