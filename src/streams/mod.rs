@@ -45,6 +45,9 @@ const PRESENCE_BOUNDS: Bounds = Bounds {
     age_max: Millis::from_secs(30),
 };
 
+/// Listeners that are woken in one go.
+const WOKEN_AT_ONCE: usize = 64;
+
 /// Streams that one step of [`Streams::forget_old`] looks at.
 const ROUND_MAX: usize = 1024;
 
@@ -75,6 +78,8 @@ pub(crate) struct Epochs {
 #[derive(Debug)]
 struct OpenStream {
     stream: Arc<Stream>,
+    /// Offset of the newest event.
+    top: u64,
     /// By the connection's number.
     listeners: HashMap<u64, Arc<Listener>>,
     subscriptions: usize,
@@ -140,8 +145,18 @@ pub(crate) struct Keeping {
 pub(crate) struct Woken(Vec<Arc<Listener>>);
 
 impl Woken {
+    /// Wakes them: a few at once; many on a task of their own, so that nobody waits until all have been.
     pub(crate) fn wake(self) {
-        self.0.iter().for_each(Listener::wake);
+        if self.0.len() <= WOKEN_AT_ONCE {
+            self.0.iter().for_each(Listener::wake);
+            return;
+        }
+        tokio::spawn(async move {
+            for listeners in self.0.chunks(WOKEN_AT_ONCE) {
+                listeners.iter().for_each(Listener::wake);
+                tokio::task::yield_now().await;
+            }
+        });
     }
 }
 
@@ -381,7 +396,7 @@ impl Streams {
         StreamStats {
             listeners: count(path.map_or(open.listeners.len(), |path| open.in_events.count(path))),
             subscriptions: count(open.subscriptions),
-            position: Some(open.stream.position(log.top())),
+            position: Some(open.position()),
             oldest: log.oldest(),
             events: count(log.count()),
             bytes: log.bytes() as u64,
@@ -413,7 +428,8 @@ impl Streams {
             };
             open.stream.events.forget_old(now);
             open.stream.presence.forget_old(now);
-            open.forget_ids();
+            let lost = open.stream.events.read().lost();
+            open.published.forget_before(lost + 1);
             if open.listeners.is_empty() && open.used + self.bounds.age_max <= now {
                 self.open.remove(&org);
             } else {
@@ -437,6 +453,7 @@ impl OpenStream {
     fn of(stream: Stream) -> Self {
         Self {
             stream: Arc::new(stream),
+            top: 0,
             listeners: HashMap::new(),
             subscriptions: 0,
             in_events: Interest::default(),
@@ -448,7 +465,7 @@ impl OpenStream {
     }
 
     fn position(&self) -> Position {
-        self.stream.position(self.stream.events.read().top())
+        self.stream.position(self.top)
     }
 
     /// Gives the offset of the event.
@@ -459,38 +476,37 @@ impl OpenStream {
         frame: &mut BytesMut,
         woken: &mut Vec<Arc<Listener>>,
     ) -> u64 {
-        let offset = self.stream.events.read().top() + 1;
-        let happened = push::Happened {
+        self.top += 1;
+        let offset = self.top;
+        let push = Push::StreamEvent(push::Happened {
             org: &self.stream.org,
             offset,
             at_ms: when.wall_ms,
             event,
-        };
-        let push = Push::StreamEvent(happened);
+        });
         frame.clear();
         push.encode(frame);
         let Push::StreamEvent(push::Happened { event, .. }) = &push else {
             unreachable!("that is what it was made as");
         };
         let paths = event.paths();
-        let frames = Frames::Same(frame);
-        self.stream
-            .events
-            .append(offset, when.at, paths, frames, || {
-                for listener in paths.iter().flat_map(|path| self.in_events.in_path(path)) {
-                    if listener.events.mark(offset) {
-                        woken.push(Arc::clone(listener));
-                    }
+        let mark = || {
+            for listener in paths.iter().flat_map(|path| self.in_events.in_path(path)) {
+                if listener.events.mark(offset) {
+                    woken.push(Arc::clone(listener));
                 }
-            });
-        self.forget_ids();
+            }
+        };
+        let frames = Frames::Same(frame);
+        let ring = &self.stream.events;
+        let lost = ring.append(offset, when.at, paths, frames, mark);
+        self.published.forget_before(lost + 1);
         offset
     }
 
     /// From where on a subscription is told, and what has become of what it has missed.
     fn recovery(&self, since: Option<Position>) -> (u64, Recovery) {
-        let log = self.stream.events.read();
-        let top = log.top();
+        let top = self.top;
         let Some(since) = since else {
             return (top, Recovery::Fresh);
         };
@@ -498,17 +514,12 @@ impl OpenStream {
             LostWhy::Epoch
         } else if since.offset > top {
             LostWhy::Ahead
-        } else if since.offset < log.lost() {
+        } else if since.offset < self.stream.events.read().lost() {
             LostWhy::Trimmed
         } else {
             return (since.offset, Recovery::Exact);
         };
         (top, Recovery::Lost { why })
-    }
-
-    fn forget_ids(&mut self) {
-        let lost = self.stream.events.read().lost();
-        self.published.forget_before(lost + 1);
     }
 }
 

@@ -31,6 +31,9 @@ impl Published {
 
     /// Events before `oldest` are kept no longer.
     pub(super) fn forget_before(&mut self, oldest: u64) {
+        if self.in_order.is_empty() {
+            return;
+        }
         while let Some((_, id)) = self.in_order.pop_front_if(|(offset, _)| *offset < oldest) {
             self.offsets.remove(&id);
         }

@@ -164,7 +164,7 @@ impl Ring {
     }
 
     /// Appends an entry, whose number is above all before, and lets go of what that makes too much. No reader sees the
-    /// entry before `tell` has been called.
+    /// entry before `tell` has been called. Gives the number of the newest entry that is kept no longer.
     pub(crate) fn append(
         &self,
         number: u64,
@@ -172,11 +172,12 @@ impl Ring {
         paths: &[&str],
         frames: Frames<'_>,
         tell: impl FnOnce(),
-    ) {
+    ) -> u64 {
         let mut log = self.log.write();
         self.room.take(log.push(number, at, paths, frames));
         self.trim(&mut log, at);
         tell();
+        log.lost
     }
 
     /// Lets go of what is too old. The newest entry stays only if it is young enough.

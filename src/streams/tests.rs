@@ -6,6 +6,9 @@
     reason = "a panic in a test is its message, also about what it does not expect"
 )]
 
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 use tenure_protocol::frame::Frames as Cut;
 use tenure_protocol::limits::FRAME_FROM_SERVER;
 use tenure_protocol::{Counts, FromServer};
@@ -69,6 +72,13 @@ impl World {
     }
 
     fn publish(&mut self, path: &str, id: Option<&str>) -> Publication {
+        let publication = self.publish_silently(path, id);
+        self.streams.woken().wake();
+        publication
+    }
+
+    /// Wakes nobody yet.
+    fn publish_silently(&mut self, path: &str, id: Option<&str>) -> Publication {
         let publish = Publish {
             org: ORG,
             path,
@@ -80,9 +90,7 @@ impl World {
             at: self.now,
             wall_ms: 0,
         };
-        let publication = self.streams.publish(&publish, when);
-        self.streams.woken().wake();
-        publication
+        self.streams.publish(&publish, when)
     }
 
     fn presence(&mut self, version: u64, path: &str, frames: Frames<'_>) {
@@ -285,6 +293,92 @@ fn a_gap_comes_with_what_follows_it() {
         let drained = slow.listener.as_ref().unwrap().drain(&mut out);
         assert_eq!(drained.gaps, 1, "in round {round}");
         assert_eq!(drained.frames, 1 + BOUNDS.entries_max as u64);
+    }
+}
+
+/// What one connection of the crowd below goes through: reads only when it was woken, starts over now and then.
+fn read_along(world: &Mutex<World>, number: u64, filter: &'static str, last: u64) -> Vec<u64> {
+    let mut connection = Connection::new(number);
+    world
+        .lock()
+        .subscribe(&mut connection, &[filter], Audience::Everyone, None);
+    let (mut told, mut has_more, mut rounds) = (Vec::new(), false, 0_u64);
+    let deadline = Duration::from_secs(20);
+    let began = Instant::now();
+    while told.last().is_none_or(|offset| *offset < last) {
+        assert!(
+            began.elapsed() < deadline,
+            "{filter} was not woken after {:?}",
+            told.last()
+        );
+        if connection.look() == 0 && !has_more {
+            std::thread::yield_now();
+            continue;
+        }
+        let mut out = BytesMut::new();
+        has_more = connection
+            .listener
+            .as_ref()
+            .unwrap()
+            .drain(&mut out)
+            .has_more;
+        for payload in Cut::new(&out, FRAME_FROM_SERVER) {
+            match FromServer::decode(payload.unwrap()).unwrap() {
+                FromServer::Push(Push::StreamEvent(happened)) => told.push(happened.offset),
+                FromServer::Push(Push::StreamGap(gap)) => told.extend(gap.from..=gap.to),
+                other => panic!("expected an event or a gap, found {other:?}"),
+            }
+        }
+        rounds += 1;
+        if rounds.is_multiple_of(number + 3) {
+            std::thread::sleep(Duration::from_micros(rounds % 7 * 100));
+        }
+    }
+    told
+}
+
+/// Threads append and read at the same time, and a wake that is lost leaves its reader waiting for good.
+#[test]
+fn readers_on_threads_of_their_own_miss_nothing() {
+    const LAST: u64 = 20_000;
+    const PATHS: [&str; 4] = ["doc/1", "chat/1", "doc/2", "ticket/1/notes"];
+    let filters = ["**", "doc/**", "chat/1", "ticket/**", "doc/1", "**"];
+    let world = Mutex::new(world());
+    // Whatever a reader is for, something of the last events is: so it knows when it has come to the end.
+    let read = std::thread::scope(|scope| {
+        let world = &world;
+        let readers: Vec<_> = filters
+            .iter()
+            .zip(1..)
+            .map(|(filter, number)| {
+                scope.spawn(move || read_along(world, number, filter, LAST - 4))
+            })
+            .collect();
+        while world.lock().streams.counts().listeners < filters.len() as u64 {
+            std::thread::yield_now();
+        }
+        for offset in 0..LAST {
+            let mut world = world.lock();
+            world.publish_silently(PATHS[offset as usize % PATHS.len()], None);
+            let woken = world.streams.woken();
+            drop(world);
+            woken.wake();
+        }
+        let read = readers.into_iter().map(|reader| reader.join().unwrap());
+        read.collect::<Vec<_>>()
+    });
+    for (filter, told) in filters.iter().zip(read) {
+        assert!(
+            told.is_sorted_by(|a, b| a < b),
+            "{filter} twice or out of order"
+        );
+        let filter = Filter::parse(filter).unwrap();
+        let is_for = |offset: &u64| filter.matches(PATHS[(*offset as usize - 1) % PATHS.len()]);
+        let expected = (1..=LAST - 4).filter(is_for);
+        let missed: Vec<_> = expected
+            .filter(|offset| told.binary_search(offset).is_err())
+            .collect();
+        assert!(missed.is_empty(), "{filter} misses {missed:?}");
     }
 }
 

@@ -226,3 +226,41 @@ fn what_is_for_nobody_is_passed_and_never_a_gap() {
         assert_eq!(step, expected);
     }
 }
+
+#[test]
+fn what_older_filters_have_had_is_not_copied_again() {
+    let mut world = World::new(100);
+    world.subscribe(&[0], 0);
+    for path in [0, 2, 4, 2] {
+        world.append(&[path]);
+    }
+    while world.step(4096, 256) {}
+    // Only what is at `c` is for the one that starts over.
+    world.subscribe(&[3], 4);
+    let mut out = BytesMut::new();
+    let portion = Portion {
+        bytes_max: 4096,
+        looks_max: 256,
+    };
+    let (ring, audience) = (&world.ring, Audience::Everyone);
+    let step = world
+        .cursor
+        .step(ring, audience, portion, &mut out, |_, _| {});
+    assert_eq!((step.frames, step.passed), (2, 4));
+}
+
+/// What was marked for filters that are gone says nothing about those that come.
+#[test]
+fn who_begins_anew_is_told_of_no_gap_from_before() {
+    let mut world = World::new(3);
+    world.subscribe(&[3], 0);
+    world.append(&[2]);
+    world.unsubscribe(0);
+    world.append(&[0]);
+    world.subscribe(&[3], 0);
+    for _ in 0..5 {
+        world.append(&[0]);
+    }
+    assert!(!world.step(4096, 256));
+    assert!(world.subscriptions[0].accounted.is_empty());
+}

@@ -98,7 +98,8 @@ impl World {
         let occupied = first + second.unwrap_or(0) + texts + separators + size_of::<Entry>();
         let mut is_told = false;
         let (number, now) = (self.next, self.now);
-        self.ring
+        let lost = self
+            .ring
             .append(number, now, &paths, frames, || is_told = true);
         assert!(is_told);
         self.model.push(Kept {
@@ -114,6 +115,7 @@ impl World {
         while self.model.len() > 1 && self.is_too_much() {
             self.lost = self.model.remove(0).number;
         }
+        assert_eq!(lost, self.lost);
     }
 
     fn occupied(&self) -> usize {
