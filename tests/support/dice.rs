@@ -23,12 +23,14 @@ impl Dice {
     }
 }
 
-/// The seeds of a test: the one in `TENURE_TEST_SEED`, or so many that no other run had.
-pub(crate) fn seeds(count: u64) -> Vec<u64> {
-    if let Ok(seed) = std::env::var("TENURE_TEST_SEED") {
-        return vec![seed.parse().unwrap()];
-    }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let first = now.unwrap().as_micros() as u64 % 1_000_000_000;
-    (first..first + count).collect()
+/// So many seeds: from the one in `PROPTEST_RNG_SEED` on, or such as no other run had.
+pub(crate) fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let first = std::env::var("PROPTEST_RNG_SEED").map_or_else(
+        |_| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.unwrap().as_micros() as u64 % 1_000_000_000
+        },
+        |seed| seed.parse().unwrap(),
+    );
+    first..first + count
 }
