@@ -284,6 +284,8 @@ pub enum What<S = Arc<str>> {
         session: SessionId,
         /// On whose behalf.
         who: Who<S>,
+        /// Whether it lives by its holds alone from here on.
+        keeps: bool,
     },
     /// A session has come back.
     SessionResumed {
@@ -399,9 +401,14 @@ impl What<&str> {
                 session,
                 who: who.into_owned(),
             },
-            Self::SessionDetached { session, who } => What::SessionDetached {
+            Self::SessionDetached {
+                session,
+                who,
+                keeps,
+            } => What::SessionDetached {
                 session,
                 who: who.into_owned(),
+                keeps,
             },
             Self::SessionResumed { session, who } => What::SessionResumed {
                 session,

@@ -321,12 +321,17 @@ impl Step<'_> {
         self.engine.tally.sessions_detached += 1;
         self.touch();
         self.arm_session(key);
-        self.session_event(key, |session, who| What::SessionDetached { session, who });
+        let keeps = until.is_none();
+        self.session_event(key, |session, who| What::SessionDetached {
+            session,
+            who,
+            keeps,
+        });
         for (hold, lock) in self.engine.holds_by_age(key) {
             let index = self.hold_index(lock, hold);
             self.orphaned_perhaps(lock, index);
         }
-        if until.is_none() {
+        if keeps {
             self.keep_by_holds_alone(key);
         } else {
             self.let_others_pass(key);

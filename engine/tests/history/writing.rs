@@ -583,7 +583,9 @@ pub(crate) fn event(event: &Event) -> String {
             format!("wait ended {paths} w{} of {}: {why}", wait.0, who(by))
         }
         What::SessionOpened { session, who: by } => format!("opened s{} of {}", session.0, who(by)),
-        What::SessionDetached { session, who: by } => {
+        What::SessionDetached {
+            session, who: by, ..
+        } => {
             format!("detached s{} of {}", session.0, who(by))
         }
         What::SessionResumed { session, who: by } => {

@@ -91,7 +91,14 @@ impl Model {
         let is_in = self.holds.iter().filter(|hold| hold.has(id));
         let is_in: Vec<u64> = is_in.map(|hold| hold.age).collect();
         self.let_go_of_connection(id, 0);
-        self.session_event(id, |session, who| What::SessionDetached { session, who });
+        let keeps = self
+            .session(id)
+            .is_some_and(|there| there.grace().is_none());
+        self.session_event(id, |session, who| What::SessionDetached {
+            session,
+            who,
+            keeps,
+        });
         for age in is_in {
             if self.left_alone(self.hold(age)) {
                 self.orphan(age);
