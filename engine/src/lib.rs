@@ -1,4 +1,4 @@
-//! The lock engine of Tenure: who may hold what, for how long, and who is next.
+//! The lock engine of Tenure: who may hold what, for how long, and who is next. Beside it, in [`presence`], who is where.
 //!
 //! It is a pure machine. [`Engine::apply`] takes one [`Entry`] of history and answers; consequences go to [`Effects`].
 //! It knows no clock, socket, disk, runtime, shard or wire: time, randomness and limits come in with the entries, so that
@@ -38,6 +38,7 @@ mod nursery;
 mod org;
 mod path_order;
 mod policy;
+pub mod presence;
 mod query;
 mod reading;
 mod reply;
