@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{fmt, thread};
 
 use serde::Deserialize;
-use tenure_engine::{Millis, Policy, PolicyLayer};
+use tenure_engine::{Millis, Policy, PolicyLayer, presence};
 use tenure_protocol::limits;
 use tracing_subscriber::EnvFilter;
 
@@ -79,6 +79,8 @@ pub struct Config {
     pub stream_age_ms: u64,
     /// Bytes that the streams of all orgs keep.
     pub streams_bytes_max: usize,
+    /// How long a session is shown at a path without a sign of life from it there.
+    pub viewer_stale_ms: u64,
     /// How long a graceful shutdown waits for connections to end by themselves.
     pub shutdown_grace_ms: u64,
     /// Who may connect; empty lets everyone in as an admin of every org.
@@ -159,6 +161,14 @@ impl Config {
         }
     }
 
+    /// The bounds of presence.
+    pub(crate) fn presence(&self) -> presence::Bounds {
+        presence::Bounds {
+            stale: Millis(self.viewer_stale_ms),
+            ..presence::Bounds::default()
+        }
+    }
+
     fn validate_bounds(&self) -> Result<(), ConfigError> {
         within("connections_max", self.connections_max, 1, 1_000_000)?;
         within("in_flight_max", self.in_flight_max, 1, 1_000_000)?;
@@ -170,6 +180,8 @@ impl Config {
         )?;
         within("hello_timeout_ms", self.hello_timeout_ms, 100, 600_000)?;
         self.validate_streams()?;
+        let stale_max = presence::STALE_MAX.0;
+        within("viewer_stale_ms", self.viewer_stale_ms, 10_000, stale_max)?;
         within("shutdown_grace_ms", self.shutdown_grace_ms, 0, 3_600_000)?;
         if !self.shards.is_power_of_two() || self.shards > SHARDS_MAX {
             let expected = format!("a power of two from 1 to {SHARDS_MAX}");
@@ -310,6 +322,7 @@ impl Default for Config {
             streams_bytes_max: 1 << 30,
             log: String::from("info"),
             log_format: LogFormat::Text,
+            viewer_stale_ms: presence::Bounds::default().stale.0,
             shutdown_grace_ms: 10_000,
             keys: Vec::new(),
             policy: PolicyLayer::default(),

@@ -240,6 +240,7 @@ impl Edge {
 
 #[cfg(test)]
 mod tests {
+    use tenure_engine::presence::{self, Stats};
     use tenure_engine::{Cause, Counts, LogTime, Millis, Mode, SessionId, Token, What, Who};
     use tenure_engine::{SessionEnd, WaitEnd, WaitId};
 
@@ -257,6 +258,7 @@ mod tests {
                     counts: *counts,
                     overdue: *overdue,
                     streams: STREAMS,
+                    presence: PRESENCE,
                 });
             }
         }
@@ -265,6 +267,18 @@ mod tests {
             4096
         }
     }
+
+    const PRESENCE: Stats = Stats {
+        paths: 2,
+        viewers: 6,
+        sittings: 7,
+        counts: presence::Counts {
+            idle: 0,
+            viewing: 6,
+            typing: 0,
+            editing: 0,
+        },
+    };
 
     const STREAMS: StreamCounts = StreamCounts {
         open: 3,
@@ -355,6 +369,8 @@ mod tests {
             "tenure_stream_events_total 140",
             "tenure_stream_published_total 80",
             "tenure_stream_bytes 4096",
+            "tenure_viewers 12",
+            "tenure_sittings 14",
             "tenure_hold_seconds_sum 90001.5",
             "tenure_hold_seconds_count 2",
             r#"tenure_hold_seconds_bucket{le="1.0"} 0"#,

@@ -131,6 +131,7 @@ impl Server {
             Token(unix_micros().min(Token::MAX.0)),
             Clock::from(tenure_engine::LogTime::ZERO),
             self.config.keeping(),
+            self.config.presence(),
         ));
         begin_history(&shards, &self.config);
         let metrics = Metrics::new(Arc::new(ForMetrics(Arc::clone(&shards))));

@@ -6,11 +6,14 @@
 //!
 //! Knows no lock rule, no socket, no wire (that is `dispatch/`).
 
+mod presence;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
+use tenure_engine::presence::{Bounds as PresenceBounds, Command as PresenceCommand, Presence};
 use tenure_engine::{
     Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
     SessionId, SessionRef, Token, WaitId, What,
@@ -19,6 +22,7 @@ use tenure_protocol::reply::SessionRenewal;
 use tenure_protocol::{Position, RequestKind};
 use tokio::sync::Notify;
 
+use self::presence::{Aftermath, Own};
 use crate::audit;
 use crate::clock::{Clock, Stamp};
 use crate::dispatch::{Item, Work, events, notices, replies, streams};
@@ -57,6 +61,9 @@ struct Shard {
 struct State {
     home: Home,
     engine: Engine,
+    presence: Presence,
+    /// What presence has still to hear of; nothing between two steps.
+    aftermath: Vec<Aftermath>,
     /// Where the attached sessions are to be reached.
     routes: HashMap<SessionId, Route>,
     streams: Streams,
@@ -77,13 +84,21 @@ struct Route {
 
 impl Shards {
     /// Empty shards, whose tokens begin at `first_token`, and whose streams keep so much.
-    pub(crate) fn new(homes: Homes, first_token: Token, clock: Clock, keeping: Keeping) -> Self {
+    pub(crate) fn new(
+        homes: Homes,
+        first_token: Token,
+        clock: Clock,
+        keeping: Keeping,
+        presence: PresenceBounds,
+    ) -> Self {
         let room = Room::new(keeping.bytes_max);
         let epochs = Epochs::random();
         let shard = |home: Home| Shard {
             state: Mutex::new(State {
                 home,
                 engine: Engine::new(first_token),
+                presence: Presence::new(presence),
+                aftermath: Vec::new(),
                 routes: HashMap::new(),
                 streams: Streams::new(keeping.each, Arc::clone(&room), epochs.of(home)),
                 counters: ShardCounters::default(),
@@ -146,7 +161,7 @@ impl Shards {
     /// Gives the mutex back, and wakes whom that what has happened concerns.
     fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) {
         let woken = state.streams.woken();
-        if let Some(deadline) = state.engine.next_deadline()
+        if let Some(deadline) = state.next_deadline()
             && state.sleeps_until.is_none_or(|wake| deadline < wake)
         {
             state.sleeps_until = Some(deadline);
@@ -161,7 +176,7 @@ impl Shards {
         loop {
             let deadline = {
                 let mut state = self.shards[shard.0].state.lock();
-                state.sleeps_until = state.engine.next_deadline();
+                state.sleeps_until = state.next_deadline();
                 state.sleeps_until
             };
             let now = self.clock.now();
@@ -179,7 +194,7 @@ impl Shards {
     fn tick(&self, shard: ShardIndex, deadline: LogTime, now: LogTime) {
         let mut state = self.shards[shard.0].state.lock();
         state.counters.tick(deadline, now);
-        state.propose(Command::Tick, self.clock.stamp());
+        state.tick(self.clock.stamp());
         let woken = state.streams.woken();
         // Whoever waits for the mutex comes before the next tick.
         MutexGuard::unlock_fair(state);
@@ -234,7 +249,6 @@ impl Shards {
         for shard in &self.shards {
             let mut state = shard.state.lock();
             let overdue = state
-                .engine
                 .next_deadline()
                 .map_or(Millis::ZERO, |deadline| deadline.until(self.clock.now()));
             let Answer::Counts(counts) = state.engine.query(&Query::Counts, LogTime::ZERO) else {
@@ -245,6 +259,7 @@ impl Shards {
                 counts,
                 overdue,
                 streams: state.streams.counts(),
+                presence: state.presence.totals(),
             });
         }
     }
@@ -259,21 +274,10 @@ impl State {
         asker: &Arc<Outbox>,
         out: &mut BytesMut,
     ) -> u64 {
-        let answering = replies::Answering {
-            home: self.home,
-            id: item.id,
-        };
-        let command = match &item.work {
+        match &item.work {
             Work::Query(query) => {
-                if let Some((org, path)) = item.work.reads_path() {
-                    // A read tells the truth of this instant, however far the sweeps have got.
-                    self.propose(Command::Settle { org, path }, stamp);
-                }
-                let position = self.position_for(query, stamp);
-                self.counters.command(item.kind, CommandOutcome::Done);
-                let answer = self.engine.query(query, stamp.at);
-                replies::answer(&answering, item.kind, &answer, position, out);
-                return 0;
+                self.read(item, query, stamp, out);
+                0
             }
             Work::Stream(work) => {
                 self.counters.command(item.kind, CommandOutcome::Done);
@@ -281,12 +285,34 @@ impl State {
                     at: stamp.at,
                     wall_ms: stamp.wall.0,
                 };
-                streams::execute(&mut self.streams, work, asker, when).encode(item.id, out);
-                return 0;
+                let (streams, presence) = (&mut self.streams, &self.presence);
+                streams::execute(streams, presence, work, asker, when).encode(item.id, out);
+                self.end_typing(work, stamp, (asker, out))
             }
-            Work::Command(command) => *command,
-            Work::AcquireAll(all) => all.command(),
-        };
+            Work::Presence(work) => self.attend(item, work, stamp, (asker, out)),
+            Work::Command(command) => self.decide(item, *command, stamp, (asker, out)),
+            Work::AcquireAll(all) => self.decide(item, all.command(), stamp, (asker, out)),
+        }
+    }
+
+    fn read(&mut self, item: &Item<'_>, query: &Query<'_>, stamp: Stamp, out: &mut BytesMut) {
+        if let Some((org, path)) = item.work.reads_path() {
+            // A read tells the truth of this instant, however far the sweeps have got.
+            self.propose(Command::Settle { org, path }, stamp);
+        }
+        let position = self.position_for(query, stamp);
+        self.counters.command(item.kind, CommandOutcome::Done);
+        let answer = self.engine.query(query, stamp.at);
+        replies::answer(&self.answering(item), item.kind, &answer, position, out);
+    }
+
+    fn decide(
+        &mut self,
+        item: &Item<'_>,
+        command: Command<'_>,
+        stamp: Stamp,
+        (asker, out): Own<'_>,
+    ) -> u64 {
         // What a loser on this connection is told comes before the winner's reply; what a resume leads to comes after
         // the reply that says that the session is here.
         let mut afterwards = BytesMut::new();
@@ -295,16 +321,28 @@ impl State {
         } else {
             &mut *out
         };
-        let (reply, pushed) = self.apply(command, stamp, Some((asker, told)));
-        self.note_attachment(&command, &reply, asker);
+        let (reply, mut pushed) = self.apply(command, stamp, Some((asker, told)));
+        if let Some(by) = self.note_attachment(&command, &reply, asker) {
+            let resumed = PresenceCommand::SessionResumed(by);
+            pushed += self
+                .apply_presence(&resumed, stamp, Some((asker, &mut afterwards)))
+                .1;
+        }
         if let Reply::Queued { wait, place } = &reply {
             self.places.insert(*wait, *place);
         }
         self.counters.command(item.kind, CommandOutcome::of(&reply));
         audit::log(&command, &reply);
-        replies::reply(&answering, item, &reply, out);
+        replies::reply(&self.answering(item), item, &reply, out);
         out.extend_from_slice(&afterwards);
         pushed
+    }
+
+    const fn answering(&self, item: &Item<'_>) -> replies::Answering {
+        replies::Answering {
+            home: self.home,
+            id: item.id,
+        }
     }
 
     /// Where the stream stands to which a page belongs. What is over is ended before as far as bounded work goes: its events
@@ -327,17 +365,29 @@ impl State {
         self.streams.position(list.org)
     }
 
+    /// When something is due, of the locks or of presence.
+    fn next_deadline(&mut self) -> Option<LogTime> {
+        let deadlines = [self.engine.next_deadline(), self.presence.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, stamp: Stamp) {
+        let is_due =
+            |deadline: Option<LogTime>| deadline.is_some_and(|deadline| deadline <= stamp.at);
+        if is_due(self.engine.next_deadline()) {
+            self.propose(Command::Tick, stamp);
+        }
+        if is_due(self.presence.next_deadline()) {
+            self.apply_presence(&PresenceCommand::Tick, stamp, None);
+        }
+    }
+
     fn propose(&mut self, command: Command<'_>, stamp: Stamp) {
         self.apply(command, stamp, None);
     }
 
     /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
-    fn apply(
-        &mut self,
-        command: Command<'_>,
-        stamp: Stamp,
-        own: Option<(&Arc<Outbox>, &mut BytesMut)>,
-    ) -> (Reply, u64) {
+    fn apply(&mut self, command: Command<'_>, stamp: Stamp, own: Option<Own<'_>>) -> (Reply, u64) {
         let resumes = if let Command::ResumeSession(resume) = &command {
             Some(resume.session)
         } else {
@@ -346,6 +396,8 @@ impl State {
         let mut router = Router {
             home: self.home,
             at: stamp.at,
+            presence: &self.presence,
+            aftermath: &mut self.aftermath,
             routes: &mut self.routes,
             streams: &mut self.streams,
             counters: &mut self.counters,
@@ -361,12 +413,22 @@ impl State {
             command,
         };
         let outcome = self.engine.apply(&entry, &mut router);
-        let pushed = router.pushed;
+        let Router {
+            own, mut pushed, ..
+        } = router;
+        if !self.aftermath.is_empty() {
+            pushed += self.tell_presence(stamp, own);
+        }
         (outcome.reply, pushed)
     }
 
-    /// A session has been attached to the asking connection: from here on it is reached there.
-    fn note_attachment(&mut self, command: &Command<'_>, reply: &Reply, asker: &Arc<Outbox>) {
+    /// A session has been attached to the asking connection: from here on it is reached there. Gives it if that was anew.
+    fn note_attachment(
+        &mut self,
+        command: &Command<'_>,
+        reply: &Reply,
+        asker: &Arc<Outbox>,
+    ) -> Option<SessionRef> {
         let (session, attach) = match (command, reply) {
             (
                 _,
@@ -377,7 +439,7 @@ impl State {
             (Command::ResumeSession(resume), Reply::Resumed(resumed)) => {
                 (resume.session, resumed.attach)
             }
-            _ => return,
+            _ => return None,
         };
         self.routes.insert(
             session,
@@ -387,6 +449,8 @@ impl State {
             },
         );
         asker.note(Attachment::Made(self.home.to_wire(session.0), attach));
+        let is_resumed = matches!(reply, Reply::Resumed(_));
+        is_resumed.then_some(SessionRef { session, attach })
     }
 
     fn outbox_of(&self, to: SessionRef) -> Option<&Arc<Outbox>> {
@@ -398,23 +462,25 @@ impl State {
 }
 
 /// Carries the consequences of one entry to where they belong.
-struct Router<'s> {
+struct Router<'s, 'o> {
     home: Home,
     at: LogTime,
+    presence: &'s Presence,
+    aftermath: &'s mut Vec<Aftermath>,
     routes: &'s mut HashMap<SessionId, Route>,
     streams: &'s mut Streams,
     counters: &'s mut ShardCounters,
     moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
     places: &'s mut HashMap<WaitId, u32>,
     /// The asking connection, and the buffer for what it is told.
-    own: Option<(&'s Arc<Outbox>, &'s mut BytesMut)>,
+    own: Option<Own<'o>>,
     /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
     resumes: Option<SessionId>,
     /// Frames put into the asker's buffer.
     pushed: u64,
 }
 
-impl Effects for Router<'_> {
+impl Effects for Router<'_, '_> {
     fn notice(&mut self, to: SessionRef, notice: Notice) {
         if let Notice::Granted { wait, .. } = &notice {
             self.places.remove(wait);
@@ -451,6 +517,7 @@ impl Effects for Router<'_> {
         if !self.streams.is_silent() {
             self.tell(&event);
         }
+        self.note_aftermath(&event);
         match event.what {
             What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
                 if let Some(route) = self.routes.remove(&session) {
@@ -480,7 +547,7 @@ impl Effects for Router<'_> {
     }
 }
 
-impl Router<'_> {
+impl Router<'_, '_> {
     fn tell(&mut self, event: &Event<&str>) {
         let when = Moment {
             at: self.at,
@@ -489,6 +556,38 @@ impl Router<'_> {
         let home = self.home;
         self.streams
             .happened(event.org, when, || events::event(home, &event.what));
+    }
+
+    /// Keeps for presence what concerns it: somebody who is somewhere, or a lock at whose path somebody is.
+    fn note_aftermath(&mut self, event: &Event<&str>) {
+        let what = match event.what {
+            What::SessionDetached { session, keeps, .. } if self.presence.is_anywhere(session) => {
+                Aftermath::Detached { session, keeps }
+            }
+            What::SessionEnded { session, .. } if self.presence.is_anywhere(session) => {
+                Aftermath::Ended(session)
+            }
+            What::Granted { path, .. } | What::Ended { path, .. }
+                if self.presence.is_anybody_at(event.org, path) =>
+            {
+                Aftermath::LockChanged {
+                    org: Arc::from(event.org),
+                    path: Arc::from(path),
+                }
+            }
+            What::Granted { .. }
+            | What::Converted { .. }
+            | What::Ended { .. }
+            | What::Orphaned { .. }
+            | What::Adopted { .. }
+            | What::Queued { .. }
+            | What::WaitEnded { .. }
+            | What::SessionOpened { .. }
+            | What::SessionDetached { .. }
+            | What::SessionResumed { .. }
+            | What::SessionEnded { .. } => return,
+        };
+        self.aftermath.push(what);
     }
 
     fn queue_moved(&mut self, org: &str, path: &str) {
@@ -506,7 +605,8 @@ mod tests {
     fn an_earlier_deadline_wakes_the_timekeeper() {
         let clock = Clock::from(LogTime::ZERO);
         let keeping = crate::config::Config::default().keeping();
-        let shards = Shards::new(Homes::new(1), Token(1), clock, keeping);
+        let presence = PresenceBounds::default();
+        let shards = Shards::new(Homes::new(1), Token(1), clock, keeping, presence);
         let sleeps_until = |shards: &Shards| shards.shards[0].state.lock().sleeps_until;
         assert_eq!(sleeps_until(&shards), None);
         let open = tenure_engine::OpenSession {

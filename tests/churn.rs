@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Client, Process, exclusive};
+use support::{Client, Process, entering, exclusive, millis};
 use tenure_protocol::{ReleaseScope, Reply, Request, Target, reply, request};
 
 const ORG: &str = "acme";
@@ -45,6 +45,54 @@ async fn what_comes_once_leaves_nothing_behind() {
         let kept_max = (paths * KEPT_MAX) as u64;
         assert!(after < before + kept_max, "{before} bytes, then {after}");
     }
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_leaves_nothing_behind() {
+    let paths = std::env::var("CHURN_PATHS").map_or(PATHS / 4, |paths| paths.parse().unwrap());
+    let server = Process::start(&[]);
+    let mut client = Client::introduced(server.addr).await;
+    let session = client.open(ORG, "owner").await.number;
+
+    come_and_go(&mut client, session, 0..paths / WARM_UP).await;
+    let before = server.memory();
+    come_and_go(&mut client, session, paths / WARM_UP..paths).await;
+    let after = server.memory();
+
+    for gauge in ["tenure_viewers", "tenure_sittings"] {
+        let left = server.metric(&format!("{gauge} ")).await;
+        assert_eq!(left, Some(0), "{gauge}");
+    }
+    if let (Some(before), Some(after)) = (before, after) {
+        let kept_max = (paths * KEPT_MAX) as u64;
+        assert!(after < before + kept_max, "{before} bytes, then {after}");
+    }
+}
+
+/// Enters each path and leaves it, and waits until that has been told.
+async fn come_and_go(client: &mut Client, session: u64, numbers: std::ops::Range<usize>) {
+    let numbers: Vec<_> = numbers.collect();
+    for numbers in numbers.chunks(DEPTH / 2) {
+        let paths: Vec<_> = numbers
+            .iter()
+            .map(|number| format!("doc/{number:020}"))
+            .collect();
+        let pairs = paths.iter().flat_map(|path| {
+            let leave = request::Leave { session, path };
+            let enter = Request::PresenceEnter(entering(session, path));
+            [enter, Request::PresenceLeave(leave)]
+        });
+        for id in client.send_all(pairs).await {
+            let answer = client.answer(id).await;
+            let is_done = matches!(
+                &answer,
+                Ok(Reply::PresenceEnter(reply::Entered { first: true, .. })
+                    | Reply::PresenceLeave(reply::Left { last: true }))
+            );
+            assert!(is_done, "{answer:?}");
+        }
+    }
+    tokio::time::sleep(millis(500)).await;
 }
 
 /// Acquires each path and releases it.

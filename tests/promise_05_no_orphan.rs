@@ -1,5 +1,6 @@
 //! Promise 5: a hold ends by release, expiry, or the end of its last session; a connection that is dead is noticed within
-//! 15 s, however it died, and one that is alive is not given up.
+//! 15 s, however it died, and one that is alive is not given up. A viewer is shown no longer than that, the grace, and the
+//! tenth of a second in which changes are gathered.
 //!
 //! All run at the same time (`together`), since they wait far more than they work; each has a server of its own.
 
@@ -17,10 +18,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{
-    Client, PATIENCE, Proxy, Session, TestServer, Way, exclusive, for_a_second, millis, together,
-    waiting, within,
+    Client, PATIENCE, Proxy, Session, TestServer, Watching, Way, exclusive, for_a_second, millis,
+    together, waiting, within,
 };
-use tenure_protocol::{Disconnect, ErrorCode, FromServer, Push, Request, reply, request};
+use tenure_protocol::{Activity, Disconnect, ErrorCode, FromServer, Push, Request, reply, request};
 use tokio::net::TcpStream;
 
 const ORG: &str = "acme";
@@ -137,6 +138,9 @@ together! {
     a_client_on_a_slow_link_stays,
     a_client_that_sends_half_a_frame_for_ever_does_not_stay,
     the_death_of_an_old_connection_does_not_touch_a_session_that_has_moved_on,
+    the_end_of_a_connection_takes_its_viewers_away_after_the_grace,
+    the_death_of_a_process_takes_its_viewers_away_after_the_grace,
+    a_link_that_is_cut_without_a_sign_takes_its_viewers_away_in_time,
 }
 
 async fn the_end_of_a_connection_frees_its_locks_after_the_grace() {
@@ -210,7 +214,8 @@ async fn a_process_that_holds() {
         return;
     };
     let mut client = Client::introduced(server.parse().unwrap()).await;
-    hold(&mut client, GRACE_MS).await;
+    let session = hold(&mut client, GRACE_MS).await;
+    client.enter(session.number, PATH).await;
     println!("it holds");
     tokio::time::sleep(Duration::from_secs(60)).await;
 }
@@ -561,4 +566,79 @@ async fn the_death_of_an_old_connection_does_not_touch_a_session_that_has_moved_
         back.release(session.number, PATH).await,
         reply::Release::Ended
     );
+}
+
+/// Hears of the viewers of the path until nobody is there, and gives how long after `since` that was.
+async fn nobody_is_there(
+    watcher: &mut Watcher,
+    watching: &mut Watching,
+    since: Instant,
+) -> Duration {
+    watching
+        .until(&mut watcher.client, "nobody is there", |known| {
+            known.paths.is_empty()
+        })
+        .await;
+    since.elapsed()
+}
+
+async fn the_end_of_a_connection_takes_its_viewers_away_after_the_grace() {
+    let server = TestServer::start().await;
+    let mut watcher = Watcher::of(&server).await;
+    let mut client = server.connect().await;
+    for owner in ["anna", "bert"] {
+        let session = client.open_with(releasing(owner, GRACE_MS)).await.number;
+        client.enter(session, PATH).await;
+        client.does(session, PATH, Activity::Typing).await;
+    }
+    let mut watching = watcher.client.watch(ORG, "**", 256).await;
+    assert_eq!(watching.paths[PATH].total, 2);
+    let died = Instant::now();
+    drop(client);
+    // They are shown as long as they may come back, but nobody types without a connection.
+    watching
+        .until(&mut watcher.client, "nobody types", |known| {
+            known.paths[PATH].counts.typing == 0
+        })
+        .await;
+    assert_eq!(watching.paths[PATH].total, 2);
+    let gone = nobody_is_there(&mut watcher, &mut watching, died).await;
+    assert!((GRACE..GRACE + SLACK).contains(&gone), "{gone:?}");
+}
+
+async fn the_death_of_a_process_takes_its_viewers_away_after_the_grace() {
+    let server = TestServer::start().await;
+    let mut watcher = Watcher::of(&server).await;
+    let process = holding_process(&server).await;
+    let mut watching = watcher.client.watch(ORG, "**", 256).await;
+    assert_eq!(watching.does(PATH, "anna"), Some(Activity::Viewing));
+    let died = Instant::now();
+    drop(process);
+    let gone = nobody_is_there(&mut watcher, &mut watching, died).await;
+    assert!((GRACE..GRACE + SLACK).contains(&gone), "{gone:?}");
+}
+
+async fn a_link_that_is_cut_without_a_sign_takes_its_viewers_away_in_time() {
+    let server = TestServer::start().await;
+    let mut watcher = Watcher::of(&server).await;
+    let link = Proxy::to(server.addr).await;
+    let mut client = Client::introduced(link.addr).await;
+    let session = client.open_with(releasing("anna", GRACE_MS)).await.number;
+    client.enter(session, PATH).await;
+    let mut watching = watcher.client.watch(ORG, "**", 256).await;
+    assert_eq!(watching.does(PATH, "anna"), Some(Activity::Viewing));
+    link.both(Way::Lost);
+    let cut = Instant::now();
+    let pinging = async {
+        loop {
+            watcher.client.listen(millis(200)).await;
+            watcher.client.ping().await;
+            watching.catch_up(&watcher.client);
+            if watching.paths.is_empty() {
+                return cut.elapsed();
+            }
+        }
+    };
+    let gone = within(2 * NOTICED, "nobody is there", pinging).await;
+    assert!(gone <= NOTICED + GRACE + SLACK, "{gone:?}");
 }

@@ -11,12 +11,15 @@
 
 mod support;
 
-use support::{Client, Session, TestServer, config, exclusive, happening, key, shared, waiting};
+use support::{
+    Client, Session, TestServer, config, entering, exclusive, happening, key, millis, shared,
+    waiting,
+};
 use tenure::config::Config;
 use tenure_engine::Role;
 use tenure_protocol::{
-    ErrorCode, Filter, LostWhy, PolicyLayer, Push, Recovery, Request, ResumeKey, Role as WireRole,
-    Target, reply, request,
+    Activity, CollisionLevel, ErrorCode, Filter, LostWhy, PolicyLayer, Push, Recovery, Request,
+    ResumeKey, Role as WireRole, Target, reply, request,
 };
 
 const PATH: &str = "doc/1";
@@ -419,6 +422,81 @@ async fn a_session_of_another_connection_is_out_of_reach() {
         assert_eq!(code, ErrorCode::NotAttached, "{kind}");
     }
     assert_eq!(same.status("acme", PATH).await.holder_count, 1);
+}
+
+#[tokio::test]
+async fn nobody_sees_who_is_where_in_another_org() {
+    let mut two = Two::start().await;
+    let (anna, gus) = (two.anna.number, two.gus.number);
+    let mut globex = two.server.connect_with(GLOBEX).await;
+    let mut watching = globex.watch("globex", "**", 256).await;
+    two.acme.enter(anna, PATH).await;
+    // The same owner at the same path, but in another org: nobody else is there.
+    let entered = two.globex.enter(gus, PATH).await;
+    assert_eq!((entered.first, entered.total), (true, 1));
+    assert_eq!(entered.collision, CollisionLevel::None);
+    two.acme.take(exclusive(anna, PATH)).await;
+    two.acme.does(anna, PATH, Activity::Editing).await;
+    let acme = two.acme.all_viewers("acme", "**").await;
+    assert_eq!(acme[PATH].viewers["u-17"].activity, Activity::Editing);
+    watching
+        .until(&mut globex, "gus is there", |known| {
+            known.paths.contains_key(PATH)
+        })
+        .await;
+    two.acme.leave(anna, PATH).await;
+    tokio::time::sleep(millis(300)).await;
+    globex.ping().await;
+    watching.catch_up(&globex);
+    assert_eq!(watching.does(PATH, "u-17"), Some(Activity::Viewing));
+    assert_eq!(watching.changes, 1, "of the other org nothing was told");
+    assert_eq!(two.globex.pushes_until_now().await, []);
+    for request in [
+        Request::PresenceList(request::ListViewers {
+            org: "acme",
+            filter: Filter::ALL,
+            cursor: None,
+            page: 1,
+        }),
+        Request::PresenceStats(request::PresenceStats { org: "acme" }),
+        Request::StreamSubscribe(request::Subscribe {
+            org: "acme",
+            filters: vec![Filter::ALL],
+            since: None,
+            presence: true,
+        }),
+    ] {
+        let kind = request.kind();
+        let code = two.globex.fails(request).await;
+        assert_eq!(code, ErrorCode::OrgNotAllowed, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_anywhere_through_another_connection() {
+    let mut two = Two::start().await;
+    let anna = two.anna.number;
+    two.acme.enter(anna, PATH).await;
+    let mut same = two.server.connect_with(ACME).await;
+    for request in [
+        Request::PresenceEnter(entering(anna, PATH)),
+        Request::PresenceUpdate(request::Update {
+            session: anna,
+            path: PATH,
+            activity: Activity::Editing,
+            internal: false,
+        }),
+        Request::PresenceLeave(request::Leave {
+            session: anna,
+            path: PATH,
+        }),
+    ] {
+        let kind = request.kind();
+        let code = same.fails(request).await;
+        assert_eq!(code, ErrorCode::NotAttached, "{kind}");
+    }
+    let seen = same.all_viewers("acme", "**").await;
+    assert_eq!(seen[PATH].viewers["u-17"].activity, Activity::Viewing);
 }
 
 #[tokio::test]

@@ -92,6 +92,10 @@ pub struct Settings {
     #[arg(long, env = "TENURE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
+    /// How long a session is shown at a path without a sign of life from it there [default: 1800000]
+    #[arg(long, env = "TENURE_VIEWER_STALE_MS", value_name = "MS")]
+    pub viewer_stale_ms: Option<u64>,
+
     /// How long a graceful shutdown waits for connections to end [default: 10000]
     #[arg(long, env = "TENURE_SHUTDOWN_GRACE_MS", value_name = "MS")]
     pub shutdown_grace_ms: Option<u64>,
@@ -263,6 +267,7 @@ impl Settings {
             streams_bytes_max: self.streams_bytes_max.or(below.streams_bytes_max),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
+            viewer_stale_ms: self.viewer_stale_ms.or(below.viewer_stale_ms),
             shutdown_grace_ms: self.shutdown_grace_ms.or(below.shutdown_grace_ms),
             keys: self.keys.or(below.keys),
             policy: self.policy.over(&below.policy),
@@ -297,6 +302,7 @@ impl Settings {
             streams_bytes_max: self.streams_bytes_max.unwrap_or(default.streams_bytes_max),
             log: self.log.unwrap_or(default.log),
             log_format: self.log_format.unwrap_or(default.log_format),
+            viewer_stale_ms: self.viewer_stale_ms.unwrap_or(default.viewer_stale_ms),
             shutdown_grace_ms: self.shutdown_grace_ms.unwrap_or(default.shutdown_grace_ms),
             keys: keys.collect::<Result<_, _>>()?,
             policy: self.policy.layer(),

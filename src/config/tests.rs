@@ -432,6 +432,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         ("streams-bytes-max", config.streams_bytes_max.to_string()),
         ("log", config.log),
         ("log-format", String::from("text")),
+        ("viewer-stale-ms", config.viewer_stale_ms.to_string()),
         ("shutdown-grace-ms", config.shutdown_grace_ms.to_string()),
         ("policy-ttl-default-ms", millis(policy.ttl_default)),
         ("policy-ttl-min-ms", millis(policy.ttl_min)),

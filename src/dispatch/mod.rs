@@ -5,6 +5,7 @@
 
 pub(crate) mod events;
 pub(crate) mod notices;
+pub(crate) mod presence;
 pub(crate) mod replies;
 pub(crate) mod requests;
 pub(crate) mod streams;
@@ -13,6 +14,7 @@ pub(crate) mod terms;
 use tenure_engine::{AcquireAll, Command, Item as LockItem, Millis, Query, SessionRef};
 use tenure_protocol::{RequestKind, ResumeKey};
 
+use self::presence::PresenceWork;
 use self::streams::StreamWork;
 use crate::homes::ShardIndex;
 
@@ -35,6 +37,7 @@ pub(crate) enum Work<'a> {
     Query(Query<'a>),
     AcquireAll(Box<All<'a>>),
     Stream(Box<StreamWork<'a>>),
+    Presence(PresenceWork<'a>),
 }
 
 /// An acquire of several, with the items that its command borrows.
@@ -66,7 +69,11 @@ impl Work<'_> {
             Work::Query(Query::Status { org, path } | Query::Check { org, path, .. }) => {
                 Some((org, path))
             }
-            Work::Query(_) | Work::Command(_) | Work::AcquireAll(_) | Work::Stream(_) => None,
+            Work::Query(_)
+            | Work::Command(_)
+            | Work::AcquireAll(_)
+            | Work::Stream(_)
+            | Work::Presence(_) => None,
         }
     }
 }

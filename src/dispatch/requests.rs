@@ -2,6 +2,7 @@
 //! Must hold: an item names a session only together with the attachment that this connection has of it.
 
 use hashbrown::HashMap;
+use tenure_engine::presence::{Audience as Sees, Command as Presence};
 use tenure_engine::{
     Acquire, Attach, Command, Convert, ForceRelease, Item as LockItem, List, Millis, OpenSession,
     Query, Release, Renew, ResumeKey as EngineKey, ResumeSession, Role, Scope, Seize, SessionId,
@@ -9,6 +10,7 @@ use tenure_engine::{
 };
 use tenure_protocol::{ErrorCode, Request, RequestKind, ResumeKey, limits, request};
 
+use super::presence::{self, PresenceWork};
 use super::streams::StreamWork;
 use super::terms::{disconnect, layer, mode, role, scope, target};
 use super::{All, Item, Work};
@@ -155,14 +157,27 @@ impl<'a> Asker<'_, 'a> {
                     path: stats.path,
                 }))
             }),
-            Request::PresenceEnter(_)
-            | Request::PresenceUpdate(_)
-            | Request::PresenceLeave(_)
-            | Request::PresenceList(_)
-            | Request::PresenceStats(_) => Err(Refused::new(
-                ErrorCode::UnknownCommand,
-                "this server has no presence",
-            )),
+            Request::PresenceEnter(enter) => {
+                self.attend(id, kind, enter.session, |by| presence::enter(by, &enter))
+            }
+            Request::PresenceUpdate(update) => {
+                self.attend(id, kind, update.session, |by| presence::update(by, &update))
+            }
+            Request::PresenceLeave(leave) => {
+                self.attend(id, kind, leave.session, |by| Presence::Leave {
+                    by,
+                    path: leave.path,
+                })
+            }
+            Request::PresenceList(list) => self.in_org(id, kind, list.org, |_| {
+                Work::Presence(PresenceWork::List(presence::list(&list, self.sees())))
+            }),
+            Request::PresenceStats(stats) => self.in_org(id, kind, stats.org, |_| {
+                Work::Presence(PresenceWork::Stats {
+                    org: stats.org,
+                    audience: self.sees(),
+                })
+            }),
         }
     }
 
@@ -234,6 +249,28 @@ impl<'a> Asker<'_, 'a> {
             work: Work::Command(command(by)?),
             resume_key: None,
         })
+    }
+
+    fn attend(
+        &self,
+        id: u64,
+        kind: RequestKind,
+        number: u64,
+        command: impl FnOnce(SessionRef) -> Presence<'a>,
+    ) -> Result<Item<'a>, Refused> {
+        let (shard, by) = self.own_session(number)?;
+        Ok(Item {
+            shard,
+            id,
+            kind,
+            work: Work::Presence(PresenceWork::Command(command(by))),
+            resume_key: None,
+        })
+    }
+
+    /// As whom the principal sees others.
+    fn sees(&self) -> Sees {
+        Sees::of(self.principal.role)
     }
 
     fn own_session(&self, number: u64) -> Result<(ShardIndex, SessionRef), Refused> {
@@ -425,20 +462,27 @@ impl<'a> Asker<'_, 'a> {
 
     fn publish(&self, id: u64, publish: &request::Publish<'a>) -> Result<Item<'a>, Refused> {
         let shard = self.may_speak_for(publish.org)?;
-        if let Some(number) = publish.session {
-            let (home, _) = self.own_session(number)?;
-            if home != shard {
-                let message = "the session is of another org";
-                return Err(Refused::new(ErrorCode::NotAttached, message));
+        let session = match publish.session {
+            None => None,
+            Some(number) => {
+                let (home, by) = self.own_session(number)?;
+                if home != shard {
+                    let message = "the session is of another org";
+                    return Err(Refused::new(ErrorCode::NotAttached, message));
+                }
+                Some(by.session)
             }
-        }
-        let work = StreamWork::Publish(Publish {
-            org: publish.org,
-            path: publish.path,
-            event: publish.event,
-            payload: publish.payload,
-            id: publish.id,
-        });
+        };
+        let work = StreamWork::Publish {
+            publish: Publish {
+                org: publish.org,
+                path: publish.path,
+                event: publish.event,
+                payload: publish.payload,
+                id: publish.id,
+            },
+            session,
+        };
         Ok(stream_item(id, RequestKind::StreamPublish, shard, work))
     }
 

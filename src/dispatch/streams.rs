@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tenure_engine::SessionId;
+use tenure_engine::presence::Presence;
 use tenure_protocol::{Reply, reply};
 
 use crate::outbox::Outbox;
@@ -17,23 +19,29 @@ pub(crate) enum StreamWork<'a> {
         connection: u64,
         subscription: u64,
     },
-    Publish(Publish<'a>),
+    Publish {
+        publish: Publish<'a>,
+        /// Whose typing at the path is over with it.
+        session: Option<SessionId>,
+    },
     Stats {
         org: &'a str,
         path: Option<&'a str>,
     },
 }
 
-/// Does it, and answers.
+/// Does it, and answers. Changes of presence are told from here on to whoever subscribes to them.
 pub(crate) fn execute(
     streams: &mut Streams,
+    presence: &Presence,
     work: &StreamWork<'_>,
     asker: &Arc<Outbox>,
     when: Moment,
 ) -> Reply<'static> {
     match work {
         StreamWork::Subscribe(subscribe) => {
-            Reply::StreamSubscribe(streams.subscribe(subscribe, asker, NO_PRESENCE, when.at))
+            let version = presence.version(subscribe.org);
+            Reply::StreamSubscribe(streams.subscribe(subscribe, asker, version, when.at))
         }
         StreamWork::Unsubscribe {
             org,
@@ -43,10 +51,7 @@ pub(crate) fn execute(
             streams.unsubscribe(org, *connection, *subscription, when.at);
             Reply::StreamUnsubscribe(reply::Done {})
         }
-        StreamWork::Publish(publish) => Reply::StreamPublish(streams.publish(publish, when)),
+        StreamWork::Publish { publish, .. } => Reply::StreamPublish(streams.publish(publish, when)),
         StreamWork::Stats { org, path } => Reply::StreamStats(streams.stats(org, *path)),
     }
 }
-
-/// The version of presence where there is none yet.
-const NO_PRESENCE: u64 = 0;

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tenure_engine::presence::Stats;
 use tenure_engine::{Counts, LogTime, Millis, What};
 use tenure_protocol::RequestKind;
 
@@ -70,6 +71,8 @@ pub struct ShardView<'a> {
     pub overdue: Millis,
     /// What its streams come to.
     pub streams: StreamCounts,
+    /// How many are where in it.
+    pub presence: Stats,
 }
 
 /// The streams of one shard.
@@ -104,6 +107,7 @@ pub struct ShardCounters {
     held: Histogram<{ HOLD_BOUNDS_MS.len() }>,
     waited: Histogram<{ WAIT_BOUNDS_MS.len() }>,
     lateness: Histogram<{ LATENESS_BOUNDS_MS.len() }>,
+    presence_changes: u64,
 }
 
 impl ShardCounters {
@@ -152,6 +156,11 @@ impl ShardCounters {
         self.lateness.observe(deadline.until(at));
     }
 
+    /// Counts a change of presence that has been told.
+    pub fn presence_changed(&mut self) {
+        self.presence_changes += 1;
+    }
+
     fn add(&mut self, other: &Self) {
         add_commands(&mut self.commands, &other.commands);
         add(&mut self.lock_events, &other.lock_events);
@@ -162,6 +171,7 @@ impl ShardCounters {
         self.held.add(&other.held);
         self.waited.add(&other.waited);
         self.lateness.add(&other.lateness);
+        self.presence_changes += other.presence_changes;
     }
 }
 
@@ -177,6 +187,7 @@ impl Default for ShardCounters {
             held: Histogram::new(&HOLD_BOUNDS_MS),
             waited: Histogram::new(&WAIT_BOUNDS_MS),
             lateness: Histogram::new(&LATENESS_BOUNDS_MS),
+            presence_changes: 0,
         }
     }
 }
@@ -204,11 +215,14 @@ impl collector::Collector for Collector {
         let mut sum = ShardCounters::default();
         let mut counts = Counts::default();
         let mut streams = StreamCounts::default();
+        let (mut viewers, mut sittings) = (0, 0);
         let mut lag = Millis::ZERO;
         self.shards.visit(&mut |shard| {
             sum.add(shard.counters);
             add_counts(&mut counts, &shard.counts);
             add_streams(&mut streams, &shard.streams);
+            viewers += u64::from(shard.presence.viewers);
+            sittings += u64::from(shard.presence.sittings);
             lag = lag.max(shard.overdue);
         });
         add_commands(&mut sum.commands, &self.edge.command_counts());
@@ -217,6 +231,16 @@ impl collector::Collector for Collector {
         out.shards(&sum)?;
         out.counts(&counts)?;
         out.streams(&streams, self.shards.stream_bytes())?;
+        let help = "Owners that are somewhere, at each path counted anew.";
+        out.gauge("viewers", help, viewers)?;
+        out.gauge(
+            "sittings",
+            "Sessions that are somewhere, at each path counted anew.",
+            sittings,
+        )?;
+        let help =
+            "Changes of who is where, as they were gathered, whether or not anybody listened.";
+        out.counter("presence_changes", help, sum.presence_changes)?;
         let help =
             "For how long something that is over has not been swept; truth does not wait for it.";
         out.gauge("sweep_lag_seconds", help, seconds(lag.0))?;

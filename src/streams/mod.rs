@@ -266,7 +266,6 @@ impl Streams {
     }
 
     /// Whether anybody is to be told of changes of presence in the org.
-    #[cfg_attr(not(test), expect(dead_code, reason = "presence is not here yet"))]
     pub(crate) fn hears_presence(&self, org: &str) -> bool {
         self.open
             .get(org)
@@ -274,7 +273,6 @@ impl Streams {
     }
 
     /// Who is at a path has changed: for those who listen to presence there, if there are any.
-    #[cfg_attr(not(test), expect(dead_code, reason = "presence is not here yet"))]
     pub(crate) fn presence_changed(&mut self, change: &PresenceChange<'_>, at: LogTime) {
         let Some(open) = self.open.get(change.org) else {
             return;

@@ -59,7 +59,6 @@ pub(crate) enum Frames<'f> {
     /// The same for all.
     Same(&'f [u8]),
     /// Insiders are told something else, and never nothing where others are told something.
-    #[cfg_attr(not(test), expect(dead_code, reason = "presence is not here yet"))]
     Differing {
         everyone: &'f [u8],
         insiders: &'f [u8],

@@ -22,6 +22,7 @@ mod proxy;
 mod server;
 #[macro_use]
 mod together;
+mod viewing;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub(crate) use following::Following;
 pub(crate) use proxy::{Proxy, Way};
 pub(crate) use server::{Process, TestServer, config, key};
 pub(crate) use together::{Together, together};
+pub(crate) use viewing::{AtPath, Watching, entering};
 
 /// Long enough for anything that takes no time on a busy machine; whoever waits longer waits in vain.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,208 @@
+//! Presence in a shard: beside the locks, under the same mutex, and told of what becomes of them.
+//!
+//! Must hold: presence hears of what a step of the locks has led to when that step is over, and before the next one; what
+//! it says is in its outboxes and rings before the mutex is given back.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use hashbrown::HashMap;
+use tenure_engine::presence::{self as machine, Change, Collision, Observed};
+use tenure_engine::{Command, LogTime, SessionId, SessionRef};
+use tenure_protocol::Push;
+
+use super::{Route, State};
+use crate::clock::Stamp;
+use crate::dispatch::Item;
+use crate::dispatch::presence::{self, PresenceWork};
+use crate::dispatch::streams::StreamWork;
+use crate::homes::Home;
+use crate::metrics::{CommandOutcome, ShardCounters};
+use crate::outbox::Outbox;
+use crate::streams::{Frames, PresenceChange, Streams};
+
+/// What a step of the locks has led to that presence has to hear of.
+#[derive(Debug)]
+pub(super) enum Aftermath {
+    Detached { session: SessionId, keeps: bool },
+    Ended(SessionId),
+    LockChanged { org: Arc<str>, path: Arc<str> },
+}
+
+/// The asking connection, and the buffer for what it is told.
+pub(super) type Own<'o> = (&'o Arc<Outbox>, &'o mut BytesMut);
+
+impl State {
+    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
+    pub(super) fn attend(
+        &mut self,
+        item: &Item<'_>,
+        work: &PresenceWork<'_>,
+        stamp: Stamp,
+        (asker, out): Own<'_>,
+    ) -> u64 {
+        let mut outcome = CommandOutcome::Done;
+        let mut pushed = 0;
+        match work {
+            PresenceWork::Command(command) => {
+                let (reply, told) = self.apply_presence(command, stamp, Some((asker, &mut *out)));
+                if let machine::Reply::Rejected(_) = reply {
+                    outcome = CommandOutcome::Rejected;
+                }
+                presence::reply(item.id, &reply, out);
+                pushed = told;
+            }
+            PresenceWork::List(list) => {
+                let position = self.streams.position(list.org);
+                presence::page(item.id, &self.presence.list(list), position, out);
+            }
+            PresenceWork::Stats { org, audience } => {
+                presence::stats(item.id, &self.presence.stats(org, *audience), out);
+            }
+        }
+        self.counters.command(item.kind, outcome);
+        pushed
+    }
+
+    /// Whoever has sent what they typed is typing no more. Gives the number of frames that this tells the asker.
+    pub(super) fn end_typing(&mut self, work: &StreamWork<'_>, stamp: Stamp, own: Own<'_>) -> u64 {
+        let StreamWork::Publish {
+            publish,
+            session: Some(session),
+        } = work
+        else {
+            return 0;
+        };
+        if !self.presence.is_anywhere(*session) {
+            return 0;
+        }
+        let command = machine::Command::EndTyping {
+            session: *session,
+            path: publish.path,
+        };
+        self.apply_presence(&command, stamp, Some(own)).1
+    }
+
+    /// One step of presence. What the asker is told beside its reply goes to `own`; gives the number of those frames.
+    pub(super) fn apply_presence(
+        &mut self,
+        command: &machine::Command<'_>,
+        stamp: Stamp,
+        own: Option<Own<'_>>,
+    ) -> (machine::Reply, u64) {
+        let mut messenger = Messenger {
+            home: self.home,
+            at: stamp.at,
+            routes: &self.routes,
+            streams: &mut self.streams,
+            counters: &mut self.counters,
+            own,
+            pushed: 0,
+            alive: None,
+        };
+        let (at, wall) = (stamp.at, stamp.wall);
+        let reply = self
+            .presence
+            .apply(at, wall, command, &self.engine, &mut messenger);
+        let (pushed, alive) = (messenger.pushed, messenger.alive);
+        if let Some(by) = alive {
+            self.propose(Command::RenewSession(by), stamp);
+        }
+        (reply, pushed)
+    }
+
+    /// Tells presence what the step of the locks has led to that is just over.
+    pub(super) fn tell_presence(&mut self, stamp: Stamp, mut own: Option<Own<'_>>) -> u64 {
+        let mut pushed = 0;
+        for what in std::mem::take(&mut self.aftermath) {
+            let command = match &what {
+                Aftermath::Detached { session, keeps } => machine::Command::SessionDetached {
+                    session: *session,
+                    keeps: *keeps,
+                },
+                Aftermath::Ended(session) => machine::Command::SessionEnded(*session),
+                Aftermath::LockChanged { org, path } => machine::Command::LockChanged { org, path },
+            };
+            let own = own.as_mut().map(|(asker, out)| (*asker, &mut **out));
+            pushed += self.apply_presence(&command, stamp, own).1;
+        }
+        pushed
+    }
+}
+
+/// Carries the consequences of one step of presence to where they belong.
+struct Messenger<'s> {
+    home: Home,
+    at: LogTime,
+    routes: &'s HashMap<SessionId, Route>,
+    streams: &'s mut Streams,
+    counters: &'s mut ShardCounters,
+    own: Option<Own<'s>>,
+    /// Frames put into the asker's buffer.
+    pushed: u64,
+    /// The session that is to be renewed.
+    alive: Option<SessionRef>,
+}
+
+impl machine::Effects for Messenger<'_> {
+    fn changed(&mut self, change: &Change<'_>) {
+        self.counters.presence_changed();
+        if !self.streams.hears_presence(change.org) {
+            return;
+        }
+        let (mut insiders, mut everyone) = (BytesMut::new(), BytesMut::new());
+        presence::change(change, &change.insiders).encode(&mut insiders);
+        let frames = match &change.observers {
+            Observed::Same => Frames::Same(&insiders),
+            Observed::Other(shown) => {
+                presence::change(change, shown).encode(&mut everyone);
+                Frames::Differing {
+                    everyone: &everyone,
+                    insiders: &insiders,
+                }
+            }
+            Observed::Nothing => Frames::Differing {
+                everyone: &[],
+                insiders: &insiders,
+            },
+        };
+        let change = PresenceChange {
+            org: change.org,
+            version: change.version,
+            path: change.path,
+            frames,
+        };
+        self.streams.presence_changed(&change, self.at);
+    }
+
+    fn collision(&mut self, collision: &Collision<'_>) {
+        self.push(
+            collision.session,
+            &presence::collision(self.home, collision),
+        );
+    }
+
+    fn ended(&mut self, session: SessionId, path: &str) {
+        self.push(session, &presence::ended(self.home, session, path));
+    }
+
+    fn alive(&mut self, by: SessionRef) {
+        self.alive = Some(by);
+    }
+}
+
+impl Messenger<'_> {
+    /// To wherever the session is attached.
+    fn push(&mut self, session: SessionId, push: &Push<'_>) {
+        let Some(route) = self.routes.get(&session) else {
+            return;
+        };
+        match &mut self.own {
+            Some((asker, out)) if Arc::ptr_eq(&route.outbox, asker) => {
+                push.encode(out);
+                self.pushed += 1;
+            }
+            Some(_) | None => route.outbox.push(push),
+        }
+    }
+}
