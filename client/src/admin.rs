@@ -12,6 +12,7 @@ use tenure_protocol::{Reply, Request, request};
 use crate::client::{Client, unexpected};
 use crate::convert;
 use crate::error::Result;
+use crate::happened::Position;
 use crate::ledger::Effect;
 use crate::policy::{EndedHold, ListedHold, PolicyInForce, PolicyLayer, Target, TokenCheck};
 use crate::types::{Mode, PathStatus};
@@ -177,21 +178,21 @@ impl List {
 
 /// Where the next step of something in steps begins.
 #[derive(Debug, Clone)]
-enum Next {
+pub(crate) enum Next {
     First,
     After(String),
     Done,
 }
 
 impl Next {
-    fn cursor(&self) -> Option<&str> {
+    pub(crate) fn cursor(&self) -> Option<&str> {
         match self {
             Self::After(cursor) => Some(cursor),
             Self::First | Self::Done => None,
         }
     }
 
-    fn of(cursor: Option<String>) -> Self {
+    pub(crate) fn of(cursor: Option<String>) -> Self {
         cursor.map_or(Self::Done, Self::After)
     }
 }
@@ -227,6 +228,11 @@ impl Pages {
         if !self.page.is_empty() {
             return Ok(Some(self.page.drain(..).collect()));
         }
+        Ok(self.next_at().await?.map(|(_, page)| page))
+    }
+
+    /// The page after those that were asked for, and where the stream stood when it was true.
+    pub(crate) async fn next_at(&mut self) -> Result<Option<(Option<Position>, Vec<ListedHold>)>> {
         if matches!(self.next, Next::Done) {
             return Ok(None);
         }
@@ -244,12 +250,13 @@ impl Pages {
                 return Err(unexpected());
             };
             let holds: Vec<_> = page.holds.iter().map(convert::listed_hold).collect();
-            Ok((holds, page.next.map(str::to_owned)))
+            let position = page.position.map(convert::streams::position);
+            Ok((position, holds, page.next.map(str::to_owned)))
         };
         let shared = self.list.client.shared();
-        let (holds, next) = shared.ask(request, Effect::Reads, read).await?;
+        let (position, holds, next) = shared.ask(request, Effect::Reads, read).await?;
         self.next = Next::of(next);
-        Ok(Some(holds))
+        Ok(Some((position, holds)))
     }
 }
 

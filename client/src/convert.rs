@@ -2,6 +2,8 @@
 //!
 //! Knows no state. Rule: what comes from the wire is copied here, so that nothing behind this file borrows a frame.
 
+pub(crate) mod streams;
+
 use std::time::{Duration, SystemTime};
 
 use tenure_protocol as wire;

@@ -10,6 +10,7 @@ mod disconnect;
 mod errands;
 mod holds;
 mod letting_go;
+mod listening;
 mod openings;
 mod receive;
 mod renewal;
@@ -31,6 +32,7 @@ pub(crate) use asking::{Aim, Attempt, AttemptItem};
 pub(crate) use calls::{Answer, Effect};
 pub(crate) use holds::GuardSeed;
 pub use holds::Renewal;
+pub(crate) use listening::{SubscriptionKey, SubscriptionSeed, SubscriptionTerms};
 pub(crate) use openings::{OpenedSession, SessionTerms};
 pub(crate) use receive::{Ended, refused};
 pub(crate) use resume::Hello;
@@ -42,6 +44,7 @@ use crate::events::ConnectionEvent;
 use crate::types::SessionEnd;
 use calls::{Calls, Lane, Then};
 use errands::Errand;
+use listening::Listening;
 use resume::Resuming;
 use sessions::SessionEntry;
 
@@ -63,10 +66,13 @@ pub(crate) struct Ledger {
     /// Errands that have failed, and when they are done again.
     later: Vec<(Instant, Errand)>,
     resuming: Option<Resuming>,
+    listening: Listening,
     /// When the next tick is wanted.
     wake_at: Option<Instant>,
     /// Whether that has come nearer since the clock was set.
     woken: bool,
+    /// Bytes of a frame that the server takes.
+    frame_bytes: usize,
     /// Sessions in one renewal, as many as a frame takes.
     renewal_batch: usize,
     lose_in_doubt: bool,
@@ -109,8 +115,10 @@ impl Ledger {
             errands: VecDeque::new(),
             later: Vec::new(),
             resuming: None,
+            listening: Listening::default(),
             wake_at: None,
             woken: false,
+            frame_bytes: tenure_protocol::limits::FRAME_FROM_CLIENT,
             renewal_batch: tenure_protocol::limits::SESSIONS.max,
             lose_in_doubt,
             events: broadcast::Sender::new(EVENTS_MAX),
@@ -216,6 +224,7 @@ impl Ledger {
         for session in sessions {
             self.end_session(session, SessionEnd::ClientClosed);
         }
+        self.listening.end(why);
         self.tell(ConnectionEvent::Closed { why: why.clone() });
     }
 }

@@ -110,21 +110,29 @@ mod connection;
 mod convert;
 mod error;
 mod events;
+mod feed;
+mod filters;
 mod guard;
+mod happened;
 mod ledger;
 mod opening;
 mod options;
 mod policy;
+mod publish;
 mod reconnect;
 mod session;
 mod shared;
+mod snapshot;
 mod standing;
+mod subscribe;
 mod ticket;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod types;
+mod viewers;
+mod viewing;
 mod watch;
 
 pub use acquire::{Acquire, AcquireAll, Attempted, DEFAULT_WAIT, TryAcquire};
@@ -134,14 +142,19 @@ pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{ConnectionEvent, EndedSession, Events, Resumption, SessionEvent};
 pub use guard::{HandedOver, LockGuard};
+pub use happened::{Event, Happened, LostWhy, Position, StateOf, StreamEvent, WaitEnd};
 pub use ledger::Renewal;
 pub use opening::{OpenSession, TakenOver};
 pub use options::Options;
 pub use policy::{EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer, Target, TokenCheck};
+pub use publish::{Publish, Published, StreamStats};
 pub use session::{ReleaseScope, Session};
+pub use subscribe::{Subscribe, Subscription};
 pub use ticket::SessionTicket;
 pub use types::{
     Holder, Loss, LossCause, Mode, OnDisconnect, PathStatus, Refusal, RefusalReason, Released,
     Role, SessionEnd, WaitProgress, Who,
 };
+pub use viewers::{ListViewers, ViewerPages};
+pub use viewing::{Activity, PathViewers, PresenceStats, Viewer, ViewerCounts, ViewersChange};
 pub use watch::{HeldAs, HoldWatch};

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::asking::Attempt;
+use super::listening::{Subscribing, SubscriptionKey};
 use super::openings::Opening;
 use super::sessions::SessionKey;
 use crate::error::{Error, Result};
@@ -72,6 +73,10 @@ pub(crate) enum Then {
         Arc<HoldCell>,
         oneshot::Sender<Result<HandedOver>>,
     ),
+    /// A subscription that somebody makes.
+    Subscribe(Box<Subscribing>),
+    /// A subscription after a reconnect.
+    Resubscribe(SubscriptionKey),
 }
 
 /// A request that is not answered yet.

@@ -22,6 +22,7 @@ impl Ledger {
         for entry in self.sessions.values_mut() {
             entry.detach(heard);
         }
+        self.listening.disconnected();
         for (call, written) in self.calls.disconnected() {
             self.unanswered(call, written, why);
         }
@@ -39,6 +40,8 @@ impl Ledger {
         match call.then {
             Then::Answer(answer, effect) => answer(Err(failure(effect))),
             Then::Open(opening) => opening.fail(failure(Effect::Changes)),
+            // It has ended with the connection, if it ever was.
+            Then::Subscribe(subscribing) => subscribing.fail(failure(Effect::Reads)),
             Then::Ask(session, attempt) if written == Written::No => {
                 self.no_longer_asking(session, &attempt);
                 attempt.fail(failure(Effect::Changes));
@@ -63,7 +66,8 @@ impl Ledger {
             | Then::Resume(_)
             | Then::RenewSessions(_)
             | Then::RenewHold(..)
-            | Then::Cancel(_) => {}
+            | Then::Cancel(_)
+            | Then::Resubscribe(_) => {}
         }
     }
 }
@@ -107,6 +111,8 @@ pub(crate) fn settle_over(call: Call) {
         | Then::Resume(_)
         | Then::RenewSessions(_)
         | Then::RenewHold(..)
-        | Then::Cancel(_) => {}
+        | Then::Cancel(_)
+        | Then::Subscribe(_)
+        | Then::Resubscribe(_) => {}
     }
 }

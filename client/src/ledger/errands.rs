@@ -1,7 +1,7 @@
 //! Errands: what the ledger itself has to ask of the server, when a request may be sent for it.
 //!
 //! An errand is looked at again when its turn comes, and is dropped if it has become needless. Rule: errands are bounded
-//! by what sessions have: one for a path, a wait, a session or a batch of renewals.
+//! by what there is: one for a path, a wait, a session, a batch of renewals or a subscription.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::calls::{Lane, Then};
+use super::listening::SubscriptionKey;
 use super::sessions::{SessionEntry, SessionKey, session_over};
 use super::{Ledger, Link};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +31,10 @@ pub(crate) enum Errand {
     Resume(SessionKey),
     /// Open the session anew.
     Reopen(SessionKey),
+    /// Listen again.
+    Resubscribe(SubscriptionKey),
+    /// Listen no more, by the server's number.
+    Unsubscribe(u64),
 }
 
 impl Ledger {
@@ -76,6 +81,12 @@ impl Ledger {
                 Errand::Close(session, done) => self.close_soon(now, permit, session, done),
                 Errand::Resume(session) => self.resume(now, permit, session),
                 Errand::Reopen(session) => self.reopen(now, permit, session),
+                Errand::Resubscribe(key) => self.resubscribe(now, permit, key),
+                Errand::Unsubscribe(subscription) => {
+                    let request = request::Unsubscribe { subscription };
+                    let request = Request::StreamUnsubscribe(request);
+                    self.calls.send(now, Some(permit), &request, Then::Forget);
+                }
             }
         }
     }

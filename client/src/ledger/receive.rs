@@ -97,6 +97,8 @@ impl Ledger {
             }
             Then::Cancel(session) => self.cancelled(now, sent, session, reply),
             Then::HandOver(session, cell, done) => self.handed_over(session, &cell, done, reply),
+            Then::Subscribe(subscribing) => self.subscribed(*subscribing, reply),
+            Then::Resubscribe(key) => self.resubscribed(now, key, reply),
         }
         fits
     }
@@ -127,14 +129,13 @@ impl Ledger {
                 let progress = WaitProgress::Place(place.place);
                 self.wait_progress(place.session, place.wait, &progress);
             }
-            // Sent only to who has subscribed or entered, which nothing here does.
-            Push::StreamEvent(_)
-            | Push::StreamPosition(_)
-            | Push::StreamGap(_)
-            | Push::PresenceChanged(_)
-            | Push::PresenceCollision(_)
-            | Push::PresenceGap(_)
-            | Push::PresenceEnded(_) => {
+            Push::StreamEvent(happened) => self.listening.told_happened(happened),
+            Push::StreamPosition(reached) => self.listening.told_position(reached),
+            Push::StreamGap(gap) => self.listening.told_gap(gap),
+            Push::PresenceChanged(changed) => self.listening.told_viewers(changed),
+            Push::PresenceGap(gap) => self.listening.told_viewers_left_out(gap),
+            // Sent only to who has entered, which nothing here does.
+            Push::PresenceCollision(_) | Push::PresenceEnded(_) => {
                 tracing::trace!(push = %push.kind(), "push that nobody asked for");
             }
         }

@@ -30,6 +30,7 @@ impl Ledger {
     /// There is a connection: every session is resumed, then callers are let in.
     pub(crate) fn connected(&mut self, now: Instant, hello: &Hello) {
         self.calls.connected(hello.in_flight);
+        self.frame_bytes = hello.frame_bytes;
         // A number and its prefix take at most nine bytes; what is around them, less than 64.
         let fitting = hello.frame_bytes.saturating_sub(64) / 9;
         self.renewal_batch = fitting.clamp(1, wire::limits::SESSIONS.max);
@@ -44,7 +45,9 @@ impl Ledger {
             left: sessions.iter().copied().collect(),
             report: Resumption::default(),
         });
-        self.errands = sessions.into_iter().map(Errand::Resume).collect();
+        let resumes = sessions.into_iter().map(Errand::Resume);
+        let subscriptions = self.listening.keys().map(Errand::Resubscribe);
+        self.errands = resumes.chain(subscriptions).collect();
         self.look_whether_all_are_settled(now);
     }
 

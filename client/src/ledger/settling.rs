@@ -186,7 +186,9 @@ impl Ledger {
                 | Then::Resume(_)
                 | Then::RenewSessions(_)
                 | Then::RenewHold(..)
-                | Then::Cancel(_) => {}
+                | Then::Cancel(_)
+                | Then::Subscribe(_)
+                | Then::Resubscribe(_) => {}
             }
         }
         undecided
