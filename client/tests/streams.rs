@@ -393,7 +393,7 @@ async fn one_that_is_no_longer_allowed_ends_with_the_reason() {
     assert!(soon(all.next()).await.is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_that_cannot_be_had_at_the_moment_is_asked_for_again() {
     let peer = Peer::bind().await;
     let (client, mut line) = peer.connect().await;

@@ -358,3 +358,6 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
