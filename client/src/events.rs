@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::error::Error;
 use crate::types::{Loss, SessionEnd};
+use crate::viewing::PresenceEvent;
 
 /// Something has happened to the connection.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ pub enum SessionEvent {
     },
 }
 
-/// Events of one connection or session, from the moment of listening on.
+/// Events of one connection, session or presence, from the moment of listening on.
 #[derive(Debug)]
 pub struct Events<T> {
     receiver: broadcast::Receiver<T>,
@@ -123,6 +124,15 @@ impl Events<SessionEvent> {
         Self {
             receiver,
             missed: |count| SessionEvent::Missed { count },
+        }
+    }
+}
+
+impl Events<PresenceEvent> {
+    pub(crate) fn of_presence(receiver: broadcast::Receiver<PresenceEvent>) -> Self {
+        Self {
+            receiver,
+            missed: |count| PresenceEvent::Missed { count },
         }
     }
 }

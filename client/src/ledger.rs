@@ -17,6 +17,7 @@ mod renewal;
 mod resume;
 mod sessions;
 mod settling;
+mod sittings;
 mod waits;
 
 use std::collections::{HashMap, VecDeque};
@@ -37,6 +38,7 @@ pub(crate) use openings::{OpenedSession, SessionTerms};
 pub(crate) use receive::{Ended, refused};
 pub(crate) use resume::Hello;
 pub(crate) use sessions::SessionKey;
+pub(crate) use sittings::{Doing, SittingSeed};
 
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};

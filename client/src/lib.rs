@@ -118,6 +118,7 @@ mod ledger;
 mod opening;
 mod options;
 mod policy;
+mod presence;
 mod publish;
 mod reconnect;
 mod session;
@@ -147,6 +148,7 @@ pub use ledger::Renewal;
 pub use opening::{OpenSession, TakenOver};
 pub use options::Options;
 pub use policy::{EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer, Target, TokenCheck};
+pub use presence::{Enter, Presence};
 pub use publish::{Publish, Published, StreamStats};
 pub use session::{ReleaseScope, Session};
 pub use subscribe::{Subscribe, Subscription};
@@ -156,5 +158,8 @@ pub use types::{
     Role, SessionEnd, WaitProgress, Who,
 };
 pub use viewers::{ListViewers, ViewerPages};
-pub use viewing::{Activity, PathViewers, PresenceStats, Viewer, ViewerCounts, ViewersChange};
+pub use viewing::{
+    Activity, Collision, CollisionLevel, PathViewers, PresenceEvent, PresenceStats, Viewer,
+    ViewerCounts, ViewersChange,
+};
 pub use watch::{HeldAs, HoldWatch};

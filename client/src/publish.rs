@@ -111,7 +111,11 @@ impl Publish {
             };
             Ok(convert::published(published))
         };
-        shared.ask(request, Effect::Changes, read).await
+        let published = shared.ask(request, Effect::Changes, read).await?;
+        if let Some(session) = &self.session {
+            shared.with(|ledger, _| ledger.typing_over(session.key(), &self.path));
+        }
+        Ok(published)
     }
 }
 

@@ -1,4 +1,5 @@
-//! How a hold and a session stand: what the ledger writes and guards, watches and sessions read.
+//! How a hold, a session and a session at a path stand: what the ledger writes, and guards, watches, sessions and
+//! presences read.
 //!
 //! Knows neither the wire nor who renews. Rule: what is over stays over; a hold that the session gets later is another
 //! cell, so that an old guard never comes to life again.
@@ -14,12 +15,16 @@ use tokio::time::Instant;
 
 use crate::events::SessionEvent;
 use crate::types::{Loss, Mode, SessionEnd, Who};
+use crate::viewing::{Collision, CollisionLevel, PresenceEvent};
 
 /// Asks of one hold that nobody has read; beyond that the oldest is forgotten. An ask is a courtesy.
 const ASKS_MAX: usize = 32;
 
 /// Events of one session that a reader may be behind.
 const SESSION_EVENTS_MAX: usize = 64;
+
+/// Events of one session at one path that a reader may be behind.
+const PRESENCE_EVENTS_MAX: usize = 16;
 
 /// One hold of one session, shared by the ledger and the guards.
 #[derive(Debug)]
@@ -226,6 +231,59 @@ impl SessionCell {
             }
             changed.await;
         }
+    }
+}
+
+/// One session at one path, shared by the ledger and the handles.
+#[derive(Debug)]
+pub(crate) struct PresenceCell {
+    pub(crate) path: Arc<str>,
+    collision: Mutex<Collision>,
+    /// Made when somebody listens first.
+    events: OnceLock<broadcast::Sender<PresenceEvent>>,
+}
+
+impl PresenceCell {
+    pub(crate) fn new(path: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            path,
+            collision: Mutex::new(Collision::default()),
+            events: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn collision(&self) -> Collision {
+        self.collision.lock().clone()
+    }
+
+    /// The level that came with an answer, which does not say who. When it is no news, who is known already.
+    pub(crate) fn near(&self, level: CollisionLevel) {
+        if self.collision.lock().level != level {
+            let by = Vec::new();
+            self.collide(Collision { level, by });
+        }
+    }
+
+    pub(crate) fn collide(&self, collision: Collision) {
+        let mut known = self.collision.lock();
+        if *known != collision {
+            known.clone_from(&collision);
+            drop(known);
+            self.tell(PresenceEvent::Collision(collision));
+        }
+    }
+
+    pub(crate) fn tell(&self, event: PresenceEvent) {
+        if let Some(events) = self.events.get() {
+            // Without a listener there is nobody to tell.
+            let _ = events.send(event);
+        }
+    }
+
+    pub(crate) fn listen(&self) -> broadcast::Receiver<PresenceEvent> {
+        self.events
+            .get_or_init(|| broadcast::Sender::new(PRESENCE_EVENTS_MAX))
+            .subscribe()
     }
 }
 

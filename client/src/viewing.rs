@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use crate::types::{SessionEnd, Who};
+
 /// What a session does at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -36,6 +38,62 @@ impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// How near others come at a path, ascending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum CollisionLevel {
+    /// Nobody else is there.
+    #[default]
+    None,
+    /// Another owner is there.
+    Viewing,
+    /// Another owner types.
+    Typing,
+    /// Another owner edits, or holds the lock.
+    Editing,
+}
+
+impl CollisionLevel {
+    /// Its name in snake case, for JSON and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Viewing => "viewing",
+            Self::Typing => "typing",
+            Self::Editing => "editing",
+        }
+    }
+}
+
+/// What others do at the path of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Collision {
+    /// The most that another owner does there.
+    pub level: CollisionLevel,
+    /// The first of those who do it, at most 16. Empty when the level came with the answer to something that was asked.
+    pub by: Vec<Who>,
+}
+
+/// Something has happened to a session at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PresenceEvent {
+    /// What others do there has another level than before.
+    Collision(Collision),
+    /// The server has taken the session from there, since there was no sign of life for too long. The next one enters
+    /// again.
+    Swept,
+    /// The session is over, and is nowhere any more. No event follows.
+    SessionEnded(SessionEnd),
+    /// The listener was too slow.
+    Missed {
+        /// How many events it has not seen.
+        count: u64,
+    },
 }
 
 /// One owner at a path, as others see it.

@@ -9,7 +9,9 @@ use tenure_protocol as wire;
 use super::{loss, mode, refusal_reason, span, who};
 use crate::happened::{Event, Happened, LostWhy, Position, WaitEnd};
 use crate::publish::{Published, StreamStats};
-use crate::viewing::{Activity, PathViewers, PresenceStats, Viewer, ViewerCounts, ViewersChange};
+use crate::viewing::{
+    Activity, CollisionLevel, PathViewers, PresenceStats, Viewer, ViewerCounts, ViewersChange,
+};
 
 pub(crate) const fn position(position: wire::Position) -> Position {
     Position {
@@ -176,6 +178,24 @@ pub(crate) const fn activity(activity: wire::Activity) -> Activity {
         wire::Activity::Idle => Activity::Idle,
         wire::Activity::Typing => Activity::Typing,
         wire::Activity::Editing => Activity::Editing,
+    }
+}
+
+pub(crate) const fn activity_to_wire(activity: Activity) -> wire::Activity {
+    match activity {
+        Activity::Viewing => wire::Activity::Viewing,
+        Activity::Idle => wire::Activity::Idle,
+        Activity::Typing => wire::Activity::Typing,
+        Activity::Editing => wire::Activity::Editing,
+    }
+}
+
+pub(crate) const fn level(level: wire::CollisionLevel) -> CollisionLevel {
+    match level {
+        wire::CollisionLevel::None => CollisionLevel::None,
+        wire::CollisionLevel::Viewing => CollisionLevel::Viewing,
+        wire::CollisionLevel::Typing => CollisionLevel::Typing,
+        wire::CollisionLevel::Editing => CollisionLevel::Editing,
     }
 }
 

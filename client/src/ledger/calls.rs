@@ -16,6 +16,7 @@ use super::asking::Attempt;
 use super::listening::{Subscribing, SubscriptionKey};
 use super::openings::Opening;
 use super::sessions::SessionKey;
+use super::sittings::Entering;
 use crate::error::{Error, Result};
 use crate::guard::HandedOver;
 use crate::standing::{HoldCell, Lease};
@@ -73,6 +74,12 @@ pub(crate) enum Then {
         Arc<HoldCell>,
         oneshot::Sender<Result<HandedOver>>,
     ),
+    /// A session at a path, and who waits for it.
+    Enter(SessionKey, Arc<str>, Option<Entering>),
+    /// What a session does at a path.
+    Update(SessionKey, Arc<str>),
+    /// A session that is no longer at a path.
+    Leave(SessionKey, Arc<str>, Option<oneshot::Sender<Result<bool>>>),
     /// A subscription that somebody makes.
     Subscribe(Box<Subscribing>),
     /// A subscription after a reconnect.

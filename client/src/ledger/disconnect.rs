@@ -40,6 +40,14 @@ impl Ledger {
         match call.then {
             Then::Answer(answer, effect) => answer(Err(failure(effect))),
             Then::Open(opening) => opening.fail(failure(Effect::Changes)),
+            Then::Enter(session, path, done) => {
+                let error = failure(Effect::Reads);
+                self.enter_unanswered((session, &path), done, written, error);
+            }
+            // It is left after the reconnect.
+            Then::Leave(_, _, Some(done)) => {
+                let _ = done.send(Err(failure(Effect::Changes)));
+            }
             // It has ended with the connection, if it ever was.
             Then::Subscribe(subscribing) => subscribing.fail(failure(Effect::Reads)),
             Then::Ask(session, attempt) if written == Written::No => {
@@ -67,6 +75,8 @@ impl Ledger {
             | Then::RenewSessions(_)
             | Then::RenewHold(..)
             | Then::Cancel(_)
+            | Then::Update(..)
+            | Then::Leave(_, _, None)
             | Then::Resubscribe(_) => {}
         }
     }
@@ -84,6 +94,7 @@ impl SessionEntry {
                 hold.cell.update(|lease| lease.doubt = doubt);
             }
         }
+        self.detach_sittings();
         self.cell.set(SessionStanding::Detached);
         self.cell.tell(SessionEvent::Detached);
     }
@@ -112,6 +123,9 @@ pub(crate) fn settle_over(call: Call) {
         | Then::RenewSessions(_)
         | Then::RenewHold(..)
         | Then::Cancel(_)
+        | Then::Enter(..)
+        | Then::Update(..)
+        | Then::Leave(..)
         | Then::Subscribe(_)
         | Then::Resubscribe(_) => {}
     }

@@ -31,6 +31,8 @@ pub(crate) enum Errand {
     Resume(SessionKey),
     /// Open the session anew.
     Reopen(SessionKey),
+    /// Tell the server what the session does at the path, if that has changed.
+    Sit(SessionKey, Arc<str>),
     /// Listen again.
     Resubscribe(SubscriptionKey),
     /// Listen no more, by the server's number.
@@ -81,6 +83,7 @@ impl Ledger {
                 Errand::Close(session, done) => self.close_soon(now, permit, session, done),
                 Errand::Resume(session) => self.resume(now, permit, session),
                 Errand::Reopen(session) => self.reopen(now, permit, session),
+                Errand::Sit(session, path) => self.sit(now, permit, session, &path),
                 Errand::Resubscribe(key) => self.resubscribe(now, permit, key),
                 Errand::Unsubscribe(subscription) => {
                     let request = request::Unsubscribe { subscription };

@@ -199,6 +199,7 @@ impl Ledger {
             abandoned: false,
             slots: HashMap::new(),
             waits: HashMap::new(),
+            sittings: HashMap::new(),
             unsettled: Vec::new(),
             renew_at,
         };
@@ -256,8 +257,10 @@ impl Ledger {
         entry.renew_at = now + super::renewal::IDLE_RENEWAL;
         entry.cell.set(SessionStanding::Attached);
         entry.cell.tell(SessionEvent::Reopened);
+        entry.forget_sittings();
         let renew_at = entry.renew_at;
         self.wake_by(renew_at);
+        self.sit_again(now, session);
         if let Some(resuming) = &mut self.resuming {
             resuming.report.reopened += 1;
         }

@@ -97,6 +97,9 @@ impl Ledger {
             }
             Then::Cancel(session) => self.cancelled(now, sent, session, reply),
             Then::HandOver(session, cell, done) => self.handed_over(session, &cell, done, reply),
+            Then::Enter(session, path, done) => self.entered(now, (session, path), done, reply),
+            Then::Update(session, path) => self.updated(now, session, &path, reply),
+            Then::Leave(session, path, done) => self.left(now, (session, path), done, reply),
             Then::Subscribe(subscribing) => self.subscribed(*subscribing, reply),
             Then::Resubscribe(key) => self.resubscribed(now, key, reply),
         }
@@ -134,10 +137,8 @@ impl Ledger {
             Push::StreamGap(gap) => self.listening.told_gap(gap),
             Push::PresenceChanged(changed) => self.listening.told_viewers(changed),
             Push::PresenceGap(gap) => self.listening.told_viewers_left_out(gap),
-            // Sent only to who has entered, which nothing here does.
-            Push::PresenceCollision(_) | Push::PresenceEnded(_) => {
-                tracing::trace!(push = %push.kind(), "push that nobody asked for");
-            }
+            Push::PresenceCollision(collision) => self.told_collision(collision),
+            Push::PresenceEnded(ended) => self.told_swept(ended),
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::calls::{Call, Then};
 use super::errands::Errand;
 use super::holds::Slot;
 use super::openings::SessionTerms;
+use super::sittings::Sitting;
 use super::waits::Wait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{EndedSession, SessionEvent};
@@ -41,6 +42,8 @@ pub(crate) struct SessionEntry {
     pub(crate) abandoned: bool,
     pub(crate) slots: HashMap<Arc<str>, Slot>,
     pub(crate) waits: HashMap<u64, Wait>,
+    /// Where it is.
+    pub(crate) sittings: HashMap<Arc<str>, Sitting>,
     /// What was written and not answered when the connection ended.
     pub(crate) unsettled: Vec<Call>,
     /// When it is to be renewed next.
@@ -225,6 +228,7 @@ fn end_entry(mut entry: SessionEntry, why: SessionEnd) -> Vec<Loss> {
     for call in entry.unsettled.drain(..) {
         super::disconnect::settle_over(call);
     }
+    entry.end_sittings(why);
     entry.cell.set(SessionStanding::Over(why));
     entry.cell.tell(SessionEvent::Ended(why));
     lost

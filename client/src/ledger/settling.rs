@@ -63,6 +63,7 @@ impl Ledger {
         let undecided = self.settle_unanswered(now, session, &held, &missed);
         self.adopt_waits(session, &resumed.waits, undecided);
         self.let_go_of_unwanted(session);
+        self.sit_again(now, session);
         if let Some(resuming) = &mut self.resuming {
             resuming.report.sessions += 1;
             resuming.report.kept += kept.len();
@@ -168,15 +169,7 @@ impl Ledger {
                     let _ = done.send(result);
                 }
                 Then::HandOver(_, cell, done) => {
-                    let handed = cell
-                        .loss()
-                        .filter(|loss| loss.cause == LossCause::HandedOver);
-                    let result = match (cell.lease(), handed) {
-                        (Some(_), _) => Err(not_done()),
-                        (None, Some(_)) => Ok(HandedOver::default()),
-                        (None, None) => Err(Error::not_held(cell.loss())),
-                    };
-                    let _ = done.send(result);
+                    let _ = done.send(handed_over(&cell));
                 }
                 Then::Close(_, done) => self.errands.push_back(Errand::Close(session, done)),
                 Then::Forget
@@ -187,6 +180,9 @@ impl Ledger {
                 | Then::RenewSessions(_)
                 | Then::RenewHold(..)
                 | Then::Cancel(_)
+                | Then::Enter(..)
+                | Then::Update(..)
+                | Then::Leave(..)
                 | Then::Subscribe(_)
                 | Then::Resubscribe(_) => {}
             }
@@ -390,6 +386,16 @@ pub(crate) fn losses(missed: &[Missed<'_>]) -> Vec<Loss> {
         Missed::WaitEnded { .. } => None,
     };
     missed.iter().filter_map(loss).collect()
+}
+
+/// How a hand-over went whose answer never came, by what has become of the hold.
+fn handed_over(cell: &HoldCell) -> Result<HandedOver> {
+    let is_handed = |loss: &Loss| loss.cause == LossCause::HandedOver;
+    match (cell.lease(), cell.loss()) {
+        (Some(_), _) => Err(not_done()),
+        (None, Some(loss)) if is_handed(&loss) => Ok(HandedOver::default()),
+        (None, loss) => Err(Error::not_held(loss)),
+    }
 }
 
 /// What was asked for shows nowhere in what the server has.
