@@ -72,6 +72,44 @@
 //! highest token it has seen, and refuses a lower one, cannot be written by a holder of yesterday. `examples/fencing.rs`
 //! shows it.
 //!
+//! # Hearing what happens
+//!
+//! A [`Subscription`] is a [`Stream`](futures_core::Stream) of what happens at some paths: locks that are granted and end,
+//! and whatever applications [publish](Client::publish). It belongs to the client, not to a session, so a service hears of
+//! an event once, however many of its people care. It goes on over reconnects, gives each event once and in order, and tells
+//! [`Lost`](StreamEvent::Lost) wherever there may be a hole. [With state](Subscribe::with_state) it reads what there is
+//! first, and anew after each loss, so that its reader knows the truth by listening alone.
+//!
+//! ```no_run
+//! # async fn run(client: tenure_client::Client) -> Result<(), tenure_client::Error> {
+//! use tenure_client::StreamEvent;
+//!
+//! let mut events = client.subscribe("acme", ["doc/**", "chat/42"]).with_state().await?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         StreamEvent::Holds(holds) => println!("{} holds", holds.len()),
+//!         StreamEvent::Happened(happened) => println!("{}: {:?}", happened.position, happened.event),
+//!         StreamEvent::Lost { why, .. } => println!("the holds follow anew: {why}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Who is here
+//!
+//! A session [enters](Session::enter) a path and has a [`Presence`] there: others see the owner viewing, idle, typing or
+//! editing, until the last presence of the owner is gone. It is told how near others come, and goes on over reconnects by
+//! itself. [`Client::viewers`] lists who is where; a subscription [with presence](Subscribe::with_presence) keeps up with it.
+//!
+//! ```no_run
+//! # async fn run(session: tenure_client::Session) -> Result<(), tenure_client::Error> {
+//! let here = session.enter("chat/42").await?;
+//! here.typing(); // with every key stroke
+//! println!("others here: {}", here.collision().level.name());
+//! # Ok(()) }
+//! ```
+//!
 //! # When the connection ends
 //!
 //! The client connects again by itself, with growing pauses, and resumes its sessions. Until then requests fail at once with
@@ -85,9 +123,11 @@
 //! | a release without an answer | is done again, if the server still has the hold |
 //! | a guard or future that was dropped meanwhile | is let go, or cancelled |
 //! | a session that the server has ended | is over, and its holds are lost; one that had nothing is opened again |
+//! | a subscription | goes on from where it was, or tells what it has lost |
+//! | a presence | is entered again, with what is done there by then |
 //! | a read | fails with `Disconnected`; ask again |
 //! | a hand-over without an answer | succeeded, if the hold is gone and was not lost otherwise |
-//! | the opening of a session, a decline, a change of policy, a force release | fails with [`UnknownOutcome`](ErrorKind::UnknownOutcome); do it again |
+//! | the opening of a session, a decline, a publish, a change of policy, a force release | fails with [`UnknownOutcome`](ErrorKind::UnknownOutcome); do it again |
 //!
 //! [`Client::events`] and [`Session::events`] tell what was kept and lost. A session's [ticket](Session::ticket) lets
 //! another process [take it over](Client::take_over) with its locks, so that a deploy loses none.

@@ -22,7 +22,8 @@ use crate::standing::{SessionCell, SessionStanding};
 use crate::ticket::SessionTicket;
 use crate::types::{Released, SessionEnd};
 
-/// One sitting of one owner: a browser tab, a device, a worker. It owns what it holds and awaits.
+/// One sitting of one owner: a browser tab, a device, a worker. It owns what it holds and awaits, and is where it has
+/// [entered](Self::enter).
 ///
 /// Cheap to clone. Sessions of the same owner share their holds, so two tabs of one person do not lock each other out;
 /// within one session, so do all guards of a path.
