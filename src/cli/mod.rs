@@ -15,6 +15,7 @@ mod caller;
 mod duration;
 mod endpoint;
 mod force_release;
+mod happening;
 mod hold;
 #[cfg(unix)]
 mod job;
@@ -23,6 +24,7 @@ mod locks;
 mod output;
 mod ping;
 mod policy;
+mod publish;
 mod release;
 mod renew;
 #[cfg(unix)]
@@ -33,6 +35,8 @@ mod status;
 mod table;
 mod told;
 mod trouble;
+mod watch;
+mod who;
 mod wire;
 mod words;
 
@@ -67,6 +71,9 @@ enum Command {
     Run(run::Run),
     Hold(hold::Hold),
     Locks(locks::Locks),
+    Watch(watch::Watch),
+    Who(who::Who),
+    Publish(publish::Publish),
     ForceRelease(force_release::ForceRelease),
     Policy(policy::Policy),
 }
@@ -157,6 +164,9 @@ Examples:
   tenure run acme jobs/report --wait 1m -- ./report.sh     run a command under a lock
   tenure hold acme doc/quote-123                           hold a lock until Ctrl-C
   tenure locks acme doc/                                   what is held
+  tenure watch acme 'doc/**'                               what happens, as it happens
+  tenure who acme chat/42                                  who is there, and what they do
+  tenure publish acme chat/42 refresh                      tell whoever listens
   tenure force-release acme doc/quote-123 --reason TEXT    end what somebody else holds
 
 acme is the org: orgs never see each other. doc/quote-123 is the path; its first segment is its kind.
@@ -189,6 +199,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(run) => wait_for(run.run(shared)),
         Command::Hold(hold) => wait_for(hold.run(shared)),
         Command::Locks(locks) => wait_for(locks.run(shared)),
+        Command::Watch(watch) => wait_for(watch.run(shared)),
+        Command::Who(who) => wait_for(who.run(shared)),
+        Command::Publish(publish) => wait_for(publish.run(shared)),
         Command::ForceRelease(force) => wait_for(force.run(shared)),
         Command::Policy(policy) => wait_for(policy.run(shared)),
     }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
+use tenure_client::RefusalReason as Reason;
 use tenure_client::{LockGuard, Loss, LossCause, PathStatus, Refusal};
 use tenure_protocol::{Cause, Holder, Mode, RefusalReason, Truth, WaitEnd, Who};
 
@@ -137,20 +138,33 @@ enum Ending {
 }
 
 fn ending(refusal: &Refusal) -> Ending {
-    use tenure_client::RefusalReason as Reason;
     match refusal.reason {
-        Reason::QueuedAhead => Ending::Refused(RefusalReason::QueuedAhead),
-        Reason::LimitDiffers => Ending::Refused(RefusalReason::LimitDiffers),
-        Reason::UpgradePending => Ending::Refused(RefusalReason::UpgradePending),
-        Reason::QueueFull => Ending::Refused(RefusalReason::QueueFull),
-        Reason::RoleTooLow => Ending::Refused(RefusalReason::RoleTooLow),
         Reason::WaitTimedOut => Ending::Wait(WaitEnd::TimedOut),
         Reason::TooManyHolds => Ending::Wait(WaitEnd::TooManyHolds),
-        Reason::Held | _ => Ending::Refused(RefusalReason::Held),
+        Reason::Held
+        | Reason::QueuedAhead
+        | Reason::LimitDiffers
+        | Reason::UpgradePending
+        | Reason::QueueFull
+        | Reason::RoleTooLow
+        | _ => Ending::Refused(reason(refusal.reason).unwrap_or(RefusalReason::Held)),
     }
 }
 
-fn cause(loss: &Loss) -> Option<Cause<'_>> {
+/// Why a lock was not granted, unless it was waited for.
+pub(super) const fn reason(reason: Reason) -> Option<RefusalReason> {
+    Some(match reason {
+        Reason::Held => RefusalReason::Held,
+        Reason::QueuedAhead => RefusalReason::QueuedAhead,
+        Reason::LimitDiffers => RefusalReason::LimitDiffers,
+        Reason::UpgradePending => RefusalReason::UpgradePending,
+        Reason::QueueFull => RefusalReason::QueueFull,
+        Reason::RoleTooLow => RefusalReason::RoleTooLow,
+        Reason::WaitTimedOut | Reason::TooManyHolds | _ => return None,
+    })
+}
+
+pub(super) fn cause(loss: &Loss) -> Option<Cause<'_>> {
     let by = loss.by.as_ref();
     let who = Who {
         owner: by.map_or("", |by| &by.owner),
@@ -196,7 +210,7 @@ fn holder(holder: &tenure_client::Holder) -> Holder<'_> {
     }
 }
 
-const fn mode(mode: tenure_client::Mode) -> Mode {
+pub(super) const fn mode(mode: tenure_client::Mode) -> Mode {
     match mode {
         tenure_client::Mode::Shared => Mode::Shared,
         tenure_client::Mode::Exclusive => Mode::Exclusive,
