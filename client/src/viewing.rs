@@ -156,6 +156,19 @@ pub struct PathViewers {
     pub viewers: Vec<Viewer>,
 }
 
+impl PathViewers {
+    /// A path before the first has come: what [`ViewersChange::apply`] begins with.
+    #[must_use]
+    pub fn nobody_at(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            total: 0,
+            counts: ViewerCounts::default(),
+            viewers: Vec::new(),
+        }
+    }
+}
+
 /// Who is at a path has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
