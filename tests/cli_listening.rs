@@ -13,6 +13,7 @@ use std::process::Stdio;
 use cli_support::{Running, Tenure, eventually};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tenure_client::{Activity, Client};
 
 impl Tenure {
     /// Watches, and is heard by what is published from here on.
@@ -124,6 +125,52 @@ fn an_earlier_position_is_gone_on_from_and_what_is_lost_is_said() {
     tenure.publish(&["a", "fourth"]);
     assert_eq!(ahead.object()["event"]["event"], "fourth");
     assert_eq!(ahead.ended().status, Some(0));
+}
+
+#[test]
+fn who_is_where_is_said_and_seen_to_change() {
+    let tenure = Tenure::start();
+    tenure.run(&["who", "acme"]).is(1, "0 viewers\n");
+    let watch = tenure.watch(&["chat/**", "probe", "--presence"]);
+    let address = tenure.server.addr.to_string();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_client, _ada, here) = runtime.block_on(async {
+        let client = Client::connect(address).await.unwrap();
+        let ada = client.session("acme", "ada").name("Ada").await.unwrap();
+        let here = ada.enter("chat/42").activity(Activity::Editing);
+        let here = here.await.unwrap();
+        (client, ada, here)
+    });
+    let said = eventually("it is said", || {
+        Some(watch.line()).filter(|line| !line.contains("probe"))
+    });
+    assert!(
+        said.ends_with("Z  chat/42  ada (Ada) is editing (1 here)"),
+        "{said}"
+    );
+
+    let who = tenure.run(&["who", "acme", "chat/42"]);
+    who.is(0, "PATH     OWNER      DOES     FOR ");
+    who.is(0, "chat/42  ada (Ada)  editing  ");
+    let (who, code) = tenure.json(&["who", "acme", "chat/**"]);
+    assert_eq!(
+        (&who["path"], &who["total"]),
+        (&json!("chat/42"), &json!(1))
+    );
+    assert_eq!(
+        (&who["viewers"][0]["owner"], code),
+        (&json!("ada"), Some(0))
+    );
+    tenure.run(&["who", "acme", "doc/**"]).is(1, "0 viewers\n");
+
+    drop(here);
+    let said = eventually("it is said", || {
+        Some(watch.line()).filter(|line| !line.contains("probe"))
+    });
+    assert!(
+        said.ends_with("Z  chat/42  ada has left (0 here)"),
+        "{said}"
+    );
 }
 
 #[test]
