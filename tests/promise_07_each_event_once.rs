@@ -409,6 +409,41 @@ async fn the_reply_to_a_subscribe_comes_before_its_events() {
     }
 }
 
+/// The link is narrow: while the first subscription's past is on its way, the answer to the second waits for room, and its
+/// events wait for the answer.
+#[tokio::test]
+async fn a_reply_that_has_to_wait_is_not_overtaken_by_its_events() {
+    const EVENTS: u64 = 3000;
+    let server = TestServer::start().await;
+    let mut client = server.connect().await;
+    let keeper = client.follow(ORG, &["none"], None).await;
+    let publish = Request::StreamPublish(request::Publish {
+        payload: &[7; 1000],
+        ..happening(ORG, "doc/1")
+    });
+    for id in client.send_all(vec![publish; EVENTS as usize]).await {
+        client.answer(id).await.unwrap();
+    }
+    let mut narrow = Client::connect_narrow(server.addr).await;
+    narrow.hello(None).await;
+    let since = Some(keeper.position);
+    let mut first = narrow.follow(ORG, &["**"], since).await;
+    for round in 0..5 {
+        // Room is made bit by bit, so that requests are read while more is to be written.
+        for _ in 0..100 {
+            narrow.hear().await;
+        }
+        tokio::time::sleep(millis(20)).await;
+        let mut another = narrow.follow(ORG, &["doc/**"], since).await;
+        if round == 4 {
+            another.reach(&mut narrow, EVENTS).await;
+            assert_eq!(another.offsets(), (1..=EVENTS).collect::<Vec<_>>());
+        }
+    }
+    first.catch_up(&narrow);
+    assert_eq!(first.offsets(), (1..=EVENTS).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_connection_has_a_bounded_number_of_subscriptions_and_filters() {
     let server = TestServer::start().await;
@@ -558,6 +593,7 @@ together! {
     a_quiet_subscriber_is_told_where_it_stands,
     a_stream_that_nobody_uses_is_closed_and_begins_anew,
     what_is_too_old_is_kept_no_longer,
+    streams_that_were_used_leave_nothing_behind,
 }
 
 async fn a_quiet_subscriber_is_told_where_it_stands() {
@@ -635,4 +671,41 @@ async fn what_is_too_old_is_kept_no_longer() {
     assert_eq!(late.recovery, Recovery::Lost { why });
     let at_top = client.follow(ORG, &["doc/**"], Some(top)).await;
     assert_eq!(at_top.recovery, Recovery::Exact);
+}
+
+async fn streams_that_were_used_leave_nothing_behind() {
+    const ORGS: usize = 50;
+    let server = TestServer::with_metrics(Config {
+        stream_age_ms: 1000,
+        ..config()
+    })
+    .await;
+    let orgs: Vec<_> = (0..ORGS).map(|number| format!("org-{number}")).collect();
+    let mut listeners = Vec::new();
+    for _ in 0..5 {
+        let mut client = server.connect().await;
+        for org in &orgs {
+            client.follow(org, &["doc/**", "chat/1"], None).await;
+            client.publish(happening(org, "doc/1")).await;
+        }
+        listeners.push(client);
+    }
+    let all = [
+        ("tenure_streams", ORGS as u64),
+        ("tenure_listeners", 5 * ORGS as u64),
+        ("tenure_stream_published_total", 5 * ORGS as u64),
+    ];
+    for (sample, expected) in all {
+        assert_eq!(server.metric(sample).await, expected, "{sample}");
+    }
+    assert!(server.metric("tenure_stream_bytes").await > 0);
+    drop(listeners);
+    let nothing = async {
+        for sample in ["tenure_listeners", "tenure_streams", "tenure_stream_bytes"] {
+            while server.metric(sample).await > 0 {
+                tokio::time::sleep(millis(50)).await;
+            }
+        }
+    };
+    within(PATIENCE, "nothing is left", nothing).await;
 }
