@@ -4,16 +4,17 @@
 //! be read stays in the rings until the connection has room for it, so a slow one costs nobody anything.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tenure_protocol::{Filter, Position, Push, push};
+use tenure_protocol::{Filter, Push, push};
 
 use super::cursor::{Cursor, Step};
-use super::ring::{Audience, Portion, Ring};
+use super::ring::{Audience, Portion};
+use super::stream::Stream;
 use crate::outbox::Outbox;
 
 /// What is read in one go while a ring is held up.
@@ -25,25 +26,9 @@ const PORTION: Portion = Portion {
 /// Presence goes out only while less than this is to be written: of a slow connection it is the first to be left out.
 const PRESENCE_UNWRITTEN_MAX: usize = 64 * 1024;
 
-/// What an org's listeners read. Outlives its place in the shard for as long as somebody reads.
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) org: Arc<str>,
-    /// Which life of the org's stream.
-    pub(super) epoch: u64,
-    /// Numbered by offset.
-    pub(super) events: Ring,
-    /// Numbered by version.
-    pub(super) presence: Ring,
-    /// Gaps that listeners were told of.
-    pub(super) gaps: AtomicU64,
-}
-
 /// See the file's header.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// The connection's.
-    pub(super) number: u64,
     audience: Audience,
     outbox: Weak<Outbox>,
     pub(super) stream: Arc<Stream>,
@@ -85,24 +70,9 @@ pub(crate) struct Drained {
     pub(crate) has_more: bool,
 }
 
-impl Stream {
-    pub(super) const fn position(&self, offset: u64) -> Position {
-        Position {
-            epoch: self.epoch,
-            offset,
-        }
-    }
-}
-
 impl Listener {
-    pub(super) fn new(
-        number: u64,
-        audience: Audience,
-        outbox: Weak<Outbox>,
-        stream: Arc<Stream>,
-    ) -> Self {
+    pub(super) fn new(audience: Audience, outbox: Weak<Outbox>, stream: Arc<Stream>) -> Self {
         Self {
-            number,
             audience,
             outbox,
             stream,

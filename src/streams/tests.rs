@@ -9,10 +9,12 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tenure_engine::Millis;
 use tenure_protocol::frame::Frames as Cut;
 use tenure_protocol::limits::FRAME_FROM_SERVER;
-use tenure_protocol::{Counts, FromServer};
+use tenure_protocol::{Counts, FromServer, Push, push};
 
+use super::stream::PRESENCE_BOUNDS;
 use super::*;
 use crate::homes::Homes;
 
