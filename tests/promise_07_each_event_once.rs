@@ -278,6 +278,27 @@ async fn overlapping_filters_and_subscriptions_deliver_once() {
 }
 
 #[tokio::test]
+async fn a_crowd_hears_what_one_hears() {
+    const CROWD: usize = 150;
+    let server = TestServer::start().await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut listener = server.connect().await;
+        let following = listener.follow(ORG, &["doc/**"], None).await;
+        crowd.push((listener, following));
+    }
+    let mut client = server.connect().await;
+    for _ in 0..3 {
+        let published = client.publish(happening(ORG, "doc/1")).await;
+        assert_eq!(published.listeners, CROWD as u32);
+        for (listener, following) in &mut crowd {
+            following.reach(listener, published.position.offset).await;
+        }
+    }
+    assert!(crowd.iter().all(|(_, heard)| heard.offsets() == [1, 2, 3]));
+}
+
+#[tokio::test]
 async fn nothing_is_sent_for_what_was_unsubscribed() {
     let server = TestServer::start().await;
     let mut listener = server.connect().await;
