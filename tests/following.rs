@@ -1,0 +1,249 @@
+//! Following an org with the client crate, over a link that is cut again and again: state and events come to the truth.
+//!
+//! The oracle is Zulip's: whatever has happened, what a reader has made of the state that it was told once and of the events
+//! since then equals what is read anew.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fastrand::Rng;
+use support::{PATIENCE, TestServer, config, millis, within};
+use tenure::config::Config;
+use tenure_client::{Attempted, Client, Event, ListedHold, LockGuard, Mode, StateOf, StreamEvent};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+const ORG: &str = "acme";
+const LAST: &str = "doc/the-last";
+
+/// What each of the people does.
+const STEPS: u32 = 400;
+
+/// Who holds what, as somebody knows it: by path and owner.
+type Holds = BTreeMap<(String, String), (Mode, u64)>;
+
+/// A link that can be cut: every connection over it ends at once, and others can be made.
+struct Link {
+    addr: SocketAddr,
+    carrying: JoinHandle<()>,
+    cut: std::sync::Arc<Notify>,
+}
+
+impl Link {
+    async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let cut = std::sync::Arc::new(Notify::new());
+        let cutting = std::sync::Arc::clone(&cut);
+        let carrying = tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let cutting = std::sync::Arc::clone(&cutting);
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        () = cutting.notified() => {}
+                    }
+                });
+            }
+        });
+        Self {
+            addr,
+            carrying,
+            cut,
+        }
+    }
+
+    fn cut(&self) {
+        self.cut.notify_waiters();
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.carrying.abort();
+    }
+}
+
+/// What a reader makes of what it is told.
+#[derive(Default)]
+struct Reader {
+    holds: Holds,
+    is_whole: bool,
+    /// How often it has begun anew, and gone on without a loss.
+    begun: u32,
+    recovered: u32,
+}
+
+impl Reader {
+    /// Tells whether that was the last there is.
+    fn take(&mut self, told: &StreamEvent) -> bool {
+        match told {
+            StreamEvent::StateBegins(StateOf::Holds) => {
+                self.holds.clear();
+                self.is_whole = false;
+                self.begun += 1;
+            }
+            StreamEvent::Holds(holds) => self.holds.extend(holds.iter().map(known)),
+            StreamEvent::StateWhole(StateOf::Holds) => self.is_whole = true,
+            StreamEvent::Recovered { .. } => self.recovered += 1,
+            StreamEvent::Happened(happened) => return self.happened(&happened.event),
+            StreamEvent::Ended { why } => panic!("{why}"),
+            _ => {}
+        }
+        false
+    }
+
+    fn happened(&mut self, event: &Event) -> bool {
+        match event {
+            Event::LockGranted {
+                path,
+                who,
+                mode,
+                token,
+                ..
+            }
+            | Event::LockConverted {
+                path,
+                who,
+                mode,
+                token,
+            } => {
+                let at = (path.clone(), who.owner.clone());
+                self.holds.insert(at, (*mode, *token));
+            }
+            Event::LockEnded { who, loss, .. } => {
+                self.holds.remove(&(loss.path.clone(), who.owner.clone()));
+            }
+            Event::Published { path, .. } => return path == LAST,
+            _ => {}
+        }
+        false
+    }
+}
+
+fn known(hold: &ListedHold) -> ((String, String), (Mode, u64)) {
+    let at = (hold.path.clone(), hold.holder.owner.clone());
+    (at, (hold.mode, hold.token))
+}
+
+/// Somebody who locks this and that.
+async fn live(client: Client, owner: String, mut random: Rng) {
+    let session = client.session(ORG, owner).await.unwrap();
+    let mut held: Vec<LockGuard> = Vec::new();
+    for _ in 0..STEPS {
+        let choice = random.u32(0..10);
+        if choice < 5 {
+            let path = format!("doc/{}", random.u32(0..12));
+            let acquire = session.try_acquire(path).ttl(Duration::from_secs(60));
+            let acquire = if choice < 2 {
+                acquire.shared(None)
+            } else {
+                acquire
+            };
+            if let Ok(Attempted::Granted(lock)) = acquire.await {
+                held.push(lock);
+            }
+        } else if !held.is_empty() {
+            let lock = held.swap_remove(random.usize(..held.len()));
+            match choice {
+                5 => drop(lock.upgrade(Duration::ZERO).await),
+                6 => drop(lock.downgrade(None).await),
+                _ => drop(lock.release().await),
+            }
+        }
+    }
+    // What is still held stays so.
+    held.into_iter().for_each(LockGuard::leave_held);
+    session.leave_open();
+}
+
+/// Lets people lock and a reader follow, and gives the reader, who knows the truth in the end.
+async fn follow(config: Config) -> Reader {
+    let seed = seed();
+    println!("seed {seed}");
+    let server = TestServer::with(config).await;
+    let service = Client::connect(server.addr.to_string()).await.unwrap();
+    let link = Link::to(server.addr).await;
+    let watcher = Client::builder(link.addr.to_string()).back_off(millis(1), millis(20));
+    let watcher = watcher.connect().await.unwrap();
+    let subscribe = watcher.subscribe(ORG, ["doc/**"]).with_state();
+    let mut events = subscribe.await.unwrap();
+    let reading = tokio::spawn(async move {
+        let mut reader = Reader::default();
+        while let Some(told) = events.next().await {
+            if reader.take(&told) {
+                break;
+            }
+        }
+        reader
+    });
+
+    let people: Vec<_> = (0..6)
+        .map(|number| {
+            let random = Rng::with_seed(seed + number);
+            tokio::spawn(live(service.clone(), format!("owner-{number}"), random))
+        })
+        .collect();
+    let mut random = Rng::with_seed(seed + 1000);
+    while !people.iter().all(JoinHandle::is_finished) {
+        sleep(millis(random.u64(1..40))).await;
+        link.cut();
+    }
+    for person in people {
+        person.await.unwrap();
+    }
+    // Whoever is cut off just then may lose it.
+    let until_heard = async {
+        while !reading.is_finished() {
+            let last = service.publish(ORG, LAST, "the-last", "");
+            last.await.unwrap();
+            sleep(millis(50)).await;
+        }
+        reading.await.unwrap()
+    };
+    let reader = within(PATIENCE, "the last is heard of", until_heard).await;
+    let mut fresh = Holds::new();
+    let mut pages = service.list(ORG).pages();
+    while let Some(page) = pages.next_page().await.unwrap() {
+        fresh.extend(page.iter().map(known));
+    }
+    assert!(reader.is_whole && !fresh.is_empty(), "seed {seed}");
+    assert_eq!(reader.holds, fresh, "seed {seed}");
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_and_events_come_to_the_truth_over_a_link_that_is_cut() {
+    let reader = follow(config()).await;
+    assert!(reader.recovered > 0, "the link was cut");
+    assert_eq!(reader.begun, 1, "nothing was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_lost_something_begins_anew_and_comes_to_the_truth() {
+    let reader = follow(Config {
+        stream_events_max: 4,
+        ..config()
+    })
+    .await;
+    assert!(
+        reader.begun > 1,
+        "more happens while the link is cut than is kept"
+    );
+}
+
+/// `SEED` in the environment, or any.
+fn seed() -> u64 {
+    let given = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| fastrand::u64(..1 << 32))
+}
