@@ -33,7 +33,7 @@ use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
 use crate::outbox::{Attachment, Exchanged, Outbox};
 use crate::server::Shared;
 use crate::shards::BATCH_MAX;
-use crate::streams::Subscriptions;
+use crate::streams::{Listener, Subscriptions};
 
 /// Silence after which a sign of life is asked for. Clients send one at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -171,13 +171,15 @@ impl Connection {
         let pushed = outbox.ready();
         tokio::pin!(alarm, pushed);
         loop {
-            let found = io.outbound.exchange(&self.outbox);
+            let found = io
+                .outbound
+                .exchange(&self.outbox, self.subscriptions.woken());
             if found.frames > 0 {
                 let bytes = io.outbound.unwritten.len();
                 self.open.sent(bytes as u64, found.frames);
             }
             self.keep(found.attachments);
-            self.subscriptions.woken(found.woken);
+            self.subscriptions.note_woken();
             if let Some(code) = found.closing {
                 return End::Goodbye(code);
             }
@@ -548,7 +550,7 @@ impl Connection {
 
     /// Nobody speaks for the sessions any more: their grace begins.
     async fn detach_sessions<W>(&mut self, outbound: &mut Outbound<W>) {
-        let found = outbound.exchange(&self.outbox);
+        let found = outbound.exchange(&self.outbox, &mut Vec::new());
         self.keep(found.attachments);
         let mut by_shard: HashMap<ShardIndex, Vec<Command<'static>>> = HashMap::new();
         for (number, attach) in self.sessions.drain() {
@@ -654,14 +656,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
 
 impl<W> Outbound<W> {
     /// Takes what is to be written next, if all that was taken before is written.
-    fn exchange(&mut self, outbox: &Outbox) -> Exchanged {
+    fn exchange(&mut self, outbox: &Outbox, woken: &mut Vec<Arc<Listener>>) -> Exchanged {
         if self.unwritten.is_empty() {
             if self.unwritten.capacity() > KEPT_BYTES {
                 self.unwritten = BytesMut::new();
             }
             self.unwritten.clear();
         }
-        let found = outbox.exchange(&mut self.unwritten);
+        let found = outbox.exchange(&mut self.unwritten, woken);
         if found.frames > 0 && self.is_flushed {
             self.progress = Instant::now();
         }
@@ -700,7 +702,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             while self.has_more() {
                 self.advance().await?;
             }
-            self.exchange(outbox);
+            self.exchange(outbox, &mut Vec::new());
             if self.unwritten.is_empty() {
                 return self.writer.shutdown().await;
             }

@@ -40,8 +40,6 @@ pub(crate) struct Exchanged {
     pub(crate) left: usize,
     /// The sessions that have come and gone since the last time.
     pub(crate) attachments: Vec<Attachment>,
-    /// Listeners that have had something to read since the last time.
-    pub(crate) woken: Vec<Arc<Listener>>,
     /// Whether, and why, the connection is to end.
     pub(crate) closing: Option<ErrorCode>,
 }
@@ -109,10 +107,18 @@ impl Outbox {
         self.ready.notify_one();
     }
 
-    /// What the connection has to know before it goes on. Swaps what is to be written for `written`, if that is empty.
-    pub(crate) fn exchange(&self, written: &mut BytesMut) -> Exchanged {
+    /// What the connection has to know before it goes on. Swaps what is to be written for `written`, and the listeners
+    /// that have had something to read since the last time for `woken`, if these are empty.
+    pub(crate) fn exchange(
+        &self,
+        written: &mut BytesMut,
+        woken: &mut Vec<Arc<Listener>>,
+    ) -> Exchanged {
         let mut state = self.state.lock();
         let mut frames = 0;
+        if woken.is_empty() {
+            std::mem::swap(&mut state.woken, woken);
+        }
         if written.is_empty() {
             std::mem::swap(&mut state.bytes, written);
             frames = std::mem::take(&mut state.frames);
@@ -121,7 +127,6 @@ impl Outbox {
             frames,
             left: state.bytes.len(),
             attachments: std::mem::take(&mut state.attachments),
-            woken: std::mem::take(&mut state.woken),
             closing: state.closing,
         }
     }
@@ -156,7 +161,7 @@ mod tests {
 
     fn pushes(outbox: &Outbox) -> Vec<String> {
         let mut bytes = BytesMut::new();
-        outbox.exchange(&mut bytes);
+        outbox.exchange(&mut bytes, &mut Vec::new());
         Frames::new(&bytes, FRAME_FROM_SERVER)
             .map(|payload| {
                 let decoded = FromServer::decode(payload.unwrap()).unwrap();

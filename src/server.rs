@@ -279,7 +279,7 @@ async fn turn_away(mut stream: TcpStream, outbox: &Outbox) {
         "this server has as many connections as it may",
     );
     let mut goodbye = BytesMut::new();
-    outbox.exchange(&mut goodbye);
+    outbox.exchange(&mut goodbye, &mut Vec::new());
     let _ = timeout(TURN_AWAY_WITHIN, async {
         stream.write_all(&goodbye).await?;
         stream.shutdown().await?;

@@ -4,18 +4,23 @@
 //! be read stays in the rings until the connection has room for it, so a slow one costs nobody anything.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tenure_protocol::{Filter, Push, push};
+use tokio::time::Instant;
 
 use super::cursor::{Cursor, Step};
 use super::ring::{Audience, Portion};
 use super::stream::Stream;
 use crate::outbox::Outbox;
+
+/// A listener that was told nothing for this long is told where it stands, if it has come further.
+const POSITION_EVERY: Duration = Duration::from_secs(10);
 
 /// What is read in one go while a ring is held up.
 const PORTION: Portion = Portion {
@@ -36,6 +41,27 @@ pub(crate) struct Listener {
     pub(super) presence: Cursor,
     /// By number.
     subscriptions: Mutex<HashMap<u64, Subscription>>,
+    /// Whether any of them has ever been for presence.
+    has_presence: AtomicBool,
+    reading: Mutex<Reading>,
+}
+
+/// How far its connection is with it. Nobody else looks at this.
+#[derive(Debug, Default)]
+struct Reading {
+    readiness: Readiness,
+    /// The last position it was told, by an event or by itself, and when.
+    told: Option<(u64, Instant)>,
+}
+
+/// Whether the connection has something to read here, as far as it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Readiness {
+    /// It does not know of the listener yet.
+    #[default]
+    Unknown,
+    Idle,
+    Ready,
 }
 
 #[derive(Debug)]
@@ -79,6 +105,8 @@ impl Listener {
             events: Cursor::default(),
             presence: Cursor::default(),
             subscriptions: Mutex::default(),
+            has_presence: AtomicBool::new(false),
+            reading: Mutex::default(),
         }
     }
 
@@ -101,6 +129,7 @@ impl Listener {
         let top = self.stream.events.read().top();
         self.events.add(all.clone(), beginning.offset, top);
         if let Some(version) = beginning.version {
+            self.has_presence.store(true, Ordering::Relaxed);
             self.presence.add(all.clone(), version, version);
         }
         let subscription = Subscription {
@@ -133,8 +162,18 @@ impl Listener {
 
     // By the connection, without the mutex.
 
+    /// There is something to read. Tells how it was before.
+    pub(super) fn become_ready(&self) -> Readiness {
+        std::mem::replace(&mut self.reading.lock().readiness, Readiness::Ready)
+    }
+
+    /// All that there was has been read.
+    pub(super) fn become_idle(&self) {
+        self.reading.lock().readiness = Readiness::Idle;
+    }
+
     /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at a time.
-    pub(crate) fn drain(&self, out: &mut BytesMut) -> Drained {
+    pub(super) fn drain(&self, now: Instant, out: &mut BytesMut) -> Drained {
         let (stream, org) = (&*self.stream, &*self.stream.org);
         let tell = |gap: RangeInclusive<u64>, out: &mut BytesMut| {
             let (from, to) = gap.into_inner();
@@ -150,10 +189,27 @@ impl Listener {
             has_more: step.has_more,
         };
         self.count(&step, &mut drained);
-        if !drained.has_more {
+        self.tell_position(&mut drained, now, out);
+        if !drained.has_more && self.has_presence.load(Ordering::Relaxed) {
             self.drain_presence(&mut drained, out);
         }
         drained
+    }
+
+    /// Appends the news that every event up to here has been given, or is not for it, if it was told nothing for long.
+    fn tell_position(&self, drained: &mut Drained, now: Instant, out: &mut BytesMut) {
+        let mut reading = self.reading.lock();
+        let (told, when) = *reading.told.get_or_insert((drained.passed, now));
+        if drained.frames == 0 {
+            if drained.has_more || drained.passed <= told || now < when + POSITION_EVERY {
+                return;
+            }
+            let org = &*self.stream.org;
+            let position = self.stream.position(drained.passed);
+            Push::StreamPosition(push::Reached { org, position }).encode(out);
+            drained.frames += 1;
+        }
+        reading.told = Some((drained.passed, now));
     }
 
     fn drain_presence(&self, drained: &mut Drained, out: &mut BytesMut) {
@@ -180,13 +236,6 @@ impl Listener {
         if step.has_gap {
             self.stream.gaps.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Appends the news that every event up to `passed` has been given, or is not for it.
-    pub(crate) fn tell_position(&self, passed: u64, out: &mut BytesMut) {
-        let org = &*self.stream.org;
-        let position = self.stream.position(passed);
-        Push::StreamPosition(push::Reached { org, position }).encode(out);
     }
 }
 

@@ -6,13 +6,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
-use super::listener::Listener;
+use super::listener::{Listener, Readiness};
 use crate::homes::ShardIndex;
 
 /// Subscriptions of one connection at once.
@@ -20,9 +19,6 @@ pub(crate) const SUBSCRIPTIONS_MAX: usize = 1024;
 
 /// Filters of all subscriptions of one connection.
 pub(crate) const FILTERS_MAX: usize = 10_000;
-
-/// A listener that was told nothing for this long is told where it stands, if it has come further.
-const POSITION_EVERY: Duration = Duration::from_secs(10);
 
 /// Steps of listeners between two writes.
 const STEPS_MAX: usize = 64;
@@ -35,7 +31,9 @@ pub(crate) struct Subscriptions {
     filters: usize,
     orgs: HashMap<Arc<str>, Listening>,
     /// Those with something to read, each once.
-    ready: VecDeque<Arc<str>>,
+    ready: VecDeque<Arc<Listener>>,
+    /// Those that were woken since the last look, in a room that is used again and again.
+    woken: Vec<Arc<Listener>>,
 }
 
 /// One of them.
@@ -52,9 +50,6 @@ struct Listening {
     subscriptions: usize,
     /// Known from when it was woken for the first time.
     listener: Option<Arc<Listener>>,
-    is_ready: bool,
-    /// The last position it was told, by the reply, an event or by itself, and when.
-    told: Option<(u64, Instant)>,
 }
 
 /// What was drained.
@@ -77,8 +72,6 @@ impl Subscriptions {
         let listening = self.orgs.entry(Arc::clone(&org)).or_insert(Listening {
             subscriptions: 0,
             listener: None,
-            is_ready: false,
-            told: None,
         });
         listening.subscriptions += 1;
         self.filters += filters;
@@ -112,26 +105,31 @@ impl Subscriptions {
 
     // What there is to read.
 
-    /// These have something to read. Whoever is not listened to any more is not listened to.
-    pub(crate) fn woken(&mut self, listeners: Vec<Arc<Listener>>) {
-        for listener in listeners.into_iter().filter(|one| one.is_in_use()) {
-            let Some((org, listening)) = self.orgs.get_key_value_mut(listener.org()) else {
-                continue;
-            };
-            if !std::mem::replace(&mut listening.is_ready, true) {
-                self.ready.push_back(Arc::clone(org));
+    /// Where to put those that have something to read, before [`Self::note_woken`].
+    pub(crate) const fn woken(&mut self) -> &mut Vec<Arc<Listener>> {
+        &mut self.woken
+    }
+
+    /// Takes note of those. Whoever is not listened to any more is not listened to.
+    pub(crate) fn note_woken(&mut self) {
+        for listener in self.woken.drain(..).filter(|one| one.is_in_use()) {
+            let was = listener.become_ready();
+            if was == Readiness::Unknown
+                && let Some(listening) = self.orgs.get_mut(listener.org())
+            {
+                listening.listener = Some(Arc::clone(&listener));
             }
-            listening.listener = Some(listener);
+            if was != Readiness::Ready {
+                self.ready.push_back(listener);
+            }
         }
     }
 
     /// All of them may have come further than they have been told.
     pub(crate) fn look_at_all(&mut self) {
-        for (org, listening) in &mut self.orgs {
-            if !std::mem::replace(&mut listening.is_ready, true) {
-                self.ready.push_back(Arc::clone(org));
-            }
-        }
+        let listeners = self.orgs.values().filter_map(|org| org.listener.as_ref());
+        let idle = listeners.filter(|one| one.become_ready() != Readiness::Ready);
+        self.ready.extend(idle.cloned());
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -152,41 +150,20 @@ impl Subscriptions {
             if out.len() >= bytes_max || barren >= self.ready.len() {
                 break;
             }
-            let Some(org) = self.ready.pop_front() else {
+            let Some(listener) = self.ready.pop_front() else {
                 break;
             };
-            let Some(listening) = self.orgs.get_mut(&org) else {
-                continue;
-            };
-            let before = drained.frames;
-            listening.is_ready = listening.drain(now, out, &mut drained);
-            if listening.is_ready {
-                self.ready.push_back(org);
-            }
-            let is_barren = listening.is_ready && drained.frames == before;
+            let step = listener.drain(now, out);
+            drained.frames += step.frames;
+            drained.gaps += step.gaps;
+            let is_barren = step.has_more && step.frames == 0;
             barren = if is_barren { barren + 1 } else { 0 };
+            if step.has_more {
+                self.ready.push_back(listener);
+            } else {
+                listener.become_idle();
+            }
         }
         drained
-    }
-}
-
-impl Listening {
-    /// Tells whether there is more.
-    fn drain(&mut self, now: Instant, out: &mut BytesMut, sum: &mut DrainedFrames) -> bool {
-        let Some(listener) = &self.listener else {
-            return false;
-        };
-        let drained = listener.drain(out);
-        sum.frames += drained.frames;
-        sum.gaps += drained.gaps;
-        let (told, when) = *self.told.get_or_insert((drained.passed, now));
-        if drained.frames > 0 {
-            self.told = Some((drained.passed, now));
-        } else if !drained.has_more && drained.passed > told && now >= when + POSITION_EVERY {
-            listener.tell_position(drained.passed, out);
-            sum.frames += 1;
-            self.told = Some((drained.passed, now));
-        }
-        drained.has_more
     }
 }

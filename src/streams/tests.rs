@@ -6,13 +6,14 @@
     reason = "a panic in a test is its message, also about what it does not expect"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tenure_engine::Millis;
 use tenure_protocol::frame::Frames as Cut;
 use tenure_protocol::limits::FRAME_FROM_SERVER;
 use tenure_protocol::{Counts, FromServer, Push, push};
+use tokio::time::Instant;
 
 use super::stream::PRESENCE_BOUNDS;
 use super::*;
@@ -118,7 +119,8 @@ impl Connection {
 
     /// How often it was woken.
     fn look(&mut self) -> usize {
-        let woken = self.outbox.exchange(&mut BytesMut::new()).woken;
+        let mut woken = Vec::new();
+        self.outbox.exchange(&mut BytesMut::new(), &mut woken);
         let count = woken.len();
         self.listener = woken
             .into_iter()
@@ -129,7 +131,13 @@ impl Connection {
 
     fn read(&self) -> Vec<String> {
         let mut out = BytesMut::new();
-        while self.listener.as_ref().unwrap().drain(&mut out).has_more {}
+        while self
+            .listener
+            .as_ref()
+            .unwrap()
+            .drain(Instant::now(), &mut out)
+            .has_more
+        {}
         Cut::new(&out, FRAME_FROM_SERVER)
             .map(
                 |payload| match FromServer::decode(payload.unwrap()).unwrap() {
@@ -258,7 +266,7 @@ fn of_a_slow_reader_presence_is_left_out_before_events() {
         Frames::Same(&changed(count + 1, "doc/1", 1)),
     );
     let listener = slow.listener.as_ref().unwrap();
-    let drained = listener.drain(&mut out);
+    let drained = listener.drain(Instant::now(), &mut out);
     assert_eq!((drained.frames, drained.has_more), (1, true));
     assert_eq!(slow.read(), [format!("presence {} of 1", count + 1)]);
     assert_eq!(world.streams.stats(ORG, None).gaps, 1);
@@ -292,7 +300,11 @@ fn a_gap_comes_with_what_follows_it() {
             world.publish("doc/1", None);
         }
         let mut out = BytesMut::new();
-        let drained = slow.listener.as_ref().unwrap().drain(&mut out);
+        let drained = slow
+            .listener
+            .as_ref()
+            .unwrap()
+            .drain(Instant::now(), &mut out);
         assert_eq!(drained.gaps, 1, "in round {round}");
         assert_eq!(drained.frames, 1 + BOUNDS.entries_max as u64);
     }
@@ -322,7 +334,7 @@ fn read_along(world: &Mutex<World>, number: u64, filter: &'static str, last: u64
             .listener
             .as_ref()
             .unwrap()
-            .drain(&mut out)
+            .drain(Instant::now(), &mut out)
             .has_more;
         for payload in Cut::new(&out, FRAME_FROM_SERVER) {
             match FromServer::decode(payload.unwrap()).unwrap() {

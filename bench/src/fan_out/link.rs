@@ -1,4 +1,5 @@
 //! One connection of the hall: reads all that is there and counts it, writes as far as the socket takes it.
+//! Knows no system, and no other connection.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 

@@ -1,4 +1,5 @@
 //! Subjects of NATS, without its streams: who listens hears, nothing is kept, and a publish is not answered.
+//! Rule: who has subscribed is certain of it only by the answer to a ping that was sent behind.
 
 use anyhow::{Result, bail};
 

@@ -1,4 +1,5 @@
 //! Channels of Redis. All messages are alike, so they are told apart by their length.
+//! Rule: what is neither a message nor a number, which is the answer to a publish, is an error.
 
 use anyhow::{Result, bail};
 
