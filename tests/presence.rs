@@ -158,7 +158,7 @@ async fn typing_ends_with_the_message() {
             path: TICKET,
             event: "new_message",
             payload: b"hello",
-            id: None,
+            event_id: None,
             session,
         })
     };

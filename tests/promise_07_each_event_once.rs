@@ -183,7 +183,7 @@ async fn what_is_published_is_told_as_it_was_said() {
         path: "chat/1",
         event: "message.new",
         payload,
-        id: Some("m-1"),
+        event_id: Some("m-1"),
         session: None,
     };
     let published = client.publish(publish).await;
@@ -197,7 +197,7 @@ async fn what_is_published_is_told_as_it_was_said() {
         path: "chat/1",
         event: "message.new",
         payload,
-        id: Some("m-1"),
+        event_id: Some("m-1"),
     };
     assert_eq!(chats.events, [(1, expected)]);
     // Not below `chat`, and so for nobody.
@@ -210,7 +210,7 @@ async fn a_repeated_id_is_published_once_for_as_long_as_it_is_remembered() {
     let server = server_that_keeps(3).await;
     let mut client = server.connect().await;
     let with_id = |id| request::Publish {
-        id: Some(id),
+        event_id: Some(id),
         ..happening(ORG, "chat/1")
     };
     let first = client.publish(with_id("m-1")).await;

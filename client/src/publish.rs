@@ -102,7 +102,7 @@ impl Publish {
             path: &self.path,
             event: &self.event,
             payload: &self.payload,
-            id: self.id.as_deref(),
+            event_id: self.id.as_deref(),
             session: self.session.as_ref().map(number).transpose()?,
         });
         let read = |reply: Reply<'_>| {

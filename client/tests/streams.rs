@@ -69,7 +69,7 @@ async fn published(line: &mut Line, offset: u64, path: &str, payload: &[u8]) {
             path,
             event: "e",
             payload,
-            id: None,
+            event_id: None,
         },
     }))
     .await;
@@ -156,7 +156,7 @@ async fn events_come_as_they_were_and_once() {
             path: "doc/a",
             event: "e",
             payload: b"",
-            id: None,
+            event_id: None,
         },
     }))
     .await;
@@ -606,7 +606,7 @@ async fn publishing_says_where_it_is() {
                 path: "chat/42",
                 event: "message.new",
                 payload: b"hello",
-                id: Some("m-1"),
+                event_id: Some("m-1"),
                 session: Some(11),
             })
         );

@@ -133,7 +133,7 @@ choice! {
             /// What goes with it.
             payload: &'a [u8],
             /// The id that it was published with.
-            id: Option<&'a str>,
+            event_id: Option<&'a str>,
         },
     }
 }

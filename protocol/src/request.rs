@@ -405,7 +405,7 @@ message! {
         /// What goes with it. Opaque to the server.
         payload: &'a [u8] where PAYLOAD = b"",
         /// Chosen by the client: an event with an id that the stream still remembers is not published again.
-        id: Option<&'a str> where EVENT_ID,
+        event_id: Option<&'a str> where EVENT_ID,
         /// The session that it comes from: its typing at the path ends.
         session: Option<u64>,
     }

@@ -251,7 +251,7 @@ fn event(event: &Event) -> Option<wire::Event<'_>> {
             path,
             event,
             payload,
-            id: id.as_deref(),
+            event_id: id.as_deref(),
         },
         _ => return None,
     })

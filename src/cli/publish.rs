@@ -57,7 +57,7 @@ impl Publish {
                 path,
                 event: &self.event,
                 payload: &payload,
-                id: self.id.as_deref(),
+                event_id: self.id.as_deref(),
                 session: None,
             }))
             .await?;

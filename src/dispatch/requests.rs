@@ -479,7 +479,7 @@ impl<'a> Asker<'_, 'a> {
                 path: publish.path,
                 event: publish.event,
                 payload: publish.payload,
-                id: publish.id,
+                id: publish.event_id,
             },
             session,
         };

@@ -149,7 +149,7 @@ impl OpenStream {
             path: publish.path,
             event: publish.event,
             payload: publish.payload,
-            id: publish.id,
+            event_id: publish.id,
         };
         let offset = self.append(when, event, telling);
         if let Some(id) = publish.id {

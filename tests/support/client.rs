@@ -79,7 +79,7 @@ pub(crate) const fn happening<'a>(org: &'a str, path: &'a str) -> request::Publi
         path,
         event: "happened",
         payload: b"",
-        id: None,
+        event_id: None,
         session: None,
     }
 }

@@ -117,7 +117,7 @@ impl Feed for TenureFeed {
                 path: PATH,
                 event: EVENT,
                 payload,
-                id: None,
+                event_id: None,
                 session: None,
             }),
             Told::Lock => self.acquire_or_release(),
@@ -200,7 +200,7 @@ mod tests {
                 path: PATH,
                 event: EVENT,
                 payload: b"x",
-                id: None,
+                event_id: None,
             },
         })
         .encode(&mut out);

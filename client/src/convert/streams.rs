@@ -126,12 +126,12 @@ fn event(event: &wire::Event<'_>) -> Event {
             path,
             event,
             payload,
-            id,
+            event_id,
         } => Event::Published {
             path: (*path).to_owned(),
             event: (*event).to_owned(),
             payload: payload.to_vec(),
-            id: id.map(str::to_owned),
+            id: event_id.map(str::to_owned),
         },
     }
 }

@@ -611,7 +611,7 @@ fn subscriptions_and_events() {
             path: "d",
             event,
             payload,
-            id,
+            event_id: id,
             session: None,
         })
     };

@@ -40,7 +40,7 @@ impl Truth {
             path: self.paths[offset as usize - 1],
             event: "e",
             payload: b"",
-            id: None,
+            event_id: None,
         };
         listening.told_happened(&push::Happened {
             org: "acme",
