@@ -19,12 +19,13 @@ use tenure_engine::{
     SessionId, SessionRef, Token, WaitId, What,
 };
 use tenure_protocol::reply::SessionRenewal;
-use tenure_protocol::{Position, RequestKind};
+use tenure_protocol::{ErrorCode, Position, RequestKind};
 use tokio::sync::Notify;
 
 use self::presence::{Aftermath, Own};
 use crate::audit;
 use crate::clock::{Clock, Stamp};
+use crate::dispatch::requests::OF_ANOTHER_ORG;
 use crate::dispatch::{Item, Work, events, notices, replies, streams};
 use crate::homes::{Home, Homes, ShardIndex};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
@@ -277,6 +278,11 @@ impl State {
         match &item.work {
             Work::Query(query) => {
                 self.read(item, query, stamp, out);
+                0
+            }
+            Work::Stream(work) if self.names_another_org(work, stamp) => {
+                self.counters.command(item.kind, CommandOutcome::Denied);
+                replies::error(item.id, ErrorCode::NotAttached, OF_ANOTHER_ORG, out);
                 0
             }
             Work::Stream(work) => {

@@ -215,6 +215,29 @@ async fn an_observer_listens_and_does_not_publish() {
     assert_eq!(member.publish(by_another).await.position.offset, 2);
 }
 
+/// Also where both orgs live in one shard.
+#[tokio::test]
+async fn a_session_publishes_in_its_own_org_alone() {
+    let server = TestServer::with(Config {
+        shards: 1,
+        ..config()
+    })
+    .await;
+    let mut client = server.connect().await;
+    let session = client.open("acme", "desk").await.number;
+    let elsewhere = request::Publish {
+        session: Some(session),
+        ..happening("globex", PATH)
+    };
+    let code = client.fails(Request::StreamPublish(elsewhere)).await;
+    assert_eq!(code, ErrorCode::NotAttached);
+    let at_home = request::Publish {
+        org: "acme",
+        ..elsewhere
+    };
+    assert_eq!(client.publish(at_home).await.position.offset, 1);
+}
+
 #[tokio::test]
 async fn a_key_that_is_none_or_another_is_turned_away() {
     let server = server().await;

@@ -48,6 +48,9 @@ impl Refused {
     }
 }
 
+/// What a session that a request names may be.
+pub(crate) const OF_ANOTHER_ORG: &str = "the session is not attached here, or is of another org";
+
 impl<'a> Asker<'_, 'a> {
     /// The work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
     pub(crate) fn item(&mut self, id: u64, request: Request<'a>) -> Result<Item<'a>, Refused> {
@@ -467,10 +470,9 @@ impl<'a> Asker<'_, 'a> {
             Some(number) => {
                 let (home, by) = self.own_session(number)?;
                 if home != shard {
-                    let message = "the session is of another org";
-                    return Err(Refused::new(ErrorCode::NotAttached, message));
+                    return Err(Refused::new(ErrorCode::NotAttached, OF_ANOTHER_ORG));
                 }
-                Some(by.session)
+                Some(by)
             }
         };
         let work = StreamWork::Publish {

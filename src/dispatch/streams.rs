@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tenure_engine::SessionId;
+use tenure_engine::SessionRef;
 use tenure_engine::presence::Presence;
 use tenure_protocol::{Reply, reply};
 
@@ -22,7 +22,7 @@ pub(crate) enum StreamWork<'a> {
     Publish {
         publish: Publish<'a>,
         /// Whose typing at the path is over with it.
-        session: Option<SessionId>,
+        session: Option<SessionRef>,
     },
     Stats {
         org: &'a str,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
-use tenure_engine::presence::{self as machine, Change, Collision, Observed};
+use tenure_engine::presence::{self as machine, Change, Collision, Observed, Sight};
 use tenure_engine::{Command, LogTime, SessionId, SessionRef};
 use tenure_protocol::Push;
 
@@ -64,20 +64,33 @@ impl State {
         pushed
     }
 
+    /// Whether a publish comes from a session that is not of the stream's org, or that is over.
+    pub(super) fn names_another_org(&self, work: &StreamWork<'_>, stamp: Stamp) -> bool {
+        let StreamWork::Publish {
+            publish,
+            session: Some(by),
+        } = work
+        else {
+            return false;
+        };
+        let seen = Sight::session(&self.engine, *by, stamp.at);
+        !seen.is_ok_and(|seen| seen.org == publish.org)
+    }
+
     /// Whoever has sent what they typed is typing no more. Gives the number of frames that this tells the asker.
     pub(super) fn end_typing(&mut self, work: &StreamWork<'_>, stamp: Stamp, own: Own<'_>) -> u64 {
         let StreamWork::Publish {
             publish,
-            session: Some(session),
+            session: Some(by),
         } = work
         else {
             return 0;
         };
-        if !self.presence.is_anywhere(*session) {
+        if !self.presence.is_anywhere(by.session) {
             return 0;
         }
         let command = machine::Command::EndTyping {
-            session: *session,
+            session: by.session,
             path: publish.path,
         };
         self.apply_presence(&command, stamp, Some(own)).1

@@ -630,7 +630,7 @@ fn subscriptions_and_events() {
     );
     refused(
         &publish("e", b"", Some("")),
-        "id: expected 1 to 64 bytes without control characters, found 0 bytes",
+        "event_id: expected 1 to 64 bytes without control characters, found 0 bytes",
     );
 }
 
