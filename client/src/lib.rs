@@ -203,3 +203,8 @@ pub use viewing::{
     ViewerCounts, ViewersChange,
 };
 pub use watch::{HeldAs, HoldWatch};
+
+/// The page about streams has code that has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/streams.md")]
+mod streams_at_work {}
