@@ -198,6 +198,7 @@ impl Engine {
             hold.id.0 < self.next.hold,
             "a hold's age has come from the counter"
         );
+        hold_that!(hold.since <= self.now, "a hold has begun");
         Ok(())
     }
 
@@ -228,6 +229,10 @@ impl Engine {
         hold_that!(
             session.ended.is_some() == self.ending.contains(&id),
             "an ended session waits for its sweep"
+        );
+        hold_that!(
+            session.idle_since.max(session.renewed_at) <= self.now,
+            "what a session has done is done"
         );
         let is_bare = session.locks.is_empty() && session.waits.is_empty();
         hold_that!(
