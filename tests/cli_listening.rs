@@ -80,7 +80,7 @@ fn what_happens_is_said_as_it_happens() {
     let published = next(&objects);
     let hex = "7b22736571223a31327d";
     let expected = json!({
-        "kind": "published", "path": "chat/42", "event": "message.new", "payload": hex, "id": "m-1",
+        "kind": "published", "path": "chat/42", "event": "message.new", "payload": hex, "event_id": "m-1",
     });
     assert_eq!(published["event"], expected);
 
