@@ -267,6 +267,10 @@ impl Engine {
             session.waits.iter().all(is_waiting),
             "a session waits where it knows"
         );
+        self.verify_session_timer(session)
+    }
+
+    fn verify_session_timer(&self, session: &Session) -> Result<(), Broken> {
         match (session.ended, session.deadline(), session.armed) {
             (Some(_), _, armed) => hold_that!(armed.is_none(), "an ended session has no timer"),
             (None, Some(deadline), Some(armed)) => {
@@ -277,7 +281,7 @@ impl Engine {
         }
         let has_timer = session
             .armed
-            .is_none_or(|armed| self.deadlines.is_armed(armed, Due::Session(id)));
+            .is_none_or(|armed| self.deadlines.is_armed(armed, Due::Session(session.id)));
         hold_that!(has_timer, "a session's timer is armed");
         Ok(())
     }
