@@ -21,7 +21,7 @@ use socket2::SockRef;
 use tenure_engine::{Command, Scope, Token};
 use tenure_protocol::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -42,6 +42,10 @@ use crate::tls;
 
 /// Pause after an accept that failed for want of something, such as file descriptors, that may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel keeps until they are taken: as many as Linux allows by default. One more would try again after
+/// a second, which is how long it takes when a crowd comes back at once.
+const BACKLOG: u32 = 4096;
 
 /// How long one connection too many is listened to.
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
@@ -88,12 +92,16 @@ impl Server {
     /// # Errors
     ///
     /// The configuration, a file it names, or an address cannot be used.
+    #[expect(
+        clippy::unused_async,
+        reason = "it needs a runtime, which only a caller that awaits is certain to have"
+    )]
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
         config.validate()?;
         let acceptor = tls::acceptor(&config)?;
-        let (listener, local_addr) = listen("listen", config.listen).await?;
+        let (listener, local_addr) = listen("listen", config.listen)?;
         let admin = match config.admin {
-            Some(address) => Some(listen("admin", address).await?),
+            Some(address) => Some(listen("admin", address)?),
             None => None,
         };
         let (admin, admin_addr) = admin.unzip();
@@ -374,16 +382,24 @@ impl crate::metrics::Shards for ForMetrics {
     }
 }
 
-async fn listen(
+fn listen(
     setting: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let open = async || -> io::Result<_> {
-        let listener = TcpListener::bind(address).await?;
+    let open = || -> io::Result<_> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A server that is started again does not wait for the connections of the one before to be forgotten.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    open().await.map_err(|source| ServerError::Listen {
+    open().map_err(|source| ServerError::Listen {
         setting,
         address,
         source,
