@@ -21,6 +21,10 @@ const WARM_UP: usize = 10;
 /// Bytes that may be kept of each path: what an allocator does not give back at once, and less than the path itself.
 const KEPT_MAX: usize = 16;
 
+/// The same of each path that somebody was at. What has not been told yet is kept for a tenth of a second, and on a busy
+/// machine that may be more at once than it was in the warm-up; but a path that stays would be several hundred.
+const KEPT_OF_VIEWERS_MAX: usize = 64;
+
 #[tokio::test]
 async fn what_comes_once_leaves_nothing_behind() {
     let paths = std::env::var("CHURN_PATHS").map_or(PATHS, |paths| paths.parse().unwrap());
@@ -64,7 +68,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
         assert_eq!(left, Some(0), "{gauge}");
     }
     if let (Some(before), Some(after)) = (before, after) {
-        let kept_max = (paths * KEPT_MAX) as u64;
+        let kept_max = (paths * KEPT_OF_VIEWERS_MAX) as u64;
         assert!(after < before + kept_max, "{before} bytes, then {after}");
     }
 }
