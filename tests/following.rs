@@ -13,16 +13,11 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use fastrand::Rng;
-use support::{PATIENCE, TestServer, config, millis, within};
+use support::{Dice, Link, PATIENCE, TestServer, config, millis, seeds, within};
 use tenure::config::Config;
 use tenure_client::{Attempted, Client, Event, ListedHold, LockGuard, Mode, StateOf, StreamEvent};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -34,50 +29,6 @@ const STEPS: u32 = 400;
 
 /// Who holds what, as somebody knows it: by path and owner.
 type Holds = BTreeMap<(String, String), (Mode, u64)>;
-
-/// A link that can be cut: every connection over it ends at once, and others can be made.
-struct Link {
-    addr: SocketAddr,
-    carrying: JoinHandle<()>,
-    cut: std::sync::Arc<Notify>,
-}
-
-impl Link {
-    async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let cut = std::sync::Arc::new(Notify::new());
-        let cutting = std::sync::Arc::clone(&cut);
-        let carrying = tokio::spawn(async move {
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let cutting = std::sync::Arc::clone(&cutting);
-                tokio::spawn(async move {
-                    let mut server = TcpStream::connect(server).await.unwrap();
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        () = cutting.notified() => {}
-                    }
-                });
-            }
-        });
-        Self {
-            addr,
-            carrying,
-            cut,
-        }
-    }
-
-    fn cut(&self) {
-        self.cut.notify_waiters();
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.carrying.abort();
-    }
-}
 
 /// What a reader makes of what it is told.
 #[derive(Default)]
@@ -143,13 +94,13 @@ fn known(hold: &ListedHold) -> ((String, String), (Mode, u64)) {
 }
 
 /// Somebody who locks this and that.
-async fn live(client: Client, owner: String, mut random: Rng) {
+async fn live(client: Client, owner: String, mut dice: Dice) {
     let session = client.session(ORG, owner).await.unwrap();
     let mut held: Vec<LockGuard> = Vec::new();
     for _ in 0..STEPS {
-        let choice = random.u32(0..10);
+        let choice = dice.below(10);
         if choice < 5 {
-            let path = format!("doc/{}", random.u32(0..12));
+            let path = format!("doc/{}", dice.below(12));
             let acquire = session.try_acquire(path).ttl(Duration::from_secs(60));
             let acquire = if choice < 2 {
                 acquire.shared(None)
@@ -160,7 +111,7 @@ async fn live(client: Client, owner: String, mut random: Rng) {
                 held.push(lock);
             }
         } else if !held.is_empty() {
-            let lock = held.swap_remove(random.usize(..held.len()));
+            let lock = held.swap_remove(dice.below(held.len() as u64) as usize);
             match choice {
                 5 => drop(lock.upgrade(Duration::ZERO).await),
                 6 => drop(lock.downgrade(None).await),
@@ -175,7 +126,7 @@ async fn live(client: Client, owner: String, mut random: Rng) {
 
 /// Lets people lock and a reader follow, and gives the reader, who knows the truth in the end.
 async fn follow(config: Config) -> Reader {
-    let seed = seed();
+    let seed = seeds(1).next().unwrap();
     println!("seed {seed}");
     let server = TestServer::with(config).await;
     let service = Client::connect(server.addr.to_string()).await.unwrap();
@@ -197,13 +148,13 @@ async fn follow(config: Config) -> Reader {
 
     let people: Vec<_> = (0..6)
         .map(|number| {
-            let random = Rng::with_seed(seed + number);
-            tokio::spawn(live(service.clone(), format!("owner-{number}"), random))
+            let dice = Dice::of(seed + number);
+            tokio::spawn(live(service.clone(), format!("owner-{number}"), dice))
         })
         .collect();
-    let mut random = Rng::with_seed(seed + 1000);
+    let mut dice = Dice::of(seed + 1000);
     while !people.iter().all(JoinHandle::is_finished) {
-        sleep(millis(random.u64(1..40))).await;
+        sleep(millis(1 + dice.below(39))).await;
         link.cut();
     }
     for person in people {
@@ -247,12 +198,4 @@ async fn whoever_has_lost_something_begins_anew_and_comes_to_the_truth() {
         reader.begun > 1,
         "more happens while the link is cut than is kept"
     );
-}
-
-/// `SEED` in the environment, or any.
-fn seed() -> u64 {
-    let given = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| fastrand::u64(..1 << 32))
 }

@@ -15,66 +15,18 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use support::{Dice, PATIENCE, TestServer, config, millis, seeds, within};
+use support::{Dice, Link, PATIENCE, TestServer, config, millis, seeds, within};
 use tenure::config::Config;
 use tenure_client::{
     Client, Event, ListedHold, LockGuard, PathViewers, Presence, Session, StateOf, StreamEvent,
     Subscription,
 };
 use tenure_protocol::Filter;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const ORG: &str = "acme";
 const PATHS: [&str; 5] = ["doc/a", "doc/b", "chat/1", "chat/1/notes", "x"];
-
-/// A link whose connections all end when it is cut; the next ones are let through again.
-struct Link {
-    addr: SocketAddr,
-    cuts: watch::Sender<u32>,
-    accepting: JoinHandle<()>,
-}
-
-impl Link {
-    async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let cuts = watch::Sender::new(0);
-        let cut = cuts.subscribe();
-        let accepting = tokio::spawn(async move {
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let mut cut = cut.clone();
-                cut.mark_unchanged();
-                tokio::spawn(async move {
-                    let mut server = TcpStream::connect(server).await.unwrap();
-                    tokio::select! {
-                        _ = cut.changed() => {}
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                    }
-                });
-            }
-        });
-        Self {
-            addr,
-            cuts,
-            accepting,
-        }
-    }
-
-    fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
 
 async fn client(addr: SocketAddr) -> Client {
     Client::builder(addr.to_string())

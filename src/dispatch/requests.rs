@@ -48,7 +48,7 @@ impl Refused {
     }
 }
 
-/// What a session that a request names may be.
+/// Told to whoever names a session that may not speak there.
 pub(crate) const OF_ANOTHER_ORG: &str = "the session is not attached here, or is of another org";
 
 impl<'a> Asker<'_, 'a> {

@@ -18,6 +18,7 @@
 mod client;
 mod dice;
 mod following;
+mod link;
 mod proxy;
 mod server;
 #[macro_use]
@@ -33,6 +34,7 @@ pub(crate) use client::{
 };
 pub(crate) use dice::{Dice, seeds};
 pub(crate) use following::Following;
+pub(crate) use link::Link;
 pub(crate) use proxy::{Proxy, Way};
 pub(crate) use server::{Process, TestServer, config, key};
 pub(crate) use together::{Together, together};
