@@ -11,6 +11,8 @@
 //! events are taken from their streams when there is room for them, after what is in the outbox; when the connection ends,
 //! every session that it speaks for is detached.
 
+use std::future::ready;
+use std::mem::{replace, take};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,9 +33,10 @@ use crate::dispatch::{Item, replies, terms};
 use crate::homes::ShardIndex;
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
 use crate::outbox::{Attachment, Exchanged, Outbox};
+use crate::outlet::{Lent, Socket};
 use crate::server::Shared;
 use crate::shards::BATCH_MAX;
-use crate::streams::{Listener, Subscriptions};
+use crate::streams::{Listener, Subscriptions, Woken};
 
 /// Silence after which a sign of life is asked for. Clients send one at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -73,6 +76,8 @@ pub(crate) struct Connection {
     /// The sessions it speaks for, by number on the wire.
     sessions: HashMap<u64, Attach>,
     subscriptions: Subscriptions,
+    /// Whom to tell what has happened, once the reply has gone out.
+    to_tell: Woken,
     heard: Instant,
     began: Instant,
     /// Whether it is not read from, because much is to be written.
@@ -105,6 +110,8 @@ struct Outbound<W> {
     /// Whether all that was written has left the writer, which under TLS has a buffer of its own.
     is_flushed: bool,
     progress: Instant,
+    /// Where the writer leads, if others may write to it: under TLS what is written has to be enciphered.
+    socket: Option<Socket>,
 }
 
 impl Connection {
@@ -126,6 +133,7 @@ impl Connection {
             principal: None,
             sessions,
             subscriptions: Subscriptions::default(),
+            to_tell: Woken::default(),
             heard: began,
             began,
             is_held_up: false,
@@ -133,7 +141,7 @@ impl Connection {
     }
 
     /// Serves until the connection ends, and then detaches its sessions.
-    pub(crate) async fn serve<R, W>(mut self, reader: R, writer: W)
+    pub(crate) async fn serve<R, W>(mut self, reader: R, writer: W, socket: Option<Socket>)
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -147,9 +155,12 @@ impl Connection {
                 unwritten: BytesMut::new(),
                 is_flushed: true,
                 progress: Instant::now(),
+                socket,
             },
         };
         let end = self.run(&mut io).await;
+        self.take_back(&mut io.outbound);
+        take(&mut self.to_tell).wake();
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
         self.detach_sessions(&mut io.outbound).await;
         self.stop_listening().await;
@@ -171,15 +182,7 @@ impl Connection {
         let pushed = outbox.ready();
         tokio::pin!(alarm, pushed);
         loop {
-            let found = io
-                .outbound
-                .exchange(&self.outbox, self.subscriptions.woken());
-            if found.frames > 0 {
-                let bytes = io.outbound.unwritten.len();
-                self.open.sent(bytes as u64, found.frames);
-            }
-            self.keep(found.attachments);
-            self.subscriptions.note_woken();
+            let found = self.look_around(&mut io.outbound);
             if let Some(code) = found.closing {
                 return End::Goodbye(code);
             }
@@ -193,15 +196,23 @@ impl Connection {
             if found.left == 0 {
                 self.take_events(&mut io.outbound);
             }
-            let has_more_events = self.subscriptions.is_ready() && !io.outbound.has_more();
+            let is_writing = io.outbound.has_more();
+            let has_more_events = self.subscriptions.is_ready() && !is_writing;
+            let has_to_tell = !self.to_tell.is_nobody();
+            let is_idle = !is_writing && !has_more_events && !has_to_tell;
+            if is_idle && !self.subscriptions.is_empty() {
+                io.outbound.lend(&self.outbox);
+            }
             reserve_for_reading(&mut io.inbound, io.brought);
             tokio::select! {
                 biased;
-                written = io.outbound.advance(), if io.outbound.has_more() => {
+                written = io.outbound.advance(), if is_writing => {
                     if written.is_err() {
                         return End::Gone;
                     }
                 }
+                // The reply has gone out, or waits for the client to read.
+                () = ready(()), if has_to_tell => take(&mut self.to_tell).tell(Instant::now()),
                 read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
@@ -215,6 +226,19 @@ impl Connection {
                 () = tokio::task::yield_now(), if has_more_events => {}
             }
         }
+    }
+
+    /// Takes what has come to the connection since the last time, and counts what is to be written of it.
+    fn look_around<W>(&mut self, outbound: &mut Outbound<W>) -> Exchanged {
+        self.take_back(outbound);
+        let mut found = outbound.exchange(&self.outbox, self.subscriptions.woken());
+        if found.frames > 0 {
+            let bytes = outbound.unwritten.len();
+            self.open.sent(bytes as u64, found.frames);
+        }
+        self.keep(take(&mut found.attachments));
+        self.subscriptions.note_woken();
+        found
     }
 
     /// Reading is held up, or taken up again. What the client has sent meanwhile was not for us to hear.
@@ -313,7 +337,8 @@ impl Connection {
             }
         }
         let consumed = frames.consumed();
-        batch.submit(&self.shared, &self.outbox);
+        let to_tell = batch.submit(&self.shared, &self.outbox);
+        replace(&mut self.to_tell, to_tell).wake();
         inbound.advance(consumed);
         self.open.received(0, count);
         if count > 0 {
@@ -382,7 +407,7 @@ impl Connection {
         let kind = request.kind();
         if let Request::SessionRenew(renew) = &request {
             // What was asked before is done before.
-            batch.submit(&self.shared, &self.outbox);
+            batch.submit(&self.shared, &self.outbox).wake();
             self.renew_sessions(principal, id, renew, batch);
             return false;
         }
@@ -503,6 +528,29 @@ impl Connection {
 
     // Events.
 
+    /// Takes the socket back that was left to others, and counts what has gone past meanwhile.
+    fn take_back<W>(&self, outbound: &mut Outbound<W>) {
+        let Some(Lent {
+            unwritten, passed, ..
+        }) = self.outbox.outlet.take_back()
+        else {
+            return;
+        };
+        outbound.unwritten = unwritten;
+        if passed.frames > 0 {
+            outbound.progress = Instant::now();
+            self.open.sent(passed.bytes, passed.frames);
+            self.count_gaps(passed.gaps);
+        }
+    }
+
+    fn count_gaps(&self, gaps: u64) {
+        if gaps > 0 {
+            self.shared.metrics.stream_gaps(gaps);
+            tracing::debug!(connection = self.number, peer = %self.peer, "events left out");
+        }
+    }
+
     /// Takes what there is for the subscriptions, as far as there is room.
     fn take_events<W>(&mut self, outbound: &mut Outbound<W>) {
         if !self.subscriptions.is_ready() {
@@ -519,10 +567,7 @@ impl Connection {
         }
         let bytes = outbound.unwritten.len() - before;
         self.open.sent(bytes as u64, drained.frames);
-        if drained.gaps > 0 {
-            self.shared.metrics.stream_gaps(drained.gaps);
-            tracing::debug!(connection = self.number, peer = %self.peer, "events left out");
-        }
+        self.count_gaps(drained.gaps);
     }
 
     async fn stop_listening(&mut self) {
@@ -620,13 +665,21 @@ impl Batch<'_> {
         }
     }
 
-    /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came.
-    fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) {
+    /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came. Gives whom to
+    /// tell of it, if it was a single request; whom many concern is woken, and takes all there is at once.
+    fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Woken {
+        let mut to_tell = Woken::default();
+        let is_single = self.items.len() == 1;
         if !self.items.is_sorted_by_key(|item| item.shard) {
             self.items.sort_by_key(|item| item.shard);
         }
         for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
-            shared.shards.submit(items[0].shard, items, outbox);
+            let woken = shared.shards.submit(items[0].shard, items, outbox);
+            if is_single {
+                to_tell = woken;
+            } else {
+                woken.wake();
+            }
         }
         self.items.clear();
         if self.own.frames > 0 {
@@ -636,6 +689,7 @@ impl Batch<'_> {
         if let Some((code, message)) = self.close.take() {
             outbox.close(code, &message);
         }
+        to_tell
     }
 }
 
@@ -668,6 +722,14 @@ impl<W> Outbound<W> {
             self.progress = Instant::now();
         }
         found
+    }
+
+    /// Leaves the socket to others until the connection wakes.
+    fn lend(&mut self, outbox: &Outbox) {
+        if let Some(socket) = &self.socket {
+            let unwritten = take(&mut self.unwritten);
+            outbox.outlet.lend(socket.clone(), unwritten);
+        }
     }
 
     fn has_more(&self) -> bool {

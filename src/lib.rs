@@ -11,6 +11,7 @@ pub mod error;
 mod homes;
 pub mod metrics;
 mod outbox;
+mod outlet;
 pub mod server;
 mod shards;
 mod streams;

@@ -12,6 +12,7 @@ use tenure_engine::Attach;
 use tenure_protocol::{ErrorCode, Push, push};
 use tokio::sync::Notify;
 
+use crate::outlet::{Filled, Outlet};
 use crate::streams::Listener;
 
 /// See the file's header.
@@ -19,6 +20,8 @@ use crate::streams::Listener;
 pub(crate) struct Outbox {
     state: Mutex<State>,
     ready: Notify,
+    /// The way past the connection, which goes around what is in here only while nothing is.
+    pub(crate) outlet: Outlet,
     bytes_max: usize,
 }
 
@@ -57,6 +60,7 @@ impl Outbox {
         Self {
             state: Mutex::default(),
             ready: Notify::new(),
+            outlet: Outlet::default(),
             bytes_max,
         }
     }
@@ -107,6 +111,21 @@ impl Outbox {
         self.ready.notify_one();
     }
 
+    /// Has `fill` append events, and writes them, if the connection sleeps and nothing else is to be said to it. Tells
+    /// whether all has been written; if not, it is to be [woken](Self::wake).
+    pub(crate) fn write_past(&self, fill: impl FnOnce(&mut BytesMut) -> Filled) -> bool {
+        self.outlet.write(|out| {
+            if self.state.lock().is_empty() {
+                return fill(out);
+            }
+            Filled {
+                frames: 0,
+                gaps: 0,
+                has_more: true,
+            }
+        })
+    }
+
     /// What the connection has to know before it goes on. Swaps what is to be written for `written`, and the listeners
     /// that have had something to read since the last time for `woken`, if these are empty.
     pub(crate) fn exchange(
@@ -138,6 +157,11 @@ impl Outbox {
 }
 
 impl State {
+    /// Whether the connection has nothing to write, and nothing to do.
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.woken.is_empty() && self.closing.is_none()
+    }
+
     fn close(&mut self, code: ErrorCode, message: &str) {
         if self.closing.is_none() {
             self.closing = Some(code);

@@ -37,6 +37,7 @@ use crate::error::ServerError;
 use crate::homes::Homes;
 use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
 use crate::outbox::Outbox;
+use crate::outlet::Socket;
 use crate::shards::Shards;
 use crate::tls;
 
@@ -237,7 +238,7 @@ async fn accept_until(
 async fn admit(
     shared: Arc<Shared>,
     acceptor: Option<TlsAcceptor>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
 ) {
     let began = Instant::now();
@@ -267,13 +268,15 @@ async fn admit(
     );
     match acceptor {
         None => {
-            let (reader, writer) = stream.split();
-            connection.serve(reader, writer).await;
+            let socket = Socket::from(stream);
+            connection
+                .serve(socket.clone(), socket.clone(), Some(socket))
+                .await;
         }
         Some(acceptor) => {
             if let Some(stream) = shake_hands(&shared, &acceptor, stream, peer, &outbox).await {
                 let (reader, writer) = tokio::io::split(stream);
-                connection.serve(reader, writer).await;
+                connection.serve(reader, writer, None).await;
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::dispatch::{Item, Work, events, notices, replies, streams};
 use crate::homes::{Home, Homes, ShardIndex};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
 use crate::outbox::{Attachment, Outbox};
-use crate::streams::{Epochs, Keeping, Moment, Room, Streams};
+use crate::streams::{Epochs, Keeping, Moment, Room, Streams, Woken};
 
 /// Commands that one hold of a shard's mutex takes at most.
 pub(crate) const BATCH_MAX: usize = 64;
@@ -119,8 +119,14 @@ impl Shards {
 
     /// Applies a batch at one instant, on the caller's own thread, and puts the answers into the asker's outbox.
     ///
-    /// Who orders history is hidden here: an answer may come later than this returns, always through the outbox.
-    pub(crate) fn submit(&self, shard: ShardIndex, batch: &[Item<'_>], asker: &Arc<Outbox>) {
+    /// Who orders history is hidden here: an answer may come later than this returns, always through the outbox. Gives whom
+    /// to tell what has happened.
+    pub(crate) fn submit(
+        &self,
+        shard: ShardIndex,
+        batch: &[Item<'_>],
+        asker: &Arc<Outbox>,
+    ) -> Woken {
         let mut out = BytesMut::with_capacity(64 * batch.len());
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
@@ -129,7 +135,7 @@ impl Shards {
             frames += 1 + state.execute(item, stamp, asker, &mut out);
         }
         asker.append(&out, frames);
-        self.leave(shard, state);
+        self.leave(shard, state)
     }
 
     /// Applies what nobody waits for an answer of: the passing of time, a lost connection, a start.
@@ -139,7 +145,7 @@ impl Shards {
         for command in commands {
             state.propose(*command, stamp);
         }
-        self.leave(shard, state);
+        self.leave(shard, state).wake();
     }
 
     /// Renews one of the sessions of a list, which may lie in several shards.
@@ -148,7 +154,7 @@ impl Shards {
         let stamp = self.clock.stamp();
         let command = Command::RenewSession(by);
         let renewal = replies::renewal(&state.apply(command, stamp, None).0);
-        self.leave(shard, state);
+        self.leave(shard, state).wake();
         renewal
     }
 
@@ -159,8 +165,8 @@ impl Shards {
         state.streams.unsubscribe(org, connection, number, now);
     }
 
-    /// Gives the mutex back, and wakes whom that what has happened concerns.
-    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) {
+    /// Gives the mutex back. Gives whom that what has happened concerns.
+    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Woken {
         let woken = state.streams.woken();
         if let Some(deadline) = state.next_deadline()
             && state.sleeps_until.is_none_or(|wake| deadline < wake)
@@ -169,7 +175,7 @@ impl Shards {
             self.shards[shard.0].due_earlier.notify_one();
         }
         drop(state);
-        woken.wake();
+        woken
     }
 
     /// Proposes a tick whenever something is due in the shard. Never returns.

@@ -55,10 +55,30 @@ impl Cursor {
     /// An entry for it is being appended. Tells whether nobody has told it of another yet.
     pub(super) fn mark(&self, number: u64) -> bool {
         let unmarked = 0;
-        let order = Ordering::Relaxed;
+        let order = Ordering::SeqCst;
         self.mark
             .compare_exchange(unmarked, number, order, order)
             .is_ok()
+    }
+
+    /// Whether all that it has not seen yet is the ring's newest entry, and that one has this number. If so, it has seen it
+    /// from here on: whoever asks has the frame at hand. Neither holds the ring nor looks at filters.
+    pub(super) fn take_newest(&self, ring: &Ring, number: u64) -> bool {
+        let mut place = self.place.lock();
+        let (unmarked, order) = (0, Ordering::SeqCst);
+        if place.is_behind
+            || place.passed >= number
+            || self
+                .mark
+                .compare_exchange(number, unmarked, order, order)
+                .is_err()
+        {
+            return false;
+        }
+        let is_newest = ring.top() == number;
+        place.passed = if is_newest { number } else { number - 1 };
+        place.is_behind = !is_newest;
+        is_newest
     }
 
     /// From here on it is for these filters too, from above `after`; the ring's newest entry is `top`, and none is appended
@@ -89,7 +109,7 @@ impl Cursor {
         }
     }
 
-    /// One subscription fewer has this filter. Tells whether none has it any more.
+    /// One subscription fewer has this filter, and no entry is appended meanwhile. Tells whether none has it any more.
     pub(super) fn remove(&self, filter: Filter<'_>) -> bool {
         let mut place = self.place.lock();
         let Some(live) = place.filters.get_mut(filter) else {
@@ -99,6 +119,12 @@ impl Cursor {
         let is_last = live.subscriptions == 0;
         if is_last {
             place.filters.remove(filter);
+            // What is marked may have been for this one alone: it has to be looked at.
+            let marked = self.mark.load(Ordering::Relaxed);
+            if marked > 0 && !place.is_behind {
+                place.passed = place.passed.max(marked - 1);
+                place.is_behind = true;
+            }
         }
         is_last
     }

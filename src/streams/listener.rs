@@ -14,10 +14,12 @@ use parking_lot::Mutex;
 use tenure_protocol::{Filter, Push, push};
 use tokio::time::Instant;
 
+use super::Newest;
 use super::cursor::{Cursor, Step};
 use super::ring::{Audience, Portion};
 use super::stream::Stream;
 use crate::outbox::Outbox;
+use crate::outlet::Filled;
 
 /// A listener that was told nothing for this long is told where it stands, if it has come further.
 const POSITION_EVERY: Duration = Duration::from_secs(10);
@@ -122,6 +124,34 @@ impl Listener {
         }
     }
 
+    /// Writes what there is to the connection's socket, if the connection sleeps; if not, wakes it.
+    pub(super) fn tell(self: &Arc<Self>, newest: Option<&Newest>, now: Instant) {
+        let Some(outbox) = self.outbox.upgrade() else {
+            return;
+        };
+        let is_told = outbox.write_past(|out| match newest {
+            Some(newest) if self.take_newest(newest, now) => {
+                out.extend_from_slice(&newest.frame);
+                Filled {
+                    frames: 1,
+                    gaps: 0,
+                    has_more: self.hears_presence() && self.presence.is_behind(),
+                }
+            }
+            _ => {
+                let drained = self.drain(now, out);
+                Filled {
+                    frames: drained.frames,
+                    gaps: drained.gaps,
+                    has_more: drained.has_more,
+                }
+            }
+        });
+        if !is_told {
+            outbox.wake(Arc::clone(self));
+        }
+    }
+
     // Under the shard's mutex: nothing is appended meanwhile.
 
     pub(super) fn subscribe(&self, number: u64, filters: &[Filter<'_>], beginning: Beginning) {
@@ -172,6 +202,20 @@ impl Listener {
         self.reading.lock().readiness = Readiness::Idle;
     }
 
+    /// Whether an event is all that there is to read here. If so, it counts as told.
+    fn take_newest(&self, newest: &Newest, now: Instant) -> bool {
+        let is_all = Arc::ptr_eq(&newest.stream, &self.stream)
+            && self.events.take_newest(&self.stream.events, newest.offset);
+        if is_all {
+            self.reading.lock().told = Some((newest.offset, now));
+        }
+        is_all
+    }
+
+    fn hears_presence(&self) -> bool {
+        self.has_presence.load(Ordering::Relaxed)
+    }
+
     /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at a time.
     pub(super) fn drain(&self, now: Instant, out: &mut BytesMut) -> Drained {
         let (stream, org) = (&*self.stream, &*self.stream.org);
@@ -190,7 +234,7 @@ impl Listener {
         };
         self.count(&step, &mut drained);
         self.tell_position(&mut drained, now, out);
-        if !drained.has_more && self.has_presence.load(Ordering::Relaxed) {
+        if !drained.has_more && self.hears_presence() {
             self.drain_presence(&mut drained, out);
         }
         drained

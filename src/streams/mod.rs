@@ -21,12 +21,15 @@ mod subscriptions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use hashbrown::HashMap;
 use tenure_engine::LogTime;
 use tenure_protocol::reply::{Published as Publication, StreamStats, Subscribed};
 use tenure_protocol::{Event, Filter, Position};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 pub(crate) use self::epochs::Epochs;
 pub(crate) use self::listener::Listener;
@@ -39,6 +42,9 @@ use crate::outbox::Outbox;
 /// Listeners that are woken in one go.
 const WOKEN_AT_ONCE: usize = 64;
 
+/// Listeners that are told in one go: each may be a write to a socket.
+const TOLD_AT_ONCE: usize = 8;
+
 /// Streams that one step of [`Streams::forget_old`] looks at.
 const ROUND_MAX: usize = 1024;
 
@@ -49,12 +55,9 @@ pub(crate) struct Streams {
     bounds: Bounds,
     room: Arc<Room>,
     epochs: Epochs,
-    /// Listeners that have something to read since the last [`Self::woken`].
-    woken: Vec<Arc<Listener>>,
     /// The open streams, in the order in which they are looked at for what is old.
     round: VecDeque<Arc<str>>,
-    /// The frame that is being made.
-    frame: BytesMut,
+    telling: Telling,
     totals: StreamTotals,
 }
 
@@ -106,24 +109,89 @@ pub(crate) struct Keeping {
     pub(crate) bytes_max: usize,
 }
 
+/// Many listeners that are being told, by as many tasks as there are workers.
+struct Spread {
+    woken: Woken,
+    now: Instant,
+    next: AtomicUsize,
+}
+
 /// Listeners that have something to read. They are woken when the shard's mutex has been given back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "whoever is not woken does not read"]
-pub(crate) struct Woken(Vec<Arc<Listener>>);
+pub(crate) struct Woken {
+    listeners: Vec<Arc<Listener>>,
+    newest: Option<Newest>,
+}
+
+/// The one event that has happened since listeners were woken before, as it is told.
+#[derive(Debug)]
+struct Newest {
+    stream: Arc<Stream>,
+    offset: u64,
+    frame: Bytes,
+}
 
 impl Woken {
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    fn tell_some(&self, listeners: &[Arc<Listener>], now: Instant) {
+        for listener in listeners {
+            listener.tell(self.newest.as_ref(), now);
+        }
+    }
+
+    /// Tells them, past those of their connections that sleep, which are not woken then: a few at once; many on tasks of
+    /// their own. What it saves is the waking. What wakes them instead has them take what has come together meanwhile, and is
+    /// for when much happens.
+    pub(crate) fn tell(self, now: Instant) {
+        if self.is_nobody() {
+            return;
+        }
+        if self.listeners.len() <= TOLD_AT_ONCE {
+            self.tell_some(&self.listeners, now);
+            return;
+        }
+        let workers = Handle::current().metrics().num_workers();
+        let parts = self.listeners.len().div_ceil(TOLD_AT_ONCE);
+        let spread = Arc::new(Spread {
+            woken: self,
+            now,
+            next: AtomicUsize::new(0),
+        });
+        for _ in 0..workers.min(parts) {
+            tokio::spawn(Arc::clone(&spread).run());
+        }
+    }
+
     /// Wakes them: a few at once; many on a task of their own, so that nobody waits until all have been.
     pub(crate) fn wake(self) {
-        if self.0.len() <= WOKEN_AT_ONCE {
-            self.0.iter().for_each(Listener::wake);
+        if self.listeners.len() <= WOKEN_AT_ONCE {
+            self.listeners.iter().for_each(Listener::wake);
             return;
         }
         tokio::spawn(async move {
-            for listeners in self.0.chunks(WOKEN_AT_ONCE) {
+            for listeners in self.listeners.chunks(WOKEN_AT_ONCE) {
                 listeners.iter().for_each(Listener::wake);
                 tokio::task::yield_now().await;
             }
         });
+    }
+}
+
+impl Spread {
+    async fn run(self: Arc<Self>) {
+        loop {
+            let from = self.next.fetch_add(TOLD_AT_ONCE, Ordering::Relaxed);
+            let Some(rest) = self.woken.listeners.get(from..) else {
+                return;
+            };
+            self.woken
+                .tell_some(&rest[..TOLD_AT_ONCE.min(rest.len())], self.now);
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -135,9 +203,8 @@ impl Streams {
             bounds,
             room,
             epochs,
-            woken: Vec::new(),
             round: VecDeque::new(),
-            frame: BytesMut::new(),
+            telling: Telling::default(),
             totals: StreamTotals::default(),
         }
     }
@@ -150,7 +217,7 @@ impl Streams {
 
     /// Who is to be woken once the shard's mutex has been given back.
     pub(crate) fn woken(&mut self) -> Woken {
-        Woken(std::mem::take(&mut self.woken))
+        self.telling.take()
     }
 
     // What happens.
@@ -167,8 +234,7 @@ impl Streams {
             return;
         };
         if let Some(event) = event() {
-            let (frame, woken) = (&mut self.frame, &mut self.woken);
-            open.append(when, event, Telling { frame, woken });
+            open.append(when, event, &mut self.telling);
             self.totals.events += 1;
         }
     }
@@ -196,7 +262,7 @@ impl Streams {
         let Some(open) = self.open.get(change.org) else {
             return;
         };
-        open.presence_changed(change, at, &mut self.woken);
+        open.presence_changed(change, at, &mut self.telling.woken);
     }
 
     // Who listens.
@@ -275,7 +341,7 @@ impl Streams {
     }
 
     /// The org's stream, opened if it is closed, and what it takes to tell something.
-    fn opened(&mut self, org: &str) -> (&mut OpenStream, Telling<'_>) {
+    fn opened(&mut self, org: &str) -> (&mut OpenStream, &mut Telling) {
         if !self.open.contains_key(org) {
             let stream = Stream::new(org, self.epochs.next(), self.bounds, &self.room);
             self.round.push_back(Arc::clone(&stream.org));
@@ -283,8 +349,7 @@ impl Streams {
                 .insert(Arc::clone(&stream.org), OpenStream::of(stream));
         }
         let open = self.open.get_mut(org).expect("it was opened if needed");
-        let (frame, woken) = (&mut self.frame, &mut self.woken);
-        (open, Telling { frame, woken })
+        (open, &mut self.telling)
     }
 }
 

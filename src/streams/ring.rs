@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -25,6 +25,8 @@ const SEPARATOR: char = '\n';
 #[derive(Debug)]
 pub(crate) struct Ring {
     log: RwLock<Log>,
+    /// Number of the newest entry, for those who have that one and want to know whether they have all.
+    top: AtomicU64,
     bounds: Bounds,
     room: Arc<Room>,
 }
@@ -157,6 +159,7 @@ impl Ring {
                 top,
                 lost: top,
             }),
+            top: AtomicU64::new(top),
             bounds,
             room,
         }
@@ -174,6 +177,7 @@ impl Ring {
     ) -> u64 {
         let mut log = self.log.write();
         self.room.take(log.push(number, at, paths, frames));
+        self.top.store(number, Ordering::SeqCst);
         self.trim(&mut log, at);
         tell();
         log.lost
@@ -185,6 +189,12 @@ impl Ring {
         while self.is_oldest_too_old(&log, now) {
             self.room.give_back(log.pop());
         }
+    }
+
+    /// Number of the newest entry. A reader that takes its mark away and then sees it here has not missed a later one, which
+    /// would have marked it after this was set.
+    pub(crate) fn top(&self) -> u64 {
+        self.top.load(Ordering::SeqCst)
     }
 
     /// The entries, for as long as this is held: it holds up whoever appends, and so everyone in the shard.

@@ -16,7 +16,7 @@ use super::interest::Interest;
 use super::listener::{Beginning, Listener, parse};
 use super::published::Published;
 use super::ring::{Bounds, Frames, Ring, Room};
-use super::{Moment, PresenceChange, Publish, Subscribe};
+use super::{Moment, Newest, PresenceChange, Publish, Subscribe, Woken};
 use crate::outbox::Outbox;
 
 /// What is kept of an org's changes of presence: few, since whoever missed some reads the whole anew.
@@ -57,10 +57,30 @@ pub(super) struct OpenStream {
     used: LogTime,
 }
 
-/// What making an event known takes: room for its frame, and a list of whom to wake.
-pub(super) struct Telling<'s> {
-    pub(super) frame: &'s mut BytesMut,
-    pub(super) woken: &'s mut Vec<Arc<Listener>>,
+/// What is to be told since listeners were woken.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    /// Listeners that have something to read.
+    pub(super) woken: Vec<Arc<Listener>>,
+    /// The newest event, as it is told.
+    frame: BytesMut,
+    /// Where it stands, if anybody listens to it.
+    newest: Option<(Arc<Stream>, u64)>,
+    events: usize,
+}
+
+impl Telling {
+    pub(super) fn take(&mut self) -> Woken {
+        let listeners = std::mem::take(&mut self.woken);
+        let newest = self.newest.take().filter(|_| self.events == 1);
+        self.events = 0;
+        let newest = newest.map(|(stream, offset)| Newest {
+            stream,
+            offset,
+            frame: self.frame.split().freeze(),
+        });
+        Woken { listeners, newest }
+    }
 }
 
 impl Stream {
@@ -100,8 +120,8 @@ impl OpenStream {
     // What happens.
 
     /// Gives the offset of the event.
-    pub(super) fn append(&mut self, when: Moment, event: Event<'_>, telling: Telling<'_>) -> u64 {
-        let Telling { frame, woken } = telling;
+    pub(super) fn append(&mut self, when: Moment, event: Event<'_>, telling: &mut Telling) -> u64 {
+        let Telling { frame, woken, .. } = &mut *telling;
         self.top += 1;
         let offset = self.top;
         let push = Push::StreamEvent(push::Happened {
@@ -116,8 +136,10 @@ impl OpenStream {
             unreachable!("that is what it was made as");
         };
         let paths = event.paths();
+        let mut is_heard = false;
         let mark = || {
             for listener in paths.iter().flat_map(|path| self.in_events.in_path(path)) {
+                is_heard = true;
                 if listener.events.mark(offset) {
                     woken.push(Arc::clone(listener));
                 }
@@ -127,6 +149,10 @@ impl OpenStream {
         let ring = &self.stream.events;
         let lost = ring.append(offset, when.at, paths, frames, mark);
         self.published.forget_before(lost + 1);
+        telling.events += 1;
+        if is_heard {
+            telling.newest = Some((Arc::clone(&self.stream), offset));
+        }
         offset
     }
 
@@ -134,7 +160,7 @@ impl OpenStream {
         &mut self,
         publish: &Publish<'_>,
         when: Moment,
-        telling: Telling<'_>,
+        telling: &mut Telling,
     ) -> Publication {
         self.used = when.at;
         let listeners = count(self.in_events.count(publish.path));

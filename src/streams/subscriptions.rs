@@ -132,6 +132,10 @@ impl Subscriptions {
         self.ready.extend(idle.cloned());
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         !self.ready.is_empty()
     }

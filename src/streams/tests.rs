@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tenure_engine::Millis;
 use tenure_protocol::frame::Frames as Cut;

@@ -27,6 +27,8 @@ enum Op {
         bytes_max: usize,
         looks_max: usize,
     },
+    /// Whoever has appended one gives it, and others may have been appended since: how many.
+    TakeNewest(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -37,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..4_usize).prop_map(Op::Unsubscribe),
         4 => (prop_oneof![Just(0), Just(64), Just(4096)], prop_oneof![1..4_usize, Just(256)])
             .prop_map(|(bytes_max, looks_max)| Op::Step { bytes_max, looks_max }),
+        4 => prop_oneof![3 => Just(0), 1 => 1..3_u64].prop_map(Op::TakeNewest),
     ]
 }
 
@@ -139,9 +142,21 @@ impl World {
                 subscription.last = subscription.last.max(*gap.end());
             }
         }
+        let numbers = out.chunks_exact(FRAME);
+        self.receive(numbers.map(|frame| u64::from_be_bytes(frame.try_into().unwrap())));
+        step.has_more
+    }
+
+    fn take_newest(&mut self, back: u64) {
+        let number = (self.events.len() as u64).saturating_sub(back);
+        if self.cursor.take_newest(&self.ring, number) {
+            self.receive(std::iter::once(number));
+        }
+    }
+
+    fn receive(&mut self, numbers: impl Iterator<Item = u64>) {
         let mut before = 0;
-        for frame in out.chunks_exact(FRAME) {
-            let number = u64::from_be_bytes(frame.try_into().unwrap());
+        for number in numbers {
             assert!(number > before, "{number} after {before}");
             before = number;
             let paths = &self.events[number as usize - 1];
@@ -157,7 +172,6 @@ impl World {
                 subscription.last = number;
             }
         }
-        step.has_more
     }
 
     /// Everything up to the top is accounted for.
@@ -193,6 +207,7 @@ proptest! {
                 Op::Step { bytes_max, looks_max } => {
                     world.step(bytes_max, looks_max);
                 }
+                Op::TakeNewest(back) => world.take_newest(back),
             }
         }
         while world.step(4096, 256) {}
