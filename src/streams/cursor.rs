@@ -56,9 +56,12 @@ impl Cursor {
     pub(super) fn mark(&self, number: u64) -> bool {
         let unmarked = 0;
         let order = Ordering::SeqCst;
-        self.mark
-            .compare_exchange(unmarked, number, order, order)
-            .is_ok()
+        // Most often, of those that are far from read, it is marked already.
+        self.mark.load(order) == unmarked
+            && self
+                .mark
+                .compare_exchange(unmarked, number, order, order)
+                .is_ok()
     }
 
     /// Whether all that it has not seen yet is the ring's newest entry, and that one has this number. If so, it has seen it

@@ -101,7 +101,7 @@ struct Entry {
 }
 
 /// The paths that an entry is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paths<'p>(&'p str);
 
 /// How much a reader takes in one go.
@@ -251,8 +251,9 @@ impl Log {
         self.bytes
     }
 
-    /// Appends to `out` what is wanted of the entries after `passed`, of which none is lost. Costs a look at each entry up
-    /// to where it ends, and one copy for each run of wanted ones.
+    /// Appends to `out` what is wanted of the entries after `passed`, of which none is lost. Whoever wants an entry wants
+    /// later ones with the same paths, and is not asked again for what follows at once. Costs a look at each entry up to where
+    /// it ends, and one copy for each run of wanted ones.
     pub(crate) fn copy(
         &self,
         passed: u64,
@@ -336,6 +337,7 @@ impl Copying {
             .entries
             .partition_point(|entry| entry.number <= passed);
         let mut has_room = true;
+        let mut wanted = None;
         for index in begin..chunk.entries.len() {
             let frame = chunk.frame(index, self.audience);
             let number = chunk.entries[index].number;
@@ -346,8 +348,15 @@ impl Copying {
             }
             self.looks += 1;
             self.copied.passed = number;
-            if frame.is_empty() || !is_wanted(number, chunk.paths(index)) {
+            if frame.is_empty() {
                 continue;
+            }
+            let paths = chunk.paths(index);
+            if wanted != Some(paths) {
+                if !is_wanted(number, paths) {
+                    continue;
+                }
+                wanted = Some(paths);
             }
             self.copied.frames += 1;
             self.bytes += frame.len();
