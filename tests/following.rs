@@ -1,7 +1,7 @@
 //! Following an org with the client crate, over a link that is cut again and again: state and events come to the truth.
 //!
-//! The oracle is Zulip's: whatever has happened, what a reader has made of the state that it was told once and of the events
-//! since then equals what is read anew.
+//! Many lock at once, so that conversions and hand-offs cross; what a reader knows in the end equals what is read anew. And
+//! a state so large that it is read in many pages, while it changes.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,12 +12,18 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use support::{Dice, Link, PATIENCE, TestServer, config, millis, seeds, within};
+use support::{
+    Board, Client as Raw, Dice, Link, PATIENCE, TestServer, config, exclusive, millis, seeds,
+    within,
+};
 use tenure::config::Config;
-use tenure_client::{Attempted, Client, Event, ListedHold, LockGuard, Mode, StateOf, StreamEvent};
+use tenure_client::{Attempted, Client, Event, LockGuard, StreamEvent};
+use tenure_protocol::{Disconnect, request};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -27,13 +33,13 @@ const LAST: &str = "doc/the-last";
 /// What each of the people does.
 const STEPS: u32 = 400;
 
-/// Who holds what, as somebody knows it: by path and owner.
-type Holds = BTreeMap<(String, String), (Mode, u64)>;
+/// Connections that hold many, and as many that change things between.
+const CHURNERS: usize = 2;
 
-/// What a reader makes of what it is told.
+/// One who follows, and how it went.
 #[derive(Default)]
 struct Reader {
-    holds: Holds,
+    board: Board,
     is_whole: bool,
     /// How often it has begun anew, and gone on without a loss.
     begun: u32,
@@ -42,55 +48,25 @@ struct Reader {
 
 impl Reader {
     /// Tells whether that was the last there is.
-    fn take(&mut self, told: &StreamEvent) -> bool {
-        match told {
-            StreamEvent::StateBegins(StateOf::Holds) => {
-                self.holds.clear();
+    fn take(&mut self, told: StreamEvent) -> bool {
+        match &told {
+            StreamEvent::StateBegins(_) => {
                 self.is_whole = false;
                 self.begun += 1;
             }
-            StreamEvent::Holds(holds) => self.holds.extend(holds.iter().map(known)),
-            StreamEvent::StateWhole(StateOf::Holds) => self.is_whole = true,
+            StreamEvent::StateWhole(_) => self.is_whole = true,
             StreamEvent::Recovered { .. } => self.recovered += 1,
             StreamEvent::Lost { why, position } => println!("lost up to {position}: {why}"),
-            StreamEvent::Happened(happened) => return self.happened(&happened.event),
-            StreamEvent::Ended { why } => panic!("{why}"),
+            StreamEvent::Happened(happened) => {
+                if matches!(&happened.event, Event::Published { path, .. } if path == LAST) {
+                    return true;
+                }
+            }
             _ => {}
         }
+        self.board.take_in(told);
         false
     }
-
-    fn happened(&mut self, event: &Event) -> bool {
-        match event {
-            Event::LockGranted {
-                path,
-                who,
-                mode,
-                token,
-                ..
-            }
-            | Event::LockConverted {
-                path,
-                who,
-                mode,
-                token,
-            } => {
-                let at = (path.clone(), who.owner.clone());
-                self.holds.insert(at, (*mode, *token));
-            }
-            Event::LockEnded { who, loss, .. } => {
-                self.holds.remove(&(loss.path.clone(), who.owner.clone()));
-            }
-            Event::Published { path, .. } => return path == LAST,
-            _ => {}
-        }
-        false
-    }
-}
-
-fn known(hold: &ListedHold) -> ((String, String), (Mode, u64)) {
-    let at = (hold.path.clone(), hold.holder.owner.clone());
-    (at, (hold.mode, hold.token))
 }
 
 /// Somebody who locks this and that.
@@ -139,7 +115,7 @@ async fn follow(config: Config) -> Reader {
     let reading = tokio::spawn(async move {
         let mut reader = Reader::default();
         while let Some(told) = events.next().await {
-            if reader.take(&told) {
+            if reader.take(told) {
                 break;
             }
         }
@@ -170,13 +146,9 @@ async fn follow(config: Config) -> Reader {
         reading.await.unwrap()
     };
     let reader = within(PATIENCE, "the last is heard of", until_heard).await;
-    let mut fresh = Holds::new();
-    let mut pages = service.list(ORG).pages();
-    while let Some(page) = pages.next_page().await.unwrap() {
-        fresh.extend(page.iter().map(known));
-    }
-    assert!(reader.is_whole && !fresh.is_empty(), "seed {seed}");
-    assert_eq!(reader.holds, fresh, "seed {seed}");
+    let fresh = Board::listed(&service, ORG).await;
+    assert!(reader.is_whole && !fresh.holds.is_empty(), "seed {seed}");
+    assert_eq!(reader.board, fresh, "seed {seed}");
     reader
 }
 
@@ -198,4 +170,104 @@ async fn whoever_has_lost_something_begins_anew_and_comes_to_the_truth() {
         reader.begun > 1,
         "more happens while the link is cut than is kept"
     );
+}
+
+/// Holds so many paths by sessions that keep them, and gives the sessions' connections.
+async fn hold_many(server: &TestServer, count: usize) -> Vec<Raw> {
+    let parts = (0..CHURNERS).map(|part| {
+        let addr = server.addr;
+        tokio::spawn(async move {
+            let mut client = Raw::introduced(addr).await;
+            let open = request::OpenSession {
+                org: ORG,
+                owner: &format!("holder-{part}"),
+                name: "",
+                role: None,
+                on_disconnect: Some(Disconnect::Keep),
+                metadata: b"",
+            };
+            let numbers: Vec<_> = (part..count).step_by(CHURNERS).collect();
+            // A session has a bounded number of them.
+            for some in numbers.chunks(1000) {
+                let session = client.open_with(open.clone()).await.number;
+                for number in some {
+                    client.take(held(session, &format!("doc/{number}"))).await;
+                }
+            }
+            client
+        })
+    });
+    let mut holders = Vec::new();
+    for part in parts.collect::<Vec<_>>() {
+        holders.push(part.await.unwrap());
+    }
+    holders
+}
+
+fn held(session: u64, path: &str) -> request::Acquire<'_> {
+    request::Acquire {
+        ttl_ms: Some(3_600_000),
+        ..exclusive(session, path)
+    }
+}
+
+/// Takes and releases paths between those that are held, until it is told to stop.
+async fn churn(addr: SocketAddr, part: usize, count: usize, is_over: Arc<AtomicBool>) {
+    let mut dice = Dice::of(part as u64);
+    let mut client = Raw::introduced(addr).await;
+    let session = client.open(ORG, &format!("churner-{part}")).await.number;
+    let mut taken = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        let path = format!("doc/{}/{part}", dice.below(count as u64));
+        if !taken.contains(&path) {
+            client.take(held(session, &path)).await;
+            taken.push(path);
+        }
+        if taken.len() > 100 {
+            let path = taken.swap_remove(dice.below(100) as usize);
+            client.release(session, &path).await;
+        }
+        // What happens while a million are read has to fit into the reader's buffer.
+        sleep(millis(1)).await;
+    }
+    client.close(session).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_holds_are_read_while_they_change() {
+    // A million takes some minutes: `TENURE_HOLDS=1000000 cargo test --release --test following many`.
+    let count = std::env::var("TENURE_HOLDS").map_or(20_000, |count| count.parse().unwrap());
+    let server = TestServer::with(config()).await;
+    drop(hold_many(&server, count).await);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let churners: Vec<_> = (0..CHURNERS)
+        .map(|part| tokio::spawn(churn(server.addr, part, count, Arc::clone(&is_over))))
+        .collect();
+    let client = Client::connect(server.addr.to_string()).await.unwrap();
+    let began = Instant::now();
+    let subscribe = client.subscribe(ORG, ["doc/**"]).with_state();
+    let mut events = subscribe.buffer(1 << 16).await.unwrap();
+    let mut reader = Reader::default();
+    while !reader.is_whole {
+        let told = within(PATIENCE, "the next page", events.next()).await;
+        reader.take(told.unwrap());
+    }
+    println!("{count} holds read in {:?}", began.elapsed());
+    is_over.store(true, Ordering::Relaxed);
+    for churner in churners {
+        churner.await.unwrap();
+    }
+    client.publish(ORG, LAST, "the-last", "").await.unwrap();
+    let mut changes = 0;
+    while !reader.take(within(PATIENCE, "the last", events.next()).await.unwrap()) {
+        changes += 1;
+    }
+    assert!(
+        changes > 100,
+        "expected it to change, found {changes} events"
+    );
+    assert_eq!(reader.begun, 1, "nothing is lost");
+    let fresh = Board::listed(&client, ORG).await;
+    assert_eq!(fresh.holds.len(), count);
+    assert!(reader.board == fresh, "expected what a list says");
 }

@@ -12,15 +12,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use support::{Dice, Link, PATIENCE, TestServer, config, millis, seeds, within};
+use support::{Board, Dice, Link, PATIENCE, TestServer, config, millis, seeds, within};
 use tenure::config::Config;
-use tenure_client::{
-    Client, Event, ListedHold, LockGuard, PathViewers, Presence, Session, StateOf, StreamEvent,
-    Subscription,
-};
+use tenure_client::{Client, Event, LockGuard, Presence, Session, StreamEvent, Subscription};
 use tenure_protocol::Filter;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -162,77 +158,6 @@ async fn what_is_no_longer_kept_is_a_loss_that_is_told() {
 
 // The state, and what changes it.
 
-/// Who holds what, and who is where.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Board {
-    /// The token, by path and owner.
-    holds: BTreeMap<(String, String), u64>,
-    /// By path.
-    viewers: BTreeMap<String, PathViewers>,
-}
-
-impl Board {
-    fn take_in(&mut self, event: StreamEvent) {
-        match event {
-            StreamEvent::StateBegins(StateOf::Holds) => self.holds.clear(),
-            StreamEvent::StateBegins(StateOf::Viewers) => self.viewers.clear(),
-            StreamEvent::Holds(holds) => {
-                let held = |hold: ListedHold| ((hold.path, hold.holder.owner), hold.token);
-                self.holds.extend(holds.into_iter().map(held));
-            }
-            StreamEvent::Viewers(paths) => {
-                let by_path = paths.into_iter().map(|of| (of.path.clone(), of));
-                self.viewers.extend(by_path);
-            }
-            StreamEvent::Happened(happened) => self.change(&happened.event),
-            StreamEvent::ViewersChanged(change) => {
-                let of = self.viewers.entry(change.path.clone());
-                let of = of.or_insert_with(|| PathViewers::nobody_at(&*change.path));
-                change.apply(of);
-                if change.total == 0 {
-                    self.viewers.remove(&change.path);
-                }
-            }
-            StreamEvent::StateWhole(_)
-            | StreamEvent::Recovered { .. }
-            | StreamEvent::Lost { .. }
-            | StreamEvent::ViewersLost => {}
-            other => panic!("nothing else is told: {other:?}"),
-        }
-    }
-
-    fn change(&mut self, event: &Event) {
-        match event {
-            Event::LockGranted {
-                path, who, token, ..
-            }
-            | Event::LockConverted {
-                path, who, token, ..
-            } => {
-                self.holds.insert((path.clone(), who.owner.clone()), *token);
-            }
-            Event::LockEnded { who, loss, .. } => {
-                self.holds.remove(&(loss.path.clone(), who.owner.clone()));
-            }
-            _ => {}
-        }
-    }
-
-    /// What lists say.
-    async fn listed(client: &Client) -> Self {
-        let holds = client.list(ORG).all().await.unwrap();
-        let held = |hold: ListedHold| ((hold.path, hold.holder.owner), hold.token);
-        let viewers = client.viewers(ORG, "**").all().await.unwrap();
-        Self {
-            holds: holds.into_iter().map(held).collect(),
-            viewers: viewers
-                .into_iter()
-                .map(|of| (of.path.clone(), of))
-                .collect(),
-        }
-    }
-}
-
 /// One who does something, at random.
 struct Actor {
     session: Session,
@@ -322,13 +247,13 @@ async fn follow_while_it_is_cut(seed: u64, kept: usize) -> usize {
         loop {
             match timeout(millis(300), events.next()).await {
                 Ok(event) => take_in(&mut board, event),
-                Err(_) if board == Board::listed(&here).await => return,
+                Err(_) if board == Board::listed(&here, ORG).await => return,
                 Err(_) => {}
             }
         }
     };
     if timeout(PATIENCE, follows).await.is_err() {
-        let listed = Board::listed(&here).await;
+        let listed = Board::listed(&here, ORG).await;
         panic!("seed {seed}: expected\n{listed:?}, found\n{board:?}");
     }
     losses

@@ -15,6 +15,7 @@
     reason = "a panic in a test is its message, also about what it does not expect"
 )]
 
+mod board;
 mod client;
 mod dice;
 mod following;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+pub(crate) use board::Board;
 pub(crate) use client::{
     Answer, Client, Session, exclusive, for_a_second, happening, shared, waiting, with_wait,
 };
