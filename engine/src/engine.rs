@@ -157,6 +157,18 @@ impl Engine {
         self.now
     }
 
+    /// The token that the next grant which excludes somebody will carry.
+    #[must_use]
+    pub const fn next_token(&self) -> Token {
+        Token(self.next.token)
+    }
+
+    /// Leaves out the tokens below `least`, which a history that is lost may have given out. Part of history as an entry
+    /// is: the caller keeps it, and does it again at the same place of a replay.
+    pub fn raise_tokens(&mut self, least: Token) {
+        self.next.token = self.next.token.max(least.0);
+    }
+
     /// When a `Tick` is wanted, at the latest; `None` when nothing has a deadline. It may be too early, since timers are
     /// armed coarsely and renewals come faster than they are armed anew, and then the tick changes nothing.
     pub fn next_deadline(&mut self) -> Option<LogTime> {

@@ -3,6 +3,10 @@
 
 use crate::time::Millis;
 
+/// Which histories replay alike. It rises whenever an entry comes to lead to another state or another number than before,
+/// so that nobody replays a history under other rules than those it was lived by.
+pub const BEHAVIOUR: u32 = 1;
+
 /// Holds and waits that one entry ends at most when it sweeps; what is left counts as over and goes with the next entries.
 pub const SWEEP_MAX: usize = 64;
 

@@ -81,6 +81,19 @@ proptest! {
     }
 }
 
+/// A caller that may have lost a part of history goes on above the tokens of that part.
+#[test]
+fn tokens_that_were_left_out_stay_left_out() {
+    let mut engine = small_state();
+    let next = engine.next_token();
+    engine.raise_tokens(Token(next.0 - 1));
+    assert_eq!(engine.next_token(), next, "tokens only rise");
+    engine.raise_tokens(Token(next.0 + 100));
+    let restored = Engine::restore(&snapshot(&engine)).expect("a snapshot");
+    assert_eq!(restored.next_token(), Token(next.0 + 100));
+    engine.check();
+}
+
 /// Every byte of a small state, cut and damaged in turn.
 #[test]
 fn every_byte_of_a_snapshot_may_be_missing_or_wrong() {
