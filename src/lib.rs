@@ -9,6 +9,7 @@ mod connection;
 mod dispatch;
 pub mod error;
 mod homes;
+pub mod journal;
 pub mod metrics;
 mod outbox;
 mod outlet;
