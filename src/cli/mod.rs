@@ -19,6 +19,7 @@ mod happening;
 mod hold;
 #[cfg(unix)]
 mod job;
+mod journal;
 mod keeping;
 mod locks;
 mod output;
@@ -76,6 +77,7 @@ enum Command {
     Publish(publish::Publish),
     ForceRelease(force_release::ForceRelease),
     Policy(policy::Policy),
+    Journal(journal::Journal),
 }
 
 /// Options of every sub-command that talks to a server; before or after its name.
@@ -204,6 +206,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Publish(publish) => wait_for(publish.run(shared)),
         Command::ForceRelease(force) => wait_for(force.run(shared)),
         Command::Policy(policy) => wait_for(policy.run(shared)),
+        Command::Journal(journal) => journal.run(shared),
     }
 }
 

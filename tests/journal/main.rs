@@ -9,6 +9,7 @@
 )]
 
 mod chance;
+mod command_line;
 mod crashes;
 mod damage;
 mod directory;
