@@ -33,6 +33,9 @@ pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 /// Where health and metrics are read, unless told otherwise.
 pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421);
 
+/// Where history is kept, unless told otherwise.
+pub const DATA: &str = "./tenure-data";
+
 /// More shards than this cost memory and give nothing.
 const SHARDS_MAX: usize = 1024;
 
@@ -49,6 +52,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where health and metrics are read over HTTP; `None` is nowhere.
     pub admin: Option<SocketAddr>,
+    /// The folder in which history is kept. Made if it is not there; one server at a time.
+    pub data: PathBuf,
+    /// When what was decided counts as kept.
+    pub durability: Durability,
     /// The server's certificate chain, PEM. Set together with `tls_key`; without them there is no TLS.
     pub tls_cert: Option<PathBuf>,
     /// The private key of the certificate, PEM.
@@ -87,6 +94,18 @@ pub struct Config {
     pub keys: Vec<ApiKey>,
     /// Overrides, for every org, of the engine's built-in policy.
     pub policy: PolicyLayer,
+}
+
+/// When what was decided counts as kept, and is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When it is on disk: it survives the loss of power.
+    Always,
+    /// At once; the disk follows every second. The loss of power takes the last second.
+    Interval,
+    /// At once, and nothing is kept: a restart begins anew.
+    Memory,
 }
 
 /// How log lines are written.
@@ -306,6 +325,8 @@ impl Default for Config {
         Self {
             listen: LISTEN,
             admin: Some(ADMIN),
+            data: PathBuf::from(DATA),
+            durability: Durability::Always,
             tls_cert: None,
             tls_key: None,
             tls_client_ca: None,

@@ -30,12 +30,14 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::access::Principal;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{Item, replies, terms};
+use crate::gate::{Gate, Held};
 use crate::homes::ShardIndex;
+use crate::journal::{Full, Mark};
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
 use crate::outbox::{Attachment, Exchanged, Outbox};
 use crate::outlet::{Lent, Socket};
 use crate::server::Shared;
-use crate::shards::BATCH_MAX;
+use crate::shards::{BATCH_MAX, NO_ROOM, PATIENCE};
 use crate::streams::{Listener, Subscriptions, Woken};
 
 /// Silence after which a sign of life is asked for. Clients send one at least this often.
@@ -107,6 +109,10 @@ struct Outbound<W> {
     writer: W,
     /// Swapped with the outbox's when all of it is written.
     unwritten: BytesMut,
+    /// What is unwritten may be written when this is reached.
+    mark: Mark,
+    /// Whether that is awaited.
+    is_held: bool,
     /// Whether all that was written has left the writer, which under TLS has a buffer of its own.
     is_flushed: bool,
     progress: Instant,
@@ -153,6 +159,8 @@ impl Connection {
             outbound: Outbound {
                 writer,
                 unwritten: BytesMut::new(),
+                mark: Mark::default(),
+                is_held: false,
                 is_flushed: true,
                 progress: Instant::now(),
                 socket,
@@ -166,7 +174,8 @@ impl Connection {
         self.stop_listening().await;
         if let End::Goodbye(code) = end {
             self.shared.metrics.goodbye(code);
-            let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox)).await;
+            let gate = &self.shared.shards.gate;
+            let _ = timeout(GOODBYE_WITHIN, io.part(&self.outbox, gate)).await;
         }
         tracing::debug!(connection = self.number, peer = %self.peer, ?end, "connection ended");
     }
@@ -186,6 +195,7 @@ impl Connection {
             if let Some(code) = found.closing {
                 return End::Goodbye(code);
             }
+            let may_write = io.outbound.may_write(&self.shared.shards.gate, &outbox);
             let has_room = io.outbound.unwritten.len() + found.left < UNWRITTEN_MAX;
             self.hold_up(!has_room);
             // What a full outbox has held up is taken before more is read.
@@ -198,7 +208,7 @@ impl Connection {
             }
             let is_writing = io.outbound.has_more();
             let has_more_events = self.subscriptions.is_ready() && !is_writing;
-            let has_to_tell = !self.to_tell.is_nobody();
+            let has_to_tell = !self.to_tell.is_empty();
             let is_idle = !is_writing && !has_more_events && !has_to_tell;
             if is_idle && !self.subscriptions.is_empty() {
                 io.outbound.lend(&self.outbox);
@@ -206,7 +216,7 @@ impl Connection {
             reserve_for_reading(&mut io.inbound, io.brought);
             tokio::select! {
                 biased;
-                written = io.outbound.advance(), if is_writing => {
+                written = io.outbound.advance(), if may_write && is_writing => {
                     if written.is_err() {
                         return End::Gone;
                     }
@@ -259,7 +269,9 @@ impl Connection {
             self.heard
         };
         let silence = heard.elapsed();
-        let is_stalled = outbound.has_more() && outbound.progress.elapsed() >= STALLED_AFTER;
+        let is_stalled = outbound.has_more()
+            && !outbound.is_held
+            && outbound.progress.elapsed() >= STALLED_AFTER;
         if self.principal.is_none() && self.began.elapsed() >= self.shared.config.hello_timeout() {
             self.shared
                 .metrics
@@ -510,20 +522,29 @@ impl Connection {
     ) {
         let shared = Arc::clone(&self.shared);
         let asker = self.asker(principal);
-        let results = renew
-            .sessions
-            .iter()
-            .map(|number| match asker.session(*number) {
-                Some((shard, by)) => shared.shards.renew_session(shard, by),
-                None => reply::SessionRenewal::NotAttached,
-            });
-        let results = results.collect();
-        self.count(
-            Some(RequestKind::SessionRenew.number()),
-            CommandOutcome::Done,
-        );
-        let reply = Reply::SessionRenew(reply::SessionsRenewed { results });
-        batch.own.add(|out| reply.encode(id, out));
+        let mut mark = Mark::default();
+        let results = renew.sessions.iter().map(|number| {
+            let Some((shard, by)) = asker.session(*number) else {
+                return Ok(reply::SessionRenewal::NotAttached);
+            };
+            let (renewal, rests_on) = shared.shards.renew_session(shard, by)?;
+            mark = mark.max(rests_on);
+            Ok(renewal)
+        });
+        let results = results.collect::<Result<_, Full>>();
+        batch.own.mark = batch.own.mark.max(mark);
+        let kind = RequestKind::SessionRenew;
+        match results {
+            Ok(results) => {
+                self.count(Some(kind.number()), CommandOutcome::Done);
+                let reply = Reply::SessionRenew(reply::SessionsRenewed { results });
+                batch.own.add(|out| reply.encode(id, out));
+            }
+            Err(Full::Segment | Full::Tokens) => {
+                self.count(Some(kind.number()), CommandOutcome::Rejected);
+                self.fail(batch, id, ErrorCode::Unavailable, NO_ROOM);
+            }
+        }
     }
 
     // Events.
@@ -611,7 +632,10 @@ impl Connection {
         }
         for (shard, commands) in by_shard {
             for batch in commands.chunks(BATCH_MAX) {
-                self.shared.shards.propose(shard, batch);
+                // Until this can be kept nobody can take over what they hold.
+                while self.shared.shards.propose(shard, batch).is_err() {
+                    sleep(PATIENCE).await;
+                }
                 // The end of a connection with very many is many short steps, between which others have their turn.
                 tokio::task::yield_now().await;
             }
@@ -647,6 +671,8 @@ struct Batch<'a> {
 struct Own {
     bytes: BytesMut,
     frames: u64,
+    /// What they rest on.
+    mark: Mark,
 }
 
 impl Own {
@@ -669,21 +695,16 @@ impl Batch<'_> {
     /// tell of it, if it was a single request; whom many concern is woken, and takes all there is at once.
     fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Woken {
         let mut to_tell = Woken::default();
-        let is_single = self.items.len() == 1;
         if !self.items.is_sorted_by_key(|item| item.shard) {
             self.items.sort_by_key(|item| item.shard);
         }
         for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
             let woken = shared.shards.submit(items[0].shard, items, outbox);
-            if is_single {
-                to_tell = woken;
-            } else {
-                woken.wake();
-            }
+            replace(&mut to_tell, woken).wake();
         }
         self.items.clear();
         if self.own.frames > 0 {
-            outbox.append(&self.own.bytes, self.own.frames);
+            outbox.append(&self.own.bytes, self.own.frames, self.own.mark);
             self.own = Own::default();
         }
         if let Some((code, message)) = self.close.take() {
@@ -696,8 +717,8 @@ impl Batch<'_> {
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
     /// Writes what is left, and then listens until the client has gone too. Closing with requests unread would make the
     /// network drop what has been written, the goodbye included.
-    async fn part(&mut self, outbox: &Outbox) -> std::io::Result<()> {
-        self.outbound.finish(outbox).await?;
+    async fn part(&mut self, outbox: &Arc<Outbox>, gate: &Gate) -> std::io::Result<()> {
+        self.outbound.finish(outbox, gate).await?;
         loop {
             self.inbound.clear();
             reserve_for_reading(&mut self.inbound, 0);
@@ -718,6 +739,7 @@ impl<W> Outbound<W> {
             self.unwritten.clear();
         }
         let found = outbox.exchange(&mut self.unwritten, woken);
+        self.mark = self.mark.max(found.mark);
         if found.frames > 0 && self.is_flushed {
             self.progress = Instant::now();
         }
@@ -730,6 +752,22 @@ impl<W> Outbound<W> {
             let unwritten = take(&mut self.unwritten);
             outbox.outlet.lend(socket.clone(), unwritten);
         }
+    }
+
+    /// Whether what is unwritten may be written. If not, the connection is woken when it may.
+    fn may_write(&mut self, gate: &Gate, outbox: &Arc<Outbox>) -> bool {
+        if gate.is_reached(self.mark) {
+            if self.is_held {
+                self.is_held = false;
+                self.progress = Instant::now();
+            }
+            return true;
+        }
+        if !self.is_held {
+            self.is_held = true;
+            gate.hold(self.mark, Held::Connection(Arc::clone(outbox)));
+        }
+        false
     }
 
     fn has_more(&self) -> bool {
@@ -759,9 +797,12 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     }
 
     /// Writes what is left, and what comes meanwhile.
-    async fn finish(&mut self, outbox: &Outbox) -> std::io::Result<()> {
+    async fn finish(&mut self, outbox: &Arc<Outbox>, gate: &Gate) -> std::io::Result<()> {
         loop {
             while self.has_more() {
+                while !self.may_write(gate, outbox) {
+                    outbox.ready().await;
+                }
                 self.advance().await?;
             }
             self.exchange(outbox, &mut Vec::new());

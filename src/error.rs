@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::config::ConfigError;
+use crate::journal::{Full, JournalError};
 use crate::telemetry::TelemetryError;
 use crate::tls::TlsError;
 
@@ -20,6 +21,14 @@ pub enum ServerError {
     /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Not even the beginning of a run can be kept.
+    #[error(
+        "the beginning of this run cannot be kept: {0}; make room on the disk, nothing is lost"
+    )]
+    NoRoom(#[from] Full),
     /// The log cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -58,7 +67,9 @@ impl ServerError {
     pub const fn kind(&self) -> ServerErrorKind {
         match self {
             Self::Config(_) | Self::Tls(_) | Self::Telemetry(_) => ServerErrorKind::Configuration,
-            Self::Listen { .. } | Self::Listener { .. } => ServerErrorKind::Environment,
+            Self::Journal(_) | Self::NoRoom(_) | Self::Listen { .. } | Self::Listener { .. } => {
+                ServerErrorKind::Environment
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ pub mod config;
 mod connection;
 mod dispatch;
 pub mod error;
+mod gate;
+mod history;
 mod homes;
 pub mod journal;
 pub mod metrics;

@@ -2,7 +2,8 @@
 //!
 //! Shards append replies and notices under their own mutex, so what one shard says to a connection arrives in the order in
 //! which it happened. Knows frames only as bytes, and listeners only as what has something to read. Nothing in here is ever
-//! dropped: a connection that lets it grow beyond its bound is closed instead.
+//! dropped: a connection that lets it grow beyond its bound is closed instead. What is in it may be written when the mark
+//! is reached that came with it.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use tenure_engine::Attach;
 use tenure_protocol::{ErrorCode, Push, push};
 use tokio::sync::Notify;
 
+use crate::journal::Mark;
 use crate::outlet::{Filled, Outlet};
 use crate::streams::Listener;
 
@@ -29,6 +31,8 @@ pub(crate) struct Outbox {
 struct State {
     bytes: BytesMut,
     frames: u64,
+    /// The latest that any of the bytes rests on.
+    mark: Mark,
     attachments: Vec<Attachment>,
     woken: Vec<Arc<Listener>>,
     closing: Option<ErrorCode>,
@@ -39,6 +43,8 @@ struct State {
 pub(crate) struct Exchanged {
     /// Frames that are to be written from here on.
     pub(crate) frames: u64,
+    /// When they may be written.
+    pub(crate) mark: Mark,
     /// Bytes that are still in the outbox.
     pub(crate) left: usize,
     /// The sessions that have come and gone since the last time.
@@ -66,32 +72,41 @@ impl Outbox {
     }
 
     /// Appends what the connection itself has asked for. It takes it out without being woken.
-    pub(crate) fn append(&self, bytes: &[u8], frames: u64) {
+    pub(crate) fn append(&self, bytes: &[u8], frames: u64, mark: Mark) {
         let mut state = self.state.lock();
         if state.closing.is_some() {
             // A goodbye is the last frame; what a lost reply leaves open, the resume answers.
             return;
         }
-        state.bytes.extend_from_slice(bytes);
-        state.frames += frames;
+        state.append(bytes, frames, mark);
     }
 
-    /// Appends what the connection has not asked for, and wakes it.
-    pub(crate) fn push(&self, push: &Push<'_>) {
+    /// Appends what the connection has not asked for. Whoever does wakes it when the mark is reached.
+    pub(crate) fn tell(&self, bytes: &[u8], frames: u64, mark: Mark) {
         let mut state = self.state.lock();
         if state.closing.is_some() {
             return;
         }
-        push.encode(&mut state.bytes);
-        state.frames += 1;
+        state.append(bytes, frames, mark);
         if state.bytes.len() > self.bytes_max {
             state.close(
                 ErrorCode::SlowReader,
                 "the client does not read what it is sent; connect again and resume",
             );
         }
-        drop(state);
+    }
+
+    /// Wakes the connection: there is something to be written.
+    pub(crate) fn notify(&self) {
         self.ready.notify_one();
+    }
+
+    /// Appends what rests on nothing, and wakes the connection.
+    pub(crate) fn push(&self, push: &Push<'_>) {
+        let mut bytes = BytesMut::new();
+        push.encode(&mut bytes);
+        self.tell(&bytes, 1, Mark::default());
+        self.notify();
     }
 
     /// Says goodbye: what is in here is still written, nothing more is taken.
@@ -134,16 +149,18 @@ impl Outbox {
         woken: &mut Vec<Arc<Listener>>,
     ) -> Exchanged {
         let mut state = self.state.lock();
-        let mut frames = 0;
+        let (mut frames, mut mark) = (0, Mark::default());
         if woken.is_empty() {
             std::mem::swap(&mut state.woken, woken);
         }
         if written.is_empty() {
             std::mem::swap(&mut state.bytes, written);
             frames = std::mem::take(&mut state.frames);
+            mark = std::mem::take(&mut state.mark);
         }
         Exchanged {
             frames,
+            mark,
             left: state.bytes.len(),
             attachments: std::mem::take(&mut state.attachments),
             closing: state.closing,
@@ -160,6 +177,12 @@ impl State {
     /// Whether the connection has nothing to write, and nothing to do.
     fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.woken.is_empty() && self.closing.is_none()
+    }
+
+    fn append(&mut self, bytes: &[u8], frames: u64, mark: Mark) {
+        self.bytes.extend_from_slice(bytes);
+        self.frames += frames;
+        self.mark = self.mark.max(mark);
     }
 
     fn close(&mut self, code: ErrorCode, message: &str) {
@@ -216,7 +239,7 @@ mod tests {
         outbox.close(ErrorCode::ShuttingDown, "first");
         outbox.close(ErrorCode::Silent, "second");
         outbox.push(&Push::ServerPing(push::Ping {}));
-        outbox.append(b"a reply", 1);
+        outbox.append(b"a reply", 1, Mark::default());
         assert_eq!(outbox.state.lock().closing, Some(ErrorCode::ShuttingDown));
         assert_eq!(pushes(&outbox), ["server.goodbye"]);
     }

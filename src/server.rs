@@ -1,7 +1,7 @@
 //! The server as a whole: what is bound, who is let in, which tasks run, and how it all ends.
 //!
 //! ```text
-//!  bind --> serve: accept --> one task per connection ----> shards <-- one timekeeper per shard
+//!  bind --> recover --> accept --> one task per connection ----> shards <-- one timekeeper per shard
 //!             |                    ^                                    housekeeper, admin listener
 //!             +-- shutdown: goodbye to every outbox, wait for the connections, stop
 //! ```
@@ -11,14 +11,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use dashmap::DashMap;
 use socket2::SockRef;
-use tenure_engine::{Command, Scope, Token};
 use tenure_protocol::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -30,11 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::admin::{self, Readiness};
-use crate::clock::{Clock, unix_micros};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::ServerError;
-use crate::homes::Homes;
+use crate::history::{self, History};
+use crate::journal::Directory;
 use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
 use crate::outbox::Outbox;
 use crate::outlet::Socket;
@@ -60,6 +59,8 @@ const HOUSE_EVERY: Duration = Duration::from_secs(1);
 /// A server that is bound and not yet serving.
 pub struct Server {
     config: Config,
+    /// Where history is kept, if it is.
+    directory: Option<Directory>,
     acceptor: Option<TlsAcceptor>,
     listener: TcpListener,
     admin: Option<TcpListener>,
@@ -92,7 +93,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The configuration, a file it names, or an address cannot be used.
+    /// The configuration, a file it names, an address or the data directory cannot be used.
     #[expect(
         clippy::unused_async,
         reason = "it needs a runtime, which only a caller that awaits is certain to have"
@@ -106,8 +107,10 @@ impl Server {
             None => None,
         };
         let (admin, admin_addr) = admin.unzip();
+        let directory = history::open(&config)?;
         Ok(Self {
             config,
+            directory,
             acceptor,
             listener,
             admin,
@@ -128,23 +131,26 @@ impl Server {
         self.admin_addr
     }
 
-    /// Serves until `shutdown` is cancelled; then says goodbye to every client and waits for them to have heard it, but not
-    /// longer than the configured grace.
+    /// Replays what was kept, and then serves until `shutdown` is cancelled; says goodbye to every client and waits for them
+    /// to have heard it, but not longer than the configured grace.
     ///
     /// # Errors
     ///
-    /// A listener has failed.
+    /// What was kept cannot be replayed, or a listener has failed.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ServerError> {
-        let shards = Arc::new(Shards::new(
-            Homes::new(self.config.shards),
-            Token(unix_micros().min(Token::MAX.0)),
-            Clock::from(tenure_engine::LogTime::ZERO),
-            self.config.keeping(),
-            self.config.presence(),
-        ));
-        begin_history(&shards, &self.config);
-        let metrics = Metrics::new(Arc::new(ForMetrics(Arc::clone(&shards))));
+        let for_metrics = Arc::new(ForMetrics::default());
+        let metrics = Metrics::new(Arc::<ForMetrics>::clone(&for_metrics));
         let readiness = Readiness::new();
+        let admin_shutdown = CancellationToken::new();
+        // Whoever asks is told that it takes a while.
+        let admin = self.admin.map(|listener| {
+            let (metrics, readiness) = (Arc::clone(&metrics), readiness.clone());
+            let until = admin_shutdown.clone().cancelled_owned();
+            tokio::spawn(admin::serve(listener, metrics, readiness, until))
+        });
+        let history = History::begin(self.directory, &self.config, &readiness).await?;
+        let shards = Arc::clone(&history.shards);
+        for_metrics.begin(&shards);
         let shared = Arc::new(Shared {
             access: Access::new(&self.config.keys),
             config: self.config,
@@ -162,13 +168,6 @@ impl Server {
         }
         tasks.spawn(keep_house(Arc::clone(&shared.shards)));
 
-        let admin_shutdown = CancellationToken::new();
-        let admin = self.admin.map(|listener| {
-            let (metrics, readiness) = (Arc::clone(&shared.metrics), readiness.clone());
-            let until = admin_shutdown.clone().cancelled_owned();
-            tokio::spawn(admin::serve(listener, metrics, readiness, until))
-        });
-
         readiness.ready();
         let mut connections = JoinSet::new();
         accept_until(
@@ -183,6 +182,8 @@ impl Server {
         readiness.shutting_down();
         drop(self.listener);
         say_goodbye(&shared, connections).await;
+        tasks.shutdown().await;
+        history.end().await;
         admin_shutdown.cancel();
         match (admin, self.admin_addr) {
             (Some(admin), Some(address)) => admin
@@ -191,18 +192,6 @@ impl Server {
                 .map_err(|source| ServerError::Listener { address, source }),
             _ => Ok(()),
         }
-    }
-}
-
-/// The first entries of every shard's history: what the operator has configured, and that a server leads.
-fn begin_history(shards: &Shards, config: &Config) {
-    let configure = Command::Configure {
-        scope: Scope::Server,
-        layer: config.policy,
-        principal: "configuration",
-    };
-    for home in shards.homes.all() {
-        shards.propose(home.index, &[configure, Command::Started]);
     }
 }
 
@@ -357,6 +346,7 @@ async fn say_goodbye(shared: &Shared, mut connections: JoinSet<()>) {
     if !connections.is_empty() {
         tracing::warn!(connections = connections.len(), "not waiting any longer");
     }
+    connections.shutdown().await;
 }
 
 async fn keep_house(shards: Arc<Shards>) {
@@ -368,20 +358,31 @@ async fn keep_house(shards: Arc<Shards>) {
             shards.tell_places(home.index);
             shards.forget_old_events(home.index);
         }
+        shards.mark_time();
     }
 }
 
-/// The shards, as the metrics see them.
-#[derive(Debug)]
-struct ForMetrics(Arc<Shards>);
+/// The shards, as the metrics see them: none until history goes on.
+#[derive(Debug, Default)]
+struct ForMetrics(OnceLock<Arc<Shards>>);
+
+impl ForMetrics {
+    fn begin(&self, shards: &Arc<Shards>) {
+        self.0.get_or_init(|| Arc::clone(shards));
+    }
+}
 
 impl crate::metrics::Shards for ForMetrics {
     fn visit(&self, visit: &mut dyn FnMut(ShardView<'_>)) {
-        self.0.visit(visit);
+        if let Some(shards) = self.0.get() {
+            shards.visit(visit);
+        }
     }
 
     fn stream_bytes(&self) -> u64 {
-        self.0.stream_bytes() as u64
+        self.0
+            .get()
+            .map_or(0, |shards| shards.stream_bytes() as u64)
     }
 }
 

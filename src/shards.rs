@@ -2,32 +2,42 @@
 //!
 //! An org lives in one shard: an engine, the routes of its sessions and the streams of its orgs behind one mutex. Under
 //! that mutex a batch is stamped once, applied, and what it says is put into outboxes: the loser's notice before the
-//! winner's grant or reply. Nothing awaits under it, nothing is written to a socket, and no listener is woken.
+//! winner's grant or reply. Nothing awaits under it, nothing is written to a socket, and no listener is woken. What has
+//! changed is in the journal's buffer before the mutex is given back, and what was said bears the mark that it rests on.
 //!
 //! Knows no lock rule, no socket, no wire (that is `dispatch/`).
 
+mod notes;
+mod pen;
 mod presence;
+mod router;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tenure_engine::presence::{Bounds as PresenceBounds, Command as PresenceCommand, Presence};
 use tenure_engine::{
-    Answer, Attach, Command, Effects, Engine, Entry, Event, LogTime, Millis, Notice, Query, Reply,
-    SessionId, SessionRef, Token, WaitId, What,
+    Answer, Attach, Command, Engine, Entry, LogTime, Millis, Query, Reply, SessionId, SessionRef,
+    Token, WaitId,
 };
 use tenure_protocol::reply::SessionRenewal;
 use tenure_protocol::{ErrorCode, Position, RequestKind};
 use tokio::sync::Notify;
 
+use self::notes::Notes;
+use self::pen::{Pen, bytes_of, bytes_of_commands};
 use self::presence::{Aftermath, Own};
+use self::router::Router;
 use crate::audit;
 use crate::clock::{Clock, Stamp};
 use crate::dispatch::requests::OF_ANOTHER_ORG;
-use crate::dispatch::{Item, Work, events, notices, replies, streams};
+use crate::dispatch::{Item, Work, notices, replies, streams};
+use crate::gate::{Gate, Held};
 use crate::homes::{Home, Homes, ShardIndex};
+use crate::journal::{Appender, Full, Mark};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
 use crate::outbox::{Attachment, Outbox};
 use crate::streams::{Epochs, Keeping, Moment, Room, Streams, Woken};
@@ -38,6 +48,13 @@ pub(crate) const BATCH_MAX: usize = 64;
 /// Steps that a page is preceded by, of which each ends what is over as far as it gets.
 const SWEEPS_MAX: usize = 16;
 
+/// What is refused because it cannot be kept is tried again after this, where nobody waits for an answer.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Told to whoever asks for what cannot be kept at the moment.
+pub(crate) const NO_ROOM: &str =
+    "what is decided cannot be kept at the moment, since the disk is full or too slow; ask again";
+
 /// Paths whose waiters are told their places in one second, per shard.
 const MOVED_MAX: usize = 1024;
 
@@ -47,8 +64,21 @@ pub(crate) struct Shards {
     shards: Box<[Shard]>,
     pub(crate) homes: Homes,
     pub(crate) clock: Clock,
+    pub(crate) gate: Arc<Gate>,
     /// What all streams occupy.
     room: Arc<Room>,
+}
+
+/// Where history goes on: what each shard has lived so far, and whether what it goes on to live is kept.
+pub(crate) enum Beginning {
+    /// These engines; nothing is kept.
+    Memory(Vec<Engine>),
+    /// These engines, each with its way into the journal.
+    Kept {
+        shards: Vec<(Engine, Appender)>,
+        /// Whether what is said waits for the disk.
+        holds_back: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -62,7 +92,9 @@ struct Shard {
 struct State {
     home: Home,
     engine: Engine,
+    pen: Pen,
     presence: Presence,
+    notes: Notes,
     /// What presence has still to hear of; nothing between two steps.
     aftermath: Vec<Aftermath>,
     /// Where the attached sessions are to be reached.
@@ -84,24 +116,31 @@ struct Route {
 }
 
 impl Shards {
-    /// Empty shards, whose tokens begin at `first_token`, and whose streams keep so much.
+    /// Shards that go on from a beginning, whose streams keep so much. What they say leaves through the gate.
     pub(crate) fn new(
-        homes: Homes,
-        first_token: Token,
+        beginning: Beginning,
         clock: Clock,
-        keeping: Keeping,
-        presence: PresenceBounds,
+        gate: Arc<Gate>,
+        (keeping, presence): (Keeping, PresenceBounds),
     ) -> Self {
         let room = Room::new(keeping.bytes_max);
         let epochs = Epochs::random();
-        let shard = |home: Home| Shard {
+        let engines = beginning.engines();
+        let homes = Homes::new(engines.len());
+        let shard = |(home, (engine, pen)): (Home, (Engine, Pen))| Shard {
             state: Mutex::new(State {
                 home,
-                engine: Engine::new(first_token),
+                engine,
+                streams: Streams::new(
+                    (keeping.each, pen.showing()),
+                    Arc::clone(&room),
+                    epochs.of(home),
+                ),
+                pen,
                 presence: Presence::new(presence),
+                notes: Notes::default(),
                 aftermath: Vec::new(),
                 routes: HashMap::new(),
-                streams: Streams::new(keeping.each, Arc::clone(&room), epochs.of(home)),
                 counters: ShardCounters::default(),
                 sleeps_until: None,
                 moved: HashMap::new(),
@@ -110,9 +149,10 @@ impl Shards {
             due_earlier: Notify::new(),
         };
         Self {
-            shards: homes.all().map(shard).collect(),
+            shards: homes.all().zip(engines).map(shard).collect(),
             homes,
             clock,
+            gate,
             room,
         }
     }
@@ -120,7 +160,8 @@ impl Shards {
     /// Applies a batch at one instant, on the caller's own thread, and puts the answers into the asker's outbox.
     ///
     /// Who orders history is hidden here: an answer may come later than this returns, always through the outbox. Gives whom
-    /// to tell what has happened.
+    /// to tell of it, if it was a single command and may be told at once; whom many concern is woken, and takes all there
+    /// is together.
     pub(crate) fn submit(
         &self,
         shard: ShardIndex,
@@ -130,32 +171,73 @@ impl Shards {
         let mut out = BytesMut::with_capacity(64 * batch.len());
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
+        let bytes = if state.pen.is_memory() {
+            0
+        } else {
+            bytes_of(batch)
+        };
         let mut frames = 0;
-        for item in batch {
-            frames += 1 + state.execute(item, stamp, asker, &mut out);
+        let mark = match state.begin(bytes) {
+            Ok(()) => {
+                for item in batch {
+                    frames += 1 + state.execute(item, stamp, asker, &mut out);
+                }
+                state.finish(stamp, &self.gate)
+            }
+            Err(Full::Segment | Full::Tokens) => {
+                for item in batch {
+                    frames += 1;
+                    state.execute_without_room(item, stamp, &mut out);
+                }
+                state.pen.last()
+            }
+        };
+        asker.append(&out, frames, mark);
+        let woken = self.leave(shard, state);
+        if batch.len() == 1 && woken.may_be_told() {
+            return woken;
         }
-        asker.append(&out, frames);
-        self.leave(shard, state)
+        self.let_go(mark, woken);
+        Woken::default()
     }
 
     /// Applies what nobody waits for an answer of: the passing of time, a lost connection, a start.
-    pub(crate) fn propose(&self, shard: ShardIndex, commands: &[Command<'_>]) {
+    ///
+    /// # Errors
+    ///
+    /// It cannot be kept at the moment, and was not applied.
+    pub(crate) fn propose(&self, shard: ShardIndex, commands: &[Command<'_>]) -> Result<(), Full> {
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
+        state.begin(bytes_of_commands(commands))?;
         for command in commands {
             state.propose(*command, stamp);
         }
-        self.leave(shard, state).wake();
+        let mark = state.finish(stamp, &self.gate);
+        let woken = self.leave(shard, state);
+        self.let_go(mark, woken);
+        Ok(())
     }
 
-    /// Renews one of the sessions of a list, which may lie in several shards.
-    pub(crate) fn renew_session(&self, shard: ShardIndex, by: SessionRef) -> SessionRenewal {
+    /// Renews one of the sessions of a list, which may lie in several shards. Gives what the answer rests on, too.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be kept at the moment.
+    pub(crate) fn renew_session(
+        &self,
+        shard: ShardIndex,
+        by: SessionRef,
+    ) -> Result<(SessionRenewal, Mark), Full> {
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
         let command = Command::RenewSession(by);
+        state.begin(bytes_of_commands(&[command]))?;
         let renewal = replies::renewal(&state.apply(command, stamp, None).0);
-        self.leave(shard, state).wake();
-        renewal
+        let mark = state.finish(stamp, &self.gate);
+        let woken = self.leave(shard, state);
+        self.let_go(mark, woken);
+        Ok((renewal, mark))
     }
 
     /// A connection has ended, and with it this subscription.
@@ -178,6 +260,13 @@ impl Shards {
         woken
     }
 
+    /// Has those woken whom that what has happened concerns.
+    fn let_go(&self, mark: Mark, woken: Woken) {
+        if !woken.is_empty() {
+            self.gate.hold(mark, Held::Events(woken));
+        }
+    }
+
     /// Proposes a tick whenever something is due in the shard. Never returns.
     pub(crate) async fn keep_time(&self, shard: ShardIndex) {
         loop {
@@ -189,7 +278,9 @@ impl Shards {
             let now = self.clock.now();
             match deadline {
                 Some(deadline) if deadline <= now => {
-                    self.tick(shard, deadline, now);
+                    if self.tick(shard, deadline, now).is_err() {
+                        tokio::time::sleep(PATIENCE).await;
+                    }
                     // A long sweep is many short steps, between which others have their turn.
                     tokio::task::yield_now().await;
                 }
@@ -198,14 +289,18 @@ impl Shards {
         }
     }
 
-    fn tick(&self, shard: ShardIndex, deadline: LogTime, now: LogTime) {
+    fn tick(&self, shard: ShardIndex, deadline: LogTime, now: LogTime) -> Result<(), Full> {
         let mut state = self.shards[shard.0].state.lock();
+        let stamp = self.clock.stamp();
+        state.begin(bytes_of_commands(&[Command::Tick]))?;
         state.counters.tick(deadline, now);
-        state.tick(self.clock.stamp());
+        state.tick(stamp);
+        let mark = state.finish(stamp, &self.gate);
         let woken = state.streams.woken();
         // Whoever waits for the mutex comes before the next tick.
         MutexGuard::unlock_fair(state);
-        woken.wake();
+        self.let_go(mark, woken);
+        Ok(())
     }
 
     async fn sleep(&self, shard: ShardIndex, deadline: Option<LogTime>) {
@@ -234,11 +329,38 @@ impl Shards {
                 if state.places.insert(place.wait, place.place) == Some(place.place) {
                     continue;
                 }
-                if let Some(outbox) = state.outbox_of(place.to) {
-                    outbox.push(&notices::place(state.home, &place));
+                let push = notices::place(state.home, &place);
+                let State { routes, notes, .. } = &mut *state;
+                if let Some(outbox) = outbox_of(routes, place.to) {
+                    notes.push(outbox, &push);
                 }
             }
         }
+        let mark = state.pen.last();
+        state.notes.deliver(mark, &self.gate);
+    }
+
+    /// Keeps how late it is, if anybody holds or awaits anything: so a restart gives them little more time than they had. One
+    /// shard does it for all. To be called about once a second.
+    pub(crate) fn mark_time(&self) {
+        let stamp = self.clock.stamp();
+        for shard in &self.shards {
+            let mut state = shard.state.lock();
+            if state.is_anything_held() && state.pen.mark_time(stamp.at, stamp.wall).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Ends history. Gives each shard's engine with its way into the journal, if there is one.
+    pub(crate) fn close(&self) -> Vec<(Engine, Appender)> {
+        let close = |shard: &Shard| {
+            let mut state = shard.state.lock();
+            let appender = state.pen.close()?;
+            let nothing = Engine::new(state.engine.next_token());
+            Some((std::mem::replace(&mut state.engine, nothing), appender))
+        };
+        self.shards.iter().filter_map(close).collect()
     }
 
     /// Lets go of events that are too old, and of streams that nobody uses. To be called about once a second.
@@ -272,7 +394,79 @@ impl Shards {
     }
 }
 
+impl Beginning {
+    /// So many shards that have lived nothing, whose tokens begin at `first`.
+    pub(crate) fn in_memory(count: usize, first: Token) -> Self {
+        Self::Memory((0..count.max(1)).map(|_| Engine::new(first)).collect())
+    }
+
+    fn engines(self) -> Vec<(Engine, Pen)> {
+        match self {
+            Self::Memory(engines) => engines
+                .into_iter()
+                .map(|engine| (engine, Pen::Memory))
+                .collect(),
+            Self::Kept { shards, holds_back } => {
+                let pen = if holds_back {
+                    Pen::Always
+                } else {
+                    Pen::Interval
+                };
+                shards
+                    .into_iter()
+                    .map(|(engine, appender)| (engine, pen(appender)))
+                    .collect()
+            }
+        }
+    }
+}
+
 impl State {
+    /// Asks for room for what is about to be decided, which takes so many bytes at most.
+    fn begin(&mut self, bytes: usize) -> Result<(), Full> {
+        self.pen.begin(bytes, self.engine.next_token())
+    }
+
+    /// Keeps what has been decided since, and has others told. Gives what everything rests on that was said.
+    fn finish(&mut self, stamp: Stamp, gate: &Gate) -> Mark {
+        let (now, next_token) = (self.engine.now(), self.engine.next_token());
+        let mark = self.pen.finish(now, stamp.wall, next_token);
+        self.notes.deliver(mark, gate);
+        mark
+    }
+
+    /// Answers an item that nothing may be decided for: what can be told is told, the rest is to be asked again.
+    fn execute_without_room(&mut self, item: &Item<'_>, stamp: Stamp, out: &mut BytesMut) {
+        let is_exact = item.work.reads_path().is_some();
+        match &item.work {
+            Work::Query(query) if !is_exact => {
+                self.counters.command(item.kind, CommandOutcome::Done);
+                let position = if let Query::List(list) = query {
+                    self.streams.position(list.org)
+                } else {
+                    None
+                };
+                let answer = self.engine.query(query, stamp.at);
+                replies::answer(&self.answering(item), item.kind, &answer, position, out);
+            }
+            Work::Query(_)
+            | Work::Command(_)
+            | Work::AcquireAll(_)
+            | Work::Stream(_)
+            | Work::Presence(_) => {
+                self.counters.command(item.kind, CommandOutcome::Rejected);
+                replies::error(item.id, ErrorCode::Unavailable, NO_ROOM, out);
+            }
+        }
+    }
+
+    fn is_anything_held(&self) -> bool {
+        let Answer::Counts(counts) = self.engine.query(&Query::Counts, LogTime::ZERO) else {
+            return false;
+        };
+        counts.holds > 0 || counts.waits > 0
+    }
+
     /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
     fn execute(
         &mut self,
@@ -412,6 +606,7 @@ impl State {
             aftermath: &mut self.aftermath,
             routes: &mut self.routes,
             streams: &mut self.streams,
+            notes: &mut self.notes,
             counters: &mut self.counters,
             moved: &mut self.moved,
             places: &mut self.places,
@@ -425,6 +620,9 @@ impl State {
             command,
         };
         let outcome = self.engine.apply(&entry, &mut router);
+        if outcome.changed {
+            self.pen.keep(&command);
+        }
         let Router {
             own, mut pushed, ..
         } = router;
@@ -464,183 +662,14 @@ impl State {
         let is_resumed = matches!(reply, Reply::Resumed(_));
         is_resumed.then_some(SessionRef { session, attach })
     }
-
-    fn outbox_of(&self, to: SessionRef) -> Option<&Arc<Outbox>> {
-        self.routes
-            .get(&to.session)
-            .filter(|route| route.attach == to.attach)
-            .map(|route| &route.outbox)
-    }
 }
 
-/// Carries the consequences of one entry to where they belong.
-struct Router<'s, 'o> {
-    home: Home,
-    at: LogTime,
-    presence: &'s Presence,
-    aftermath: &'s mut Vec<Aftermath>,
-    routes: &'s mut HashMap<SessionId, Route>,
-    streams: &'s mut Streams,
-    counters: &'s mut ShardCounters,
-    moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
-    places: &'s mut HashMap<WaitId, u32>,
-    /// The asking connection, and the buffer for what it is told.
-    own: Option<Own<'o>>,
-    /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
-    resumes: Option<SessionId>,
-    /// Frames put into the asker's buffer.
-    pushed: u64,
-}
-
-impl Effects for Router<'_, '_> {
-    fn notice(&mut self, to: SessionRef, notice: Notice) {
-        if let Notice::Granted { wait, .. } = &notice {
-            self.places.remove(wait);
-        }
-        let push = notices::push(self.home, to.session, &notice);
-        let route = self
-            .routes
-            .get(&to.session)
-            .filter(|route| route.attach == to.attach);
-        match (route, &mut self.own) {
-            // A session that is resumed where it is attached already has not gone anywhere.
-            (Some(route), Some((asker, _)))
-                if matches!(notice, Notice::Moved) && Arc::ptr_eq(&route.outbox, asker) => {}
-            (Some(route), Some((asker, out))) if Arc::ptr_eq(&route.outbox, asker) => {
-                push.encode(out);
-                self.pushed += 1;
-            }
-            (Some(route), _) => route.outbox.push(&push),
-            (None, Some((_, out))) if self.resumes == Some(to.session) => {
-                push.encode(out);
-                self.pushed += 1;
-            }
-            (None, _) => {}
-        }
-        if let (Notice::Moved, Some(route)) = (&notice, route) {
-            route
-                .outbox
-                .note(Attachment::Gone(self.home.to_wire(to.session.0)));
-        }
-    }
-
-    fn event(&mut self, event: Event<&str>) {
-        self.counters.event(&event.what);
-        if !self.streams.is_silent() {
-            self.tell(&event);
-        }
-        self.note_aftermath(&event);
-        match event.what {
-            What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
-                if let Some(route) = self.routes.remove(&session) {
-                    route
-                        .outbox
-                        .note(Attachment::Gone(self.home.to_wire(session.0)));
-                }
-            }
-            What::Granted { path, waited, .. } if waited > Millis::ZERO => {
-                self.queue_moved(event.org, path);
-            }
-            What::WaitEnded { paths, wait, .. } => {
-                self.places.remove(&wait);
-                paths
-                    .into_iter()
-                    .for_each(|path| self.queue_moved(event.org, path));
-            }
-            What::Granted { .. }
-            | What::Converted { .. }
-            | What::Ended { .. }
-            | What::Orphaned { .. }
-            | What::Adopted { .. }
-            | What::Queued { .. }
-            | What::SessionOpened { .. }
-            | What::SessionResumed { .. } => {}
-        }
-    }
-}
-
-impl Router<'_, '_> {
-    fn tell(&mut self, event: &Event<&str>) {
-        let when = Moment {
-            at: self.at,
-            wall_ms: event.wall.0,
-        };
-        let home = self.home;
-        self.streams
-            .happened(event.org, when, || events::event(home, &event.what));
-    }
-
-    /// Keeps for presence what concerns it: somebody who is somewhere, or a lock at whose path somebody is.
-    fn note_aftermath(&mut self, event: &Event<&str>) {
-        let what = match event.what {
-            What::SessionDetached { session, keeps, .. } if self.presence.is_anywhere(session) => {
-                Aftermath::Detached { session, keeps }
-            }
-            What::SessionEnded { session, .. } if self.presence.is_anywhere(session) => {
-                Aftermath::Ended(session)
-            }
-            What::Granted { path, .. } | What::Ended { path, .. }
-                if self.presence.is_anybody_at(event.org, path) =>
-            {
-                Aftermath::LockChanged {
-                    org: Arc::from(event.org),
-                    path: Arc::from(path),
-                }
-            }
-            What::Granted { .. }
-            | What::Converted { .. }
-            | What::Ended { .. }
-            | What::Orphaned { .. }
-            | What::Adopted { .. }
-            | What::Queued { .. }
-            | What::WaitEnded { .. }
-            | What::SessionOpened { .. }
-            | What::SessionDetached { .. }
-            | What::SessionResumed { .. }
-            | What::SessionEnded { .. } => return,
-        };
-        self.aftermath.push(what);
-    }
-
-    fn queue_moved(&mut self, org: &str, path: &str) {
-        if self.moved.len() < MOVED_MAX {
-            self.moved.insert((Arc::from(org), Arc::from(path)), ());
-        }
-    }
+fn outbox_of(routes: &HashMap<SessionId, Route>, to: SessionRef) -> Option<&Arc<Outbox>> {
+    routes
+        .get(&to.session)
+        .filter(|route| route.attach == to.attach)
+        .map(|route| &route.outbox)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_earlier_deadline_wakes_the_timekeeper() {
-        let clock = Clock::from(LogTime::ZERO);
-        let keeping = crate::config::Config::default().keeping();
-        let presence = PresenceBounds::default();
-        let shards = Shards::new(Homes::new(1), Token(1), clock, keeping, presence);
-        let sleeps_until = |shards: &Shards| shards.shards[0].state.lock().sleeps_until;
-        assert_eq!(sleeps_until(&shards), None);
-        let open = tenure_engine::OpenSession {
-            org: "acme",
-            owner: "alice",
-            name: "",
-            metadata: b"",
-            role: tenure_engine::Role::Member,
-            resume_key: tenure_engine::ResumeKey(0),
-            on_disconnect: tenure_engine::Disconnect::ByPolicy,
-        };
-        shards.propose(ShardIndex(0), &[Command::OpenSession(open)]);
-        let idle = sleeps_until(&shards).expect("an idle session has a deadline");
-        let by = SessionRef {
-            session: SessionId(1),
-            attach: Attach(1),
-        };
-        shards.propose(ShardIndex(0), &[Command::DetachSession(by)]);
-        let grace = sleeps_until(&shards).expect("a detached session has a deadline");
-        assert!(
-            grace < idle,
-            "expected the grace to come before the idleness"
-        );
-    }
-}
+mod tests;

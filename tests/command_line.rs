@@ -57,6 +57,7 @@ impl Running {
         let mut child = tenure()
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(arguments)
+            .env("TENURE_DURABILITY", "memory")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -189,7 +189,7 @@ async fn hold_many(server: &TestServer, count: usize) -> Vec<Raw> {
             let numbers: Vec<_> = (part..count).step_by(CHURNERS).collect();
             // A session has a bounded number of them.
             for some in numbers.chunks(1000) {
-                let session = client.open_with(open.clone()).await.number;
+                let session = client.open_with(open).await.number;
                 for number in some {
                     client.take(held(session, &format!("doc/{number}"))).await;
                 }

@@ -41,6 +41,7 @@ impl ServerProcess {
         let mut command = Command::new(fs::canonicalize(binary)?);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "off"])
+            .args(["--durability", "memory"])
             .args(["--log", "error", "--log-format", "text"]);
         for (variable, _) in env::vars_os() {
             if variable.to_string_lossy().starts_with("TENURE_") {

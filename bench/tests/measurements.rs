@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tenure::config::Config;
+use tenure::config::{Config, Durability};
 use tenure::server::Server;
 use tenure_bench::client_load::{self, ClientLoad};
 use tenure_bench::dialect::{Resp, Tenure};
@@ -34,6 +34,7 @@ impl TestServer {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: None,
+            durability: Durability::Memory,
             ..Config::default()
         };
         let server = runtime.block_on(Server::bind(config)).expect("a server");

@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tenure_engine::{Millis, PolicyLayer, Role};
 
-use super::{Config, ConfigError, LogFormat};
+use super::{Config, ConfigError, Durability, LogFormat};
 use crate::access::{ApiKey, OrgPattern, Principal, Secret};
 
 /// One layer of settings, as a file or a command line gives it; what is `None` is left to the layer below.
@@ -29,6 +29,14 @@ pub struct Settings {
     /// Where /healthz, /readyz and /metrics are served over HTTP, or "off" [default: 127.0.0.1:7421]
     #[arg(long, env = "TENURE_ADMIN", value_name = "IP:PORT|off")]
     pub admin: Option<AdminAddress>,
+
+    /// The folder in which history is kept; made if it is not there [default: ./tenure-data]
+    #[arg(long, env = "TENURE_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// When what was decided is acknowledged: on disk, at most a second before, or never kept [default: always]
+    #[arg(long, env = "TENURE_DURABILITY", value_name = "MODE")]
+    pub durability: Option<Durability>,
 
     /// The server's certificate chain, PEM; needs --tls-key
     #[arg(long, env = "TENURE_TLS_CERT", value_name = "FILE")]
@@ -252,6 +260,8 @@ impl Settings {
         Self {
             listen: self.listen.or(below.listen),
             admin: self.admin.or(below.admin),
+            data: self.data.or(below.data),
+            durability: self.durability.or(below.durability),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
@@ -285,6 +295,8 @@ impl Settings {
         Ok(Config {
             listen: self.listen.unwrap_or(default.listen),
             admin: self.admin.map_or(default.admin, AdminAddress::address),
+            data: self.data.unwrap_or(default.data),
+            durability: self.durability.unwrap_or(default.durability),
             tls_cert: self.tls_cert,
             tls_key: self.tls_key,
             tls_client_ca: self.tls_client_ca,
@@ -315,12 +327,13 @@ impl Settings {
             .iter_mut()
             .flatten()
             .filter_map(|key| key.key_file.as_mut());
-        let tls = [
+        let files = [
+            &mut self.data,
             &mut self.tls_cert,
             &mut self.tls_key,
             &mut self.tls_client_ca,
         ];
-        tls.into_iter().flatten().chain(key_files)
+        files.into_iter().flatten().chain(key_files)
     }
 }
 

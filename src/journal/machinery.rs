@@ -25,6 +25,9 @@ use super::writer::{Ahead, Preparer, Writer, make_segment};
 /// Bytes of a segment, unless a test wants others. A batch of the largest commands fits in.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How often what was written is synced, where it counts as safe before that.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+
 /// What could not be done is tried again after this.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -24,7 +24,7 @@ pub use compaction::{Compacted, compact};
 pub use directory::{Contents, Directory};
 pub use error::{Damage, JournalError};
 pub use intake::{Appender, Durability, Full, Intake, Mark};
-pub use machinery::{Hooks, Journal, Options, Parts, SEGMENT_BYTES, end_process};
+pub use machinery::{Hooks, INTERVAL, Journal, Options, Parts, SEGMENT_BYTES, end_process};
 pub use record::{Head, Record, RecordError, Step, bytes_max};
 pub use recovery::{Progress, Recovered, Shard, Torn, recover};
 pub use segment::{Block, SECTOR, Segment, SegmentHead, Tail, segment_index, segment_name};

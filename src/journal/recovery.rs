@@ -327,6 +327,12 @@ pub(super) fn load(
 }
 
 impl Recovered {
+    /// Whether nothing has ever been kept.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.shards.iter().all(|shard| shard.number == 0)
+    }
+
     /// Brings to disk what was read, cuts what was torn, and removes what is not needed, so that what comes next stands on
     /// whole ground: a process that was killed may have left in the cache what a loss of power would take away.
     ///

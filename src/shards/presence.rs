@@ -11,6 +11,7 @@ use tenure_engine::presence::{self as machine, Change, Collision, Observed, Sigh
 use tenure_engine::{Command, LogTime, SessionId, SessionRef};
 use tenure_protocol::Push;
 
+use super::notes::Notes;
 use super::{Route, State};
 use crate::clock::Stamp;
 use crate::dispatch::Item;
@@ -107,6 +108,7 @@ impl State {
             home: self.home,
             at: stamp.at,
             routes: &self.routes,
+            notes: &mut self.notes,
             streams: &mut self.streams,
             counters: &mut self.counters,
             own,
@@ -148,6 +150,7 @@ struct Messenger<'s> {
     home: Home,
     at: LogTime,
     routes: &'s HashMap<SessionId, Route>,
+    notes: &'s mut Notes,
     streams: &'s mut Streams,
     counters: &'s mut ShardCounters,
     own: Option<Own<'s>>,
@@ -215,7 +218,7 @@ impl Messenger<'_> {
                 push.encode(out);
                 self.pushed += 1;
             }
-            Some(_) | None => route.outbox.push(push),
+            Some(_) | None => self.notes.push(&route.outbox, push),
         }
     }
 }

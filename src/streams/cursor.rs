@@ -2,7 +2,8 @@
 //!
 //! Must hold: for each filter, every entry that it matches is copied in order, once in the ring's order or again in an
 //! order that starts over from an earlier place, or lies in a gap that is told; and whoever is not marked has nothing to
-//! copy. A mark is set under the ring's own lock, so that no reader sees the entry without it.
+//! copy. A mark is set under the ring's own lock, so that no reader sees the entry without it. What is not shown yet stays
+//! where it is: the reader is woken once more when it is.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,8 +47,9 @@ pub(super) struct Step {
     pub(super) frames: u64,
     /// Whether a gap was told before them.
     pub(super) has_gap: bool,
-    /// Every entry up to here is done with.
+    /// Every entry up to here is done with, and was shown.
     pub(super) passed: u64,
+    /// There may be more to copy already.
     pub(super) has_more: bool,
 }
 
@@ -64,7 +66,7 @@ impl Cursor {
                 .is_ok()
     }
 
-    /// Whether all that it has not seen yet is the ring's newest entry, and that one has this number. If so, it has seen it
+    /// Whether all that it has not seen yet is the ring's newest entry, shown, and that one has this number. If so, it has seen it
     /// from here on: whoever asks has the frame at hand. Neither holds the ring nor looks at filters.
     pub(super) fn take_newest(&self, ring: &Ring, number: u64) -> bool {
         let mut place = self.place.lock();
@@ -78,7 +80,7 @@ impl Cursor {
         {
             return false;
         }
-        let is_newest = ring.top() == number;
+        let is_newest = ring.top() == number && number <= ring.shown();
         place.passed = if is_newest { number } else { number - 1 };
         place.is_behind = !is_newest;
         is_newest
@@ -149,6 +151,7 @@ impl Cursor {
     ) -> Step {
         let mut place = self.place.lock();
         let log = ring.read();
+        let shown = ring.shown().min(log.top());
         let marked = self.mark.swap(0, Ordering::Relaxed);
         if !place.is_behind {
             place.pass_unmarked(marked, log.top());
@@ -157,10 +160,11 @@ impl Cursor {
         let mut step = Step {
             frames: 0,
             has_gap: false,
-            passed: place.passed,
-            has_more: place.is_behind,
+            passed: place.passed.min(shown),
+            has_more: false,
         };
-        if !place.is_behind {
+        place.is_behind &= place.passed < log.top();
+        if !place.is_behind || place.passed >= shown || log.lost() > shown {
             return step;
         }
         if place.passed < log.lost() {
@@ -169,12 +173,12 @@ impl Cursor {
             step.has_gap = true;
         }
         let is_wanted = |number, paths: Paths<'_>| place.is_wanted(number, paths);
-        let copied = log.copy(place.passed, audience, portion, is_wanted, out);
+        let copied = log.copy((place.passed, shown), audience, portion, is_wanted, out);
         step.frames = copied.frames;
-        step.has_more = copied.passed < log.top();
+        step.has_more = copied.passed < shown;
         step.passed = copied.passed;
         place.passed = copied.passed;
-        place.is_behind = step.has_more;
+        place.is_behind = copied.passed < log.top();
         step
     }
 }

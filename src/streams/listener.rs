@@ -4,7 +4,7 @@
 //! be read stays in the rings until the connection has room for it, so a slow one costs nobody anything.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use tenure_protocol::{Filter, Push, push};
 use tokio::time::Instant;
 
-use super::Newest;
 use super::cursor::{Cursor, Step};
 use super::ring::{Audience, Portion};
 use super::stream::Stream;
+use super::woken::Newest;
 use crate::outbox::Outbox;
 use crate::outlet::Filled;
 
@@ -45,6 +45,10 @@ pub(crate) struct Listener {
     subscriptions: Mutex<HashMap<u64, Subscription>>,
     /// Whether any of them has ever been for presence.
     has_presence: AtomicBool,
+    /// The last batch of its shard in which something was for it, where batches are shown one by one.
+    batch: AtomicU64,
+    /// It has been woken so, and its connection has not drained it yet.
+    is_called: AtomicBool,
     reading: Mutex<Reading>,
 }
 
@@ -108,6 +112,8 @@ impl Listener {
             presence: Cursor::default(),
             subscriptions: Mutex::default(),
             has_presence: AtomicBool::new(false),
+            batch: AtomicU64::new(0),
+            is_called: AtomicBool::new(false),
             reading: Mutex::default(),
         }
     }
@@ -115,6 +121,13 @@ impl Listener {
     /// Whose events these are.
     pub(crate) fn org(&self) -> &Arc<str> {
         &self.stream.org
+    }
+
+    /// Lets the connection know that there is something to drain, unless it has been let know and has not drained yet.
+    pub(super) fn wake_once(self: &Arc<Self>) {
+        if !self.is_called.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
     }
 
     /// Lets the connection know that there is something to drain.
@@ -190,6 +203,11 @@ impl Listener {
         !self.subscriptions.lock().is_empty()
     }
 
+    /// Whether this is the first thing for it in a batch.
+    pub(super) fn is_first_in(&self, batch: u64) -> bool {
+        self.batch.swap(batch, Ordering::Relaxed) != batch
+    }
+
     // By the connection, without the mutex.
 
     /// There is something to read. Tells how it was before.
@@ -218,6 +236,8 @@ impl Listener {
 
     /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at a time.
     pub(super) fn drain(&self, now: Instant, out: &mut BytesMut) -> Drained {
+        // Before it reads: what is shown from here on wakes it again.
+        self.is_called.swap(false, Ordering::AcqRel);
         let (stream, org) = (&*self.stream, &*self.stream.org);
         let tell = |gap: RangeInclusive<u64>, out: &mut BytesMut| {
             let (from, to) = gap.into_inner();

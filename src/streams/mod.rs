@@ -3,7 +3,7 @@
 //! ```text
 //!  a shard, under its mutex                          a connection, without it
 //!    event -> Ring::append, listeners are marked
-//!             Woken, after the mutex -> Outbox::wake -> Subscriptions::drain -> frames that match, copied
+//!             Woken, after the mutex, and when it is on disk -> Outbox::wake -> Subscriptions::drain -> frames that match, copied
 //! ```
 //!
 //! Must hold: nothing is encoded for an org that nobody listens to, and what is encoded is encoded once; an offset never
@@ -18,32 +18,25 @@ mod published;
 mod ring;
 mod stream;
 mod subscriptions;
+mod woken;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use hashbrown::HashMap;
 use tenure_engine::LogTime;
 use tenure_protocol::reply::{Published as Publication, StreamStats, Subscribed};
 use tenure_protocol::{Event, Filter, Position};
-use tokio::runtime::Handle;
-use tokio::time::Instant;
 
 pub(crate) use self::epochs::Epochs;
 pub(crate) use self::listener::Listener;
-pub(crate) use self::ring::{Audience, Bounds, Frames, Room};
+pub(crate) use self::ring::{Audience, Bounds, Frames, Room, Showing};
 use self::stream::{OpenStream, Stream, Telling};
 pub(crate) use self::subscriptions::{FILTERS_MAX, SUBSCRIPTIONS_MAX, Subscriptions};
+pub(crate) use self::woken::Woken;
 use crate::metrics::{StreamCounts, StreamTotals};
 use crate::outbox::Outbox;
-
-/// Listeners that are woken in one go.
-const WOKEN_AT_ONCE: usize = 64;
-
-/// Listeners that are told in one go: each may be a write to a socket.
-const TOLD_AT_ONCE: usize = 8;
 
 /// Streams that one step of [`Streams::forget_old`] looks at.
 const ROUND_MAX: usize = 1024;
@@ -53,11 +46,15 @@ const ROUND_MAX: usize = 1024;
 pub(crate) struct Streams {
     open: HashMap<Arc<str>, OpenStream>,
     bounds: Bounds,
+    showing: Showing,
     room: Arc<Room>,
     epochs: Epochs,
+    /// What has happened since the last [`Self::woken`], and who is to read it.
+    woken: Woken,
     /// The open streams, in the order in which they are looked at for what is old.
     round: VecDeque<Arc<str>>,
-    telling: Telling,
+    /// The frame that is being made.
+    frame: BytesMut,
     totals: StreamTotals,
 }
 
@@ -109,102 +106,22 @@ pub(crate) struct Keeping {
     pub(crate) bytes_max: usize,
 }
 
-/// Many listeners that are being told, by as many tasks as there are workers.
-struct Spread {
-    woken: Woken,
-    now: Instant,
-    next: AtomicUsize,
-}
-
-/// Listeners that have something to read. They are woken when the shard's mutex has been given back.
-#[derive(Debug, Default)]
-#[must_use = "whoever is not woken does not read"]
-pub(crate) struct Woken {
-    listeners: Vec<Arc<Listener>>,
-    newest: Option<Newest>,
-}
-
-/// The one event that has happened since listeners were woken before, as it is told.
-#[derive(Debug)]
-struct Newest {
-    stream: Arc<Stream>,
-    offset: u64,
-    frame: Bytes,
-}
-
-impl Woken {
-    pub(crate) fn is_nobody(&self) -> bool {
-        self.listeners.is_empty()
-    }
-
-    fn tell_some(&self, listeners: &[Arc<Listener>], now: Instant) {
-        for listener in listeners {
-            listener.tell(self.newest.as_ref(), now);
-        }
-    }
-
-    /// Tells them, past those of their connections that sleep, which are not woken then: a few at once; many on tasks of
-    /// their own. What it saves is the waking. What wakes them instead has them take what has come together meanwhile, and is
-    /// for when much happens.
-    pub(crate) fn tell(self, now: Instant) {
-        if self.is_nobody() {
-            return;
-        }
-        if self.listeners.len() <= TOLD_AT_ONCE {
-            self.tell_some(&self.listeners, now);
-            return;
-        }
-        let workers = Handle::current().metrics().num_workers();
-        let parts = self.listeners.len().div_ceil(TOLD_AT_ONCE);
-        let spread = Arc::new(Spread {
-            woken: self,
-            now,
-            next: AtomicUsize::new(0),
-        });
-        for _ in 0..workers.min(parts) {
-            tokio::spawn(Arc::clone(&spread).run());
-        }
-    }
-
-    /// Wakes them: a few at once; many on a task of their own, so that nobody waits until all have been.
-    pub(crate) fn wake(self) {
-        if self.listeners.len() <= WOKEN_AT_ONCE {
-            self.listeners.iter().for_each(Listener::wake);
-            return;
-        }
-        tokio::spawn(async move {
-            for listeners in self.listeners.chunks(WOKEN_AT_ONCE) {
-                listeners.iter().for_each(Listener::wake);
-                tokio::task::yield_now().await;
-            }
-        });
-    }
-}
-
-impl Spread {
-    async fn run(self: Arc<Self>) {
-        loop {
-            let from = self.next.fetch_add(TOLD_AT_ONCE, Ordering::Relaxed);
-            let Some(rest) = self.woken.listeners.get(from..) else {
-                return;
-            };
-            self.woken
-                .tell_some(&rest[..TOLD_AT_ONCE.min(rest.len())], self.now);
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
 impl Streams {
     /// No streams, each of which will keep so much, and all of them together so much.
-    pub(crate) fn new(bounds: Bounds, room: Arc<Room>, epochs: Epochs) -> Self {
+    pub(crate) fn new(
+        (bounds, showing): (Bounds, Showing),
+        room: Arc<Room>,
+        epochs: Epochs,
+    ) -> Self {
         Self {
             open: HashMap::new(),
             bounds,
+            showing,
             room,
             epochs,
+            woken: Woken::first(showing),
             round: VecDeque::new(),
-            telling: Telling::default(),
+            frame: BytesMut::new(),
             totals: StreamTotals::default(),
         }
     }
@@ -215,9 +132,9 @@ impl Streams {
         self.open.is_empty()
     }
 
-    /// Who is to be woken once the shard's mutex has been given back.
+    /// Who is to be woken once the shard's mutex has been given back, and what was said may be read.
     pub(crate) fn woken(&mut self) -> Woken {
-        self.telling.take()
+        self.woken.take(&mut self.frame)
     }
 
     // What happens.
@@ -234,7 +151,8 @@ impl Streams {
             return;
         };
         if let Some(event) = event() {
-            open.append(when, event, &mut self.telling);
+            let (frame, woken) = (&mut self.frame, &mut self.woken);
+            open.append(when, event, Telling { frame, woken });
             self.totals.events += 1;
         }
     }
@@ -262,7 +180,7 @@ impl Streams {
         let Some(open) = self.open.get(change.org) else {
             return;
         };
-        open.presence_changed(change, at, &mut self.telling.woken);
+        open.presence_changed(change, at, &mut self.woken);
     }
 
     // Who listens.
@@ -277,7 +195,7 @@ impl Streams {
     ) -> Subscribed {
         let (open, telling) = self.opened(subscribe.org);
         let (subscribed, listener) = open.subscribe(subscribe, outbox, version, at);
-        telling.woken.push(listener);
+        telling.woken.call(listener);
         subscribed
     }
 
@@ -341,15 +259,21 @@ impl Streams {
     }
 
     /// The org's stream, opened if it is closed, and what it takes to tell something.
-    fn opened(&mut self, org: &str) -> (&mut OpenStream, &mut Telling) {
+    fn opened(&mut self, org: &str) -> (&mut OpenStream, Telling<'_>) {
         if !self.open.contains_key(org) {
-            let stream = Stream::new(org, self.epochs.next(), self.bounds, &self.room);
+            let stream = Stream::new(
+                org,
+                self.epochs.next(),
+                (self.bounds, self.showing),
+                &self.room,
+            );
             self.round.push_back(Arc::clone(&stream.org));
             self.open
                 .insert(Arc::clone(&stream.org), OpenStream::of(stream));
         }
         let open = self.open.get_mut(org).expect("it was opened if needed");
-        (open, &mut self.telling)
+        let (frame, woken) = (&mut self.frame, &mut self.woken);
+        (open, Telling { frame, woken })
     }
 }
 

@@ -4,7 +4,7 @@
 //! connections read without it, under this ring's own lock, a bounded piece at a time. Knows frames only as bytes.
 //!
 //! Must hold: what is kept is a suffix of what was appended, within every bound but for the newest entry, which is
-//! always kept; a reader gets bytes as they were appended, in order.
+//! always kept; a reader gets bytes as they were appended, in order, and none that is not shown yet.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -27,8 +27,19 @@ pub(crate) struct Ring {
     log: RwLock<Log>,
     /// Number of the newest entry, for those who have that one and want to know whether they have all.
     top: AtomicU64,
+    /// Number of the newest entry that readers may be given.
+    shown: AtomicU64,
     bounds: Bounds,
     room: Arc<Room>,
+}
+
+/// When readers may be given what is appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Showing {
+    /// As soon as it is there.
+    AtOnce,
+    /// When [`Ring::show`] has been called for it.
+    WhenTold,
 }
 
 /// What one ring keeps at most.
@@ -149,8 +160,13 @@ impl Room {
 
 impl Ring {
     /// An empty ring, whose entries will have numbers above `top`.
-    pub(crate) fn new(top: u64, bounds: Bounds, room: Arc<Room>) -> Self {
+    pub(crate) fn new(top: u64, bounds: Bounds, room: Arc<Room>, showing: Showing) -> Self {
+        let shown = match showing {
+            Showing::AtOnce => u64::MAX,
+            Showing::WhenTold => top,
+        };
         Self {
+            shown: AtomicU64::new(shown),
             log: RwLock::new(Log {
                 chunks: VecDeque::new(),
                 gone: 0,
@@ -181,6 +197,16 @@ impl Ring {
         self.trim(&mut log, at);
         tell();
         log.lost
+    }
+
+    /// Readers may be given what there is up to this number.
+    pub(crate) fn show(&self, number: u64) {
+        self.shown.fetch_max(number, Ordering::Release);
+    }
+
+    /// Number of the newest entry that readers may be given; there need not be any so far.
+    pub(crate) fn shown(&self) -> u64 {
+        self.shown.load(Ordering::Acquire)
     }
 
     /// Lets go of what is too old. The newest entry stays only if it is young enough.
@@ -251,12 +277,12 @@ impl Log {
         self.bytes
     }
 
-    /// Appends to `out` what is wanted of the entries after `passed`, of which none is lost. Whoever wants an entry wants
-    /// later ones with the same paths, and is not asked again for what follows at once. Costs a look at each entry up to where
-    /// it ends, and one copy for each run of wanted ones.
+    /// Appends to `out` what is wanted of the entries after `passed`, of which none is lost, and up to `last`. Whoever wants
+    /// an entry wants later ones with the same paths, and is not asked again for what follows at once. Costs a look at each
+    /// entry up to where it ends, and one copy for each run of wanted ones.
     pub(crate) fn copy(
         &self,
-        passed: u64,
+        (passed, last): (u64, u64),
         audience: Audience,
         portion: Portion,
         mut is_wanted: impl FnMut(u64, Paths<'_>) -> bool,
@@ -264,6 +290,7 @@ impl Log {
     ) -> Copied {
         debug_assert!(passed >= self.lost, "{passed} is before {}", self.lost);
         let mut copying = Copying {
+            last,
             audience,
             portion,
             looks: 0,
@@ -316,6 +343,7 @@ impl Log {
 
 /// One reader's way through some chunks.
 struct Copying {
+    last: u64,
     audience: Audience,
     portion: Portion,
     looks: usize,
@@ -341,7 +369,8 @@ impl Copying {
         for index in begin..chunk.entries.len() {
             let frame = chunk.frame(index, self.audience);
             let number = chunk.entries[index].number;
-            has_room = self.looks < self.portion.looks_max
+            has_room = number <= self.last
+                && self.looks < self.portion.looks_max
                 && (self.bytes == 0 || self.bytes + frame.len() <= self.portion.bytes_max);
             if !has_room {
                 break;

@@ -15,8 +15,9 @@ use tenure_protocol::{Event, LostWhy, Position, Push, Recovery, push};
 use super::interest::Interest;
 use super::listener::{Beginning, Listener, parse};
 use super::published::Published;
-use super::ring::{Bounds, Frames, Ring, Room};
-use super::{Moment, Newest, PresenceChange, Publish, Subscribe, Woken};
+use super::ring::{Bounds, Frames, Ring, Room, Showing};
+use super::woken::Woken;
+use super::{Moment, PresenceChange, Publish, Subscribe};
 use crate::outbox::Outbox;
 
 /// What is kept of an org's changes of presence: few, since whoever missed some reads the whole anew.
@@ -57,39 +58,24 @@ pub(super) struct OpenStream {
     used: LogTime,
 }
 
-/// What is to be told since listeners were woken.
-#[derive(Debug, Default)]
-pub(super) struct Telling {
-    /// Listeners that have something to read.
-    pub(super) woken: Vec<Arc<Listener>>,
-    /// The newest event, as it is told.
-    frame: BytesMut,
-    /// Where it stands, if anybody listens to it.
-    newest: Option<(Arc<Stream>, u64)>,
-    events: usize,
-}
-
-impl Telling {
-    pub(super) fn take(&mut self) -> Woken {
-        let listeners = std::mem::take(&mut self.woken);
-        let newest = self.newest.take().filter(|_| self.events == 1);
-        self.events = 0;
-        let newest = newest.map(|(stream, offset)| Newest {
-            stream,
-            offset,
-            frame: self.frame.split().freeze(),
-        });
-        Woken { listeners, newest }
-    }
+/// What making an event known takes: room for its frame, and a list of whom to wake.
+pub(super) struct Telling<'s> {
+    pub(super) frame: &'s mut BytesMut,
+    pub(super) woken: &'s mut Woken,
 }
 
 impl Stream {
-    pub(super) fn new(org: &str, epoch: u64, bounds: Bounds, room: &Arc<Room>) -> Self {
+    pub(super) fn new(
+        org: &str,
+        epoch: u64,
+        (bounds, showing): (Bounds, Showing),
+        room: &Arc<Room>,
+    ) -> Self {
         Self {
             org: Arc::from(org),
             epoch,
-            events: Ring::new(0, bounds, Arc::clone(room)),
-            presence: Ring::new(0, PRESENCE_BOUNDS, Arc::clone(room)),
+            events: Ring::new(0, bounds, Arc::clone(room), showing),
+            presence: Ring::new(0, PRESENCE_BOUNDS, Arc::clone(room), showing),
             gaps: AtomicU64::new(0),
         }
     }
@@ -120,8 +106,8 @@ impl OpenStream {
     // What happens.
 
     /// Gives the offset of the event.
-    pub(super) fn append(&mut self, when: Moment, event: Event<'_>, telling: &mut Telling) -> u64 {
-        let Telling { frame, woken, .. } = &mut *telling;
+    pub(super) fn append(&mut self, when: Moment, event: Event<'_>, telling: Telling<'_>) -> u64 {
+        let Telling { frame, woken } = telling;
         self.top += 1;
         let offset = self.top;
         let push = Push::StreamEvent(push::Happened {
@@ -140,19 +126,15 @@ impl OpenStream {
         let mark = || {
             for listener in paths.iter().flat_map(|path| self.in_events.in_path(path)) {
                 is_heard = true;
-                if listener.events.mark(offset) {
-                    woken.push(Arc::clone(listener));
-                }
+                let is_unknown = listener.events.mark(offset);
+                woken.note(listener, is_unknown);
             }
         };
         let frames = Frames::Same(frame);
         let ring = &self.stream.events;
         let lost = ring.append(offset, when.at, paths, frames, mark);
         self.published.forget_before(lost + 1);
-        telling.events += 1;
-        if is_heard {
-            telling.newest = Some((Arc::clone(&self.stream), offset));
-        }
+        woken.note_event(&self.stream, offset, is_heard);
         offset
     }
 
@@ -160,7 +142,7 @@ impl OpenStream {
         &mut self,
         publish: &Publish<'_>,
         when: Moment,
-        telling: &mut Telling,
+        telling: Telling<'_>,
     ) -> Publication {
         self.used = when.at;
         let listeners = count(self.in_events.count(publish.path));
@@ -193,7 +175,7 @@ impl OpenStream {
         &self,
         change: &PresenceChange<'_>,
         at: LogTime,
-        woken: &mut Vec<Arc<Listener>>,
+        woken: &mut Woken,
     ) {
         if self.in_presence.is_empty() {
             return;
@@ -201,13 +183,13 @@ impl OpenStream {
         let (version, path) = (change.version, change.path);
         let mark = || {
             for listener in self.in_presence.in_path(path) {
-                if listener.presence.mark(version) {
-                    woken.push(Arc::clone(listener));
-                }
+                let is_unknown = listener.presence.mark(version);
+                woken.note(listener, is_unknown);
             }
         };
         let ring = &self.stream.presence;
         ring.append(version, at, &[path], change.frames, mark);
+        woken.note_presence(&self.stream, version);
     }
 
     // Who listens.

@@ -42,7 +42,11 @@ struct Connection {
 fn world() -> World {
     let home = Homes::new(1).all().next().unwrap();
     World {
-        streams: Streams::new(BOUNDS, Room::new(1 << 30), Epochs::random().of(home)),
+        streams: Streams::new(
+            (BOUNDS, Showing::AtOnce),
+            Room::new(1 << 30),
+            Epochs::random().of(home),
+        ),
         now: LogTime(1),
     }
 }

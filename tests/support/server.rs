@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure::access::{ApiKey, OrgPattern, Principal, Secret};
-use tenure::config::Config;
+use tenure::config::{Config, Durability};
 use tenure::error::ServerError;
 use tenure::server::Server;
 use tenure_engine::Role;
@@ -29,11 +29,12 @@ pub(crate) struct TestServer {
     serving: JoinHandle<Result<(), ServerError>>,
 }
 
-/// The defaults, on a port of its own and without an admin listener.
+/// The defaults, on a port of its own, without an admin listener, and nothing is kept.
 pub(crate) fn config() -> Config {
     Config {
         listen: ANY_PORT,
         admin: None,
+        durability: Durability::Memory,
         ..Config::default()
     }
 }
@@ -140,7 +141,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// On ports of its own. Nothing is kept unless the arguments say where.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::listening("127.0.0.1:0", arguments)
+    }
+
+    /// The same, where a server before it was perhaps.
+    pub(crate) fn listening(listen: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("TENURE_") {
@@ -148,9 +155,10 @@ impl Process {
             }
         }
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["serve", "--listen", listen, "--admin", "127.0.0.1:0"])
             .args(["--log-format", "json"])
             .args(arguments)
+            .env("TENURE_DURABILITY", durability(arguments))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -182,9 +190,33 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Ends it without a word, as a kernel does that is out of memory.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(asked.unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// What holds where the arguments do not say.
+fn durability(arguments: &[&str]) -> &'static str {
+    if arguments.contains(&"--data") {
+        "always"
+    } else {
+        "memory"
     }
 }

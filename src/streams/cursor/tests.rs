@@ -1,13 +1,14 @@
 //! A cursor beside the subscriptions that a client keeps, which give an event to whom it matches and is above the last.
 //!
 //! Rule that is tested: whatever the order of subscribing, appending, forgetting and reading, each subscription is given
-//! every event that it is for, once and in order, or hears of a gap that the event lies in.
+//! every event that it is for, once and in order, or hears of a gap that the event lies in; and nothing before it is
+//! shown.
 
 use proptest::prelude::*;
 use tenure_engine::{LogTime, Millis};
 use tenure_protocol::Filter;
 
-use super::super::ring::{Bounds, Frames, Room};
+use super::super::ring::{Bounds, Frames, Room, Showing};
 use super::*;
 
 const FILTERS: [&str; 5] = ["**", "a/**", "a/b", "c", "c/**"];
@@ -23,6 +24,8 @@ enum Op {
     /// Filters by index, and how far back from the top.
     Subscribe(Vec<usize>, u64),
     Unsubscribe(usize),
+    /// All but so many of the newest.
+    Show(u64),
     Step {
         bytes_max: usize,
         looks_max: usize,
@@ -37,6 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => proptest::collection::vec(0..PATHS.len(), 1..3).prop_map(Op::Append),
         1 => (filters, 0..12_u64).prop_map(|(filters, back)| Op::Subscribe(filters, back)),
         1 => (0..4_usize).prop_map(Op::Unsubscribe),
+        2 => (0..4_u64).prop_map(Op::Show),
         4 => (prop_oneof![Just(0), Just(64), Just(4096)], prop_oneof![1..4_usize, Just(256)])
             .prop_map(|(bytes_max, looks_max)| Op::Step { bytes_max, looks_max }),
         4 => prop_oneof![3 => Just(0), 1 => 1..3_u64].prop_map(Op::TakeNewest),
@@ -69,14 +73,14 @@ struct World {
 }
 
 impl World {
-    fn new(entries_max: usize) -> Self {
+    fn new(entries_max: usize, showing: Showing) -> Self {
         let bounds = Bounds {
             entries_max,
             bytes_max: 1 << 20,
             age_max: Millis(1_000),
         };
         Self {
-            ring: Ring::new(0, bounds, Room::new(1 << 20)),
+            ring: Ring::new(0, bounds, Room::new(1 << 20), showing),
             cursor: Cursor::default(),
             events: Vec::new(),
             subscriptions: Vec::new(),
@@ -133,6 +137,9 @@ impl World {
         };
         let (ring, audience) = (&self.ring, Audience::Everyone);
         let step = self.cursor.step(ring, audience, portion, &mut out, tell);
+        let shown = ring.shown();
+        assert!(step.passed <= shown, "{} is not shown", step.passed);
+        assert!(gap.as_ref().is_none_or(|gap| *gap.end() <= shown));
         assert_eq!(out.len(), step.frames as usize * FRAME);
         assert_eq!(step.has_gap, gap.is_some());
         if let Some(gap) = gap {
@@ -155,9 +162,10 @@ impl World {
     }
 
     fn receive(&mut self, numbers: impl Iterator<Item = u64>) {
-        let mut before = 0;
+        let (mut before, shown) = (0, self.ring.shown());
         for number in numbers {
             assert!(number > before, "{number} after {before}");
+            assert!(number <= shown, "{number} is not shown");
             before = number;
             let paths = &self.events[number as usize - 1];
             // Those who have had it drop it: another subscription with the same filter may have started over.
@@ -196,20 +204,23 @@ proptest! {
     #[test]
     fn each_subscription_is_given_each_of_its_events_once_or_a_gap(
         entries_max in prop_oneof![1..8_usize, Just(1_000)],
+        showing in prop_oneof![Just(Showing::AtOnce), Just(Showing::WhenTold)],
         ops in proptest::collection::vec(op(), 1..120),
     ) {
-        let mut world = World::new(entries_max);
+        let mut world = World::new(entries_max, showing);
         for op in ops {
             match op {
                 Op::Append(paths) => world.append(&paths),
                 Op::Subscribe(filters, back) => world.subscribe(&filters, back),
                 Op::Unsubscribe(index) => world.unsubscribe(index),
+                Op::Show(back) => world.ring.show((world.events.len() as u64).saturating_sub(back)),
                 Op::Step { bytes_max, looks_max } => {
                     world.step(bytes_max, looks_max);
                 }
                 Op::TakeNewest(back) => world.take_newest(back),
             }
         }
+        world.ring.show(world.events.len() as u64);
         while world.step(4096, 256) {}
         world.check();
     }
@@ -218,7 +229,7 @@ proptest! {
 /// Whoever cares for little of what happens is not told of a gap in what it does not care for.
 #[test]
 fn what_is_for_nobody_is_passed_and_never_a_gap() {
-    let mut world = World::new(3);
+    let mut world = World::new(3, Showing::AtOnce);
     let portion = Portion {
         bytes_max: 64,
         looks_max: 4,
@@ -244,7 +255,7 @@ fn what_is_for_nobody_is_passed_and_never_a_gap() {
 
 #[test]
 fn what_older_filters_have_had_is_not_copied_again() {
-    let mut world = World::new(100);
+    let mut world = World::new(100, Showing::AtOnce);
     world.subscribe(&[0], 0);
     for path in [0, 2, 4, 2] {
         world.append(&[path]);
@@ -267,7 +278,7 @@ fn what_older_filters_have_had_is_not_copied_again() {
 /// What was marked for filters that are gone says nothing about those that come.
 #[test]
 fn who_begins_anew_is_told_of_no_gap_from_before() {
-    let mut world = World::new(3);
+    let mut world = World::new(3, Showing::AtOnce);
     world.subscribe(&[3], 0);
     world.append(&[2]);
     world.unsubscribe(0);

@@ -69,7 +69,7 @@ struct World {
 impl World {
     fn new(bounds: Bounds, room: usize) -> Self {
         Self {
-            ring: Ring::new(6, bounds, Room::new(room)),
+            ring: Ring::new(6, bounds, Room::new(room), Showing::AtOnce),
             model: Vec::new(),
             top: 6,
             lost: 6,
@@ -166,10 +166,10 @@ impl World {
         let is_wanted = |_, paths: Paths<'_>| {
             wanted.is_none_or(|wanted| paths.iter().any(|path| path == wanted))
         };
-        let copied = self
-            .ring
-            .read()
-            .copy(passed, audience, portion, is_wanted, &mut out);
+        let copied =
+            self.ring
+                .read()
+                .copy((passed, u64::MAX), audience, portion, is_wanted, &mut out);
         assert_eq!(copied, Copied { passed: at, frames });
         assert_eq!(out.split_to(6), b"before"[..]);
         assert_eq!(out, expected);
@@ -239,8 +239,8 @@ fn rings_share_their_room() {
         bytes_max: 10_000,
         age_max: Millis(1_000),
     };
-    let one = Ring::new(0, bounds, Arc::clone(&room));
-    let two = Ring::new(0, bounds, Arc::clone(&room));
+    let one = Ring::new(0, bounds, Arc::clone(&room), Showing::AtOnce);
+    let two = Ring::new(0, bounds, Arc::clone(&room), Showing::AtOnce);
     let append = |ring: &Ring| {
         let number = ring.read().top() + 1;
         ring.append(number, LogTime(1), &["a"], Frames::Same(&[0; 400]), || {});

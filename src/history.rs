@@ -1,0 +1,204 @@
+//! How history goes on when the server starts, from nothing or from a data directory, and how it ends when it stops.
+//!
+//! Knows the journal as a whole and the shards as a whole, and neither's insides. Must hold: no shard lives before all that
+//! was kept has been replayed, and nothing is kept any more when the journal is closed.
+
+use std::sync::Arc;
+
+use tenure_engine::{Command, LogTime, Scope, Token, WallTime};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use crate::admin::Readiness;
+use crate::clock::{Clock, unix_micros};
+use crate::config::{Config, Durability};
+use crate::error::ServerError;
+use crate::gate::Gate;
+use crate::journal::{
+    self, Directory, Hooks, Journal, JournalError, Options, Progress, Recovered, end_process,
+};
+use crate::shards::{Beginning, Shards};
+
+/// How often a recovery that takes long says how far it is.
+const TOLD_EVERY_MS: u64 = 2_000;
+
+/// All that is decided, and where it is kept.
+pub(crate) struct History {
+    pub(crate) shards: Arc<Shards>,
+    journal: Option<Journal>,
+}
+
+/// Takes the data directory, if there is to be one. A second server is told here that it comes too late.
+pub(crate) fn open(config: &Config) -> Result<Option<Directory>, JournalError> {
+    if config.durability == Durability::Memory {
+        return Ok(None);
+    }
+    let shards = u32::try_from(config.shards).unwrap_or(u32::MAX);
+    let directory = Directory::open(&config.data, shards)?;
+    if directory.shards() != shards {
+        info!(
+            shards = directory.shards(),
+            configured = shards,
+            "the data directory keeps its number of shards"
+        );
+    }
+    Ok(Some(directory))
+}
+
+impl History {
+    /// Goes on from what the directory holds, or begins where there is none.
+    pub(crate) async fn begin(
+        directory: Option<Directory>,
+        config: &Config,
+        readiness: &Readiness,
+    ) -> Result<Self, ServerError> {
+        let gate = Arc::new(Gate::new());
+        let bounds = (config.keeping(), config.presence());
+        let (beginning, clock, journal) = match directory {
+            None => {
+                let first = Token(unix_micros().min(Token::MAX.0));
+                let beginning = Beginning::in_memory(config.shards, first);
+                (beginning, Clock::from(LogTime::ZERO), None)
+            }
+            Some(directory) => {
+                let (readiness, gate) = (readiness.clone(), Arc::clone(&gate));
+                let durability = config.durability;
+                spawn_blocking(move || recover(directory, durability, &readiness, &gate))
+                    .await
+                    .expect("a recovery does not panic")?
+            }
+        };
+        let shards = Arc::new(Shards::new(beginning, clock, gate, bounds));
+        let history = Self { shards, journal };
+        history.configure(config)?;
+        Ok(history)
+    }
+
+    /// The first entries of every shard's run: what the operator has configured, and that a server leads. From here on
+    /// the grace counts of sessions that the server before has had.
+    fn configure(&self, config: &Config) -> Result<(), ServerError> {
+        let configure = Command::Configure {
+            scope: Scope::Server,
+            layer: config.policy,
+            principal: "configuration",
+        };
+        for home in self.shards.homes.all() {
+            self.shards
+                .propose(home.index, &[configure, Command::Started])?;
+        }
+        Ok(())
+    }
+
+    /// Ends it, when nobody asks for anything any more. The next start then has nothing to replay.
+    pub(crate) async fn end(self) {
+        let Some(journal) = self.journal else {
+            return;
+        };
+        let engines = self.shards.close();
+        let now = self.shards.clock.now();
+        let closed = spawn_blocking(move || journal.close(Some((engines, now)))).await;
+        match closed.expect("closing does not panic") {
+            Ok(()) => info!("the journal is closed"),
+            Err(error) => {
+                warn!(%error, "no snapshots at the end; the next start replays the journal");
+            }
+        }
+    }
+}
+
+/// Replays what was kept, and starts the journal.
+fn recover(
+    directory: Directory,
+    durability: Durability,
+    readiness: &Readiness,
+    gate: &Arc<Gate>,
+) -> Result<(Beginning, Clock, Option<Journal>), JournalError> {
+    let mut telling = Telling::new(readiness);
+    let mut recovered = journal::recover(&directory, |progress| telling.tell(progress))?;
+    telling.tell_end(&recovered);
+    let clock = Clock::from(recovered.log_time);
+    // A directory that is lost, or one after a time without any, must not lead to lower tokens.
+    let first = if recovered.is_fresh() {
+        unix_micros().min(Token::MAX.0)
+    } else {
+        0
+    };
+    let through = Arc::clone(gate);
+    let hooks = Hooks {
+        on_durable: Box::new(move |mark| through.reached(mark)),
+        on_failure: Box::new(end_process),
+    };
+    let (durability, holds_back) = match durability {
+        Durability::Interval => (journal::Durability::Interval(journal::INTERVAL), false),
+        Durability::Always | Durability::Memory => (journal::Durability::Always, true),
+    };
+    let options = Options {
+        durability,
+        ..Options::default()
+    };
+    let first: (Token, WallTime) = (Token(first), clock.stamp().wall);
+    let (journal, appenders) = Journal::start(directory, &mut recovered, first, options, hooks)?;
+    gate.reached(journal.intake().durable());
+    let engines = recovered.shards.into_iter().map(|shard| shard.engine);
+    let beginning = Beginning::Kept {
+        shards: engines.zip(appenders).collect(),
+        holds_back,
+    };
+    Ok((beginning, clock, Some(journal)))
+}
+
+/// Says how far a recovery is: to whoever asks whether the server is ready, and now and then in the log.
+struct Telling<'r> {
+    readiness: &'r Readiness,
+    /// Begins with the recovery.
+    clock: Clock,
+    told_ms: u64,
+    segments: u64,
+}
+
+impl<'r> Telling<'r> {
+    fn new(readiness: &'r Readiness) -> Self {
+        readiness.starting("reading the data directory");
+        Self {
+            readiness,
+            clock: Clock::from(LogTime::ZERO),
+            told_ms: 0,
+            segments: 0,
+        }
+    }
+
+    fn tell(&mut self, progress: Progress) {
+        self.segments += 1;
+        let Progress {
+            records,
+            bytes,
+            segments_left,
+        } = progress;
+        let elapsed_ms = self.clock.now().0;
+        let left_s = elapsed_ms * segments_left as u64 / self.segments / 1_000;
+        self.readiness.starting(format!(
+            "replaying the journal: {records} records, {bytes} bytes, about {left_s} s left"
+        ));
+        if elapsed_ms >= self.told_ms + TOLD_EVERY_MS {
+            self.told_ms = elapsed_ms;
+            info!(
+                records,
+                bytes, segments_left, left_s, "replaying the journal"
+            );
+        }
+    }
+
+    fn tell_end(&self, recovered: &Recovered) {
+        let Progress { records, bytes, .. } = recovered.progress;
+        let elapsed_ms = self.clock.now().0;
+        if let Some(torn) = &recovered.torn {
+            warn!(
+                file = torn.file,
+                offset = torn.offset,
+                bytes = torn.bytes,
+                "the last write before the server ended was not complete, and is cut; nothing that was acknowledged was in it"
+            );
+        }
+        info!(records, bytes, elapsed_ms, "history goes on");
+    }
+}

@@ -1,0 +1,156 @@
+//! What one step of the locks leads to, carried to where it belongs: notices to the connections they are for, events to
+//! the streams, the rest to presence and to the counters.
+//!
+//! Knows no rule. Must hold: within one entry what is told keeps the order in which it is said, so the loser hears first.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tenure_engine::presence::Presence;
+use tenure_engine::{Effects, Event, LogTime, Millis, Notice, SessionId, SessionRef, WaitId, What};
+
+use super::notes::Notes;
+use super::presence::{Aftermath, Own};
+use super::{MOVED_MAX, Route};
+use crate::dispatch::{events, notices};
+use crate::homes::Home;
+use crate::metrics::ShardCounters;
+use crate::outbox::Attachment;
+use crate::streams::{Moment, Streams};
+
+/// Carries the consequences of one entry to where they belong.
+pub(super) struct Router<'s, 'o> {
+    pub(super) home: Home,
+    pub(super) at: LogTime,
+    pub(super) presence: &'s Presence,
+    pub(super) aftermath: &'s mut Vec<Aftermath>,
+    pub(super) routes: &'s mut HashMap<SessionId, Route>,
+    pub(super) streams: &'s mut Streams,
+    pub(super) notes: &'s mut Notes,
+    pub(super) counters: &'s mut ShardCounters,
+    pub(super) moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
+    pub(super) places: &'s mut HashMap<WaitId, u32>,
+    /// The asking connection, and the buffer for what it is told.
+    pub(super) own: Option<Own<'o>>,
+    /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
+    pub(super) resumes: Option<SessionId>,
+    /// Frames put into the asker's buffer.
+    pub(super) pushed: u64,
+}
+
+impl Effects for Router<'_, '_> {
+    fn notice(&mut self, to: SessionRef, notice: Notice) {
+        if let Notice::Granted { wait, .. } = &notice {
+            self.places.remove(wait);
+        }
+        let push = notices::push(self.home, to.session, &notice);
+        let route = self
+            .routes
+            .get(&to.session)
+            .filter(|route| route.attach == to.attach);
+        match (route, &mut self.own) {
+            // A session that is resumed where it is attached already has not gone anywhere.
+            (Some(route), Some((asker, _)))
+                if matches!(notice, Notice::Moved) && Arc::ptr_eq(&route.outbox, asker) => {}
+            (Some(route), Some((asker, out))) if Arc::ptr_eq(&route.outbox, asker) => {
+                push.encode(out);
+                self.pushed += 1;
+            }
+            (Some(route), _) => self.notes.push(&route.outbox, &push),
+            (None, Some((_, out))) if self.resumes == Some(to.session) => {
+                push.encode(out);
+                self.pushed += 1;
+            }
+            (None, _) => {}
+        }
+        if let (Notice::Moved, Some(route)) = (&notice, route) {
+            route
+                .outbox
+                .note(Attachment::Gone(self.home.to_wire(to.session.0)));
+        }
+    }
+
+    fn event(&mut self, event: Event<&str>) {
+        self.counters.event(&event.what);
+        if !self.streams.is_silent() {
+            self.tell(&event);
+        }
+        self.note_aftermath(&event);
+        match event.what {
+            What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
+                if let Some(route) = self.routes.remove(&session) {
+                    route
+                        .outbox
+                        .note(Attachment::Gone(self.home.to_wire(session.0)));
+                }
+            }
+            What::Granted { path, waited, .. } if waited > Millis::ZERO => {
+                self.queue_moved(event.org, path);
+            }
+            What::WaitEnded { paths, wait, .. } => {
+                self.places.remove(&wait);
+                paths
+                    .into_iter()
+                    .for_each(|path| self.queue_moved(event.org, path));
+            }
+            What::Granted { .. }
+            | What::Converted { .. }
+            | What::Ended { .. }
+            | What::Orphaned { .. }
+            | What::Adopted { .. }
+            | What::Queued { .. }
+            | What::SessionOpened { .. }
+            | What::SessionResumed { .. } => {}
+        }
+    }
+}
+
+impl Router<'_, '_> {
+    fn tell(&mut self, event: &Event<&str>) {
+        let when = Moment {
+            at: self.at,
+            wall_ms: event.wall.0,
+        };
+        let home = self.home;
+        self.streams
+            .happened(event.org, when, || events::event(home, &event.what));
+    }
+
+    /// Keeps for presence what concerns it: somebody who is somewhere, or a lock at whose path somebody is.
+    fn note_aftermath(&mut self, event: &Event<&str>) {
+        let what = match event.what {
+            What::SessionDetached { session, keeps, .. } if self.presence.is_anywhere(session) => {
+                Aftermath::Detached { session, keeps }
+            }
+            What::SessionEnded { session, .. } if self.presence.is_anywhere(session) => {
+                Aftermath::Ended(session)
+            }
+            What::Granted { path, .. } | What::Ended { path, .. }
+                if self.presence.is_anybody_at(event.org, path) =>
+            {
+                Aftermath::LockChanged {
+                    org: Arc::from(event.org),
+                    path: Arc::from(path),
+                }
+            }
+            What::Granted { .. }
+            | What::Converted { .. }
+            | What::Ended { .. }
+            | What::Orphaned { .. }
+            | What::Adopted { .. }
+            | What::Queued { .. }
+            | What::WaitEnded { .. }
+            | What::SessionOpened { .. }
+            | What::SessionDetached { .. }
+            | What::SessionResumed { .. }
+            | What::SessionEnded { .. } => return,
+        };
+        self.aftermath.push(what);
+    }
+
+    fn queue_moved(&mut self, org: &str, path: &str) {
+        if self.moved.len() < MOVED_MAX {
+            self.moved.insert((Arc::from(org), Arc::from(path)), ());
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What one batch of a shard has put into rings, until readers may have it, and those who are to read it.
+//!
+//! Where everything may be read at once, only who is to be woken is kept, and a single event with them, which they can be
+//! told past their connections. Where it has to be on disk first, readers are shown nothing before [`Woken::wake`]. Must
+//! hold: whoever has something in the batch is woken or told after it is shown.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::listener::Listener;
+use super::ring::Showing;
+use super::stream::Stream;
+
+/// Listeners that are woken in one go.
+const WOKEN_AT_ONCE: usize = 64;
+
+/// Listeners that are told in one go: each may be a write to a socket.
+const TOLD_AT_ONCE: usize = 8;
+
+/// See the file's header.
+#[derive(Debug, Default)]
+#[must_use = "whoever is not woken does not read"]
+pub(crate) struct Woken {
+    listeners: Vec<Arc<Listener>>,
+    /// What is to be shown.
+    news: Vec<News>,
+    /// Number of the batch; 0 where everything is shown at once.
+    batch: u64,
+    /// Where that is so: how many events there are in the batch, and the first of them, if anybody cares for it.
+    events: usize,
+    event: Option<(Arc<Stream>, u64)>,
+    /// The event, if it is the only one, as it is told.
+    newest: Option<Newest>,
+}
+
+/// The newest event of a stream.
+#[derive(Debug)]
+pub(super) struct Newest {
+    pub(super) stream: Arc<Stream>,
+    pub(super) offset: u64,
+    pub(super) frame: Bytes,
+}
+
+/// Many listeners that are being told, by as many tasks as there are workers.
+struct Spread {
+    woken: Woken,
+    now: Instant,
+    next: AtomicUsize,
+}
+
+/// What has been put into the rings of one stream.
+#[derive(Debug)]
+struct News {
+    stream: Arc<Stream>,
+    offset: u64,
+    version: u64,
+}
+
+impl Woken {
+    /// Nothing yet.
+    pub(super) fn first(showing: Showing) -> Self {
+        let batch = match showing {
+            Showing::AtOnce => 0,
+            Showing::WhenTold => 1,
+        };
+        Self {
+            batch,
+            ..Self::default()
+        }
+    }
+
+    /// What there is so far, with the frame of the newest event; the next batch begins.
+    pub(super) fn take(&mut self, frame: &mut BytesMut) -> Self {
+        let next = if self.batch == 0 { 0 } else { self.batch + 1 };
+        let is_single = mem::take(&mut self.events) == 1;
+        let single = self.event.take().filter(|_| is_single);
+        let newest = single.map(|(stream, offset)| Newest {
+            stream,
+            offset,
+            frame: frame.split().freeze(),
+        });
+        Self {
+            listeners: mem::take(&mut self.listeners),
+            news: mem::take(&mut self.news),
+            batch: mem::replace(&mut self.batch, next),
+            newest,
+            ..Self::default()
+        }
+    }
+
+    /// Something is for this listener. If everything is shown at once, one that has not looked since it was woken last,
+    /// and so is not unknown to have something, finds this too. Else it may look before this is shown.
+    pub(super) fn note(&mut self, listener: &Arc<Listener>, is_unknown: bool) {
+        let is_missing = match self.batch {
+            0 => is_unknown,
+            batch => listener.is_first_in(batch),
+        };
+        if is_missing {
+            self.listeners.push(Arc::clone(listener));
+        }
+    }
+
+    /// This one is to be woken, whatever it has.
+    pub(super) fn call(&mut self, listener: Arc<Listener>) {
+        self.listeners.push(listener);
+    }
+
+    pub(super) fn note_event(&mut self, stream: &Arc<Stream>, offset: u64, is_heard: bool) {
+        if self.batch > 0 {
+            self.news_of(stream).offset = offset;
+            return;
+        }
+        self.events += 1;
+        if self.events == 1 && is_heard {
+            self.event = Some((Arc::clone(stream), offset));
+        }
+    }
+
+    pub(super) fn note_presence(&mut self, stream: &Arc<Stream>, version: u64) {
+        if self.batch > 0 {
+            self.news_of(stream).version = version;
+        }
+    }
+
+    /// A batch mostly concerns one org, or a few: those who come again are found from the end.
+    fn news_of(&mut self, stream: &Arc<Stream>) -> &mut News {
+        let found = self
+            .news
+            .iter()
+            .rposition(|news| Arc::ptr_eq(&news.stream, stream));
+        let index = found.unwrap_or_else(|| {
+            self.news.push(News {
+                stream: Arc::clone(stream),
+                offset: 0,
+                version: 0,
+            });
+            self.news.len() - 1
+        });
+        &mut self.news[index]
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.listeners.is_empty() && self.news.is_empty()
+    }
+
+    /// Whether they can be [told](Self::tell), since nothing has to be shown before.
+    pub(crate) const fn may_be_told(&self) -> bool {
+        self.batch == 0
+    }
+
+    /// Tells them, past those of their connections that sleep, which are not woken then: a few at once; many on tasks of
+    /// their own. What it saves is the waking. What wakes them instead has them take what has come together meanwhile, and is
+    /// for when much happens.
+    pub(crate) fn tell(self, now: Instant) {
+        if self.listeners.len() <= TOLD_AT_ONCE {
+            self.tell_some(&self.listeners, now);
+            return;
+        }
+        let workers = Handle::current().metrics().num_workers();
+        let parts = self.listeners.len().div_ceil(TOLD_AT_ONCE);
+        let spread = Arc::new(Spread {
+            woken: self,
+            now,
+            next: AtomicUsize::new(0),
+        });
+        for _ in 0..workers.min(parts) {
+            tokio::spawn(Arc::clone(&spread).run());
+        }
+    }
+
+    fn tell_some(&self, listeners: &[Arc<Listener>], now: Instant) {
+        for listener in listeners {
+            listener.tell(self.newest.as_ref(), now);
+        }
+    }
+
+    /// Shows what was put into rings, and wakes who is to read it: a few at once; many on a task of their own, so that
+    /// nobody waits until all have been.
+    pub(crate) fn wake(self) {
+        for news in &self.news {
+            news.stream.events.show(news.offset);
+            news.stream.presence.show(news.version);
+        }
+        // Whoever is marked once until they look is woken once; the others would be for each batch.
+        let wake = if self.batch == 0 {
+            Listener::wake
+        } else {
+            Listener::wake_once
+        };
+        let listeners = self.listeners;
+        if listeners.len() <= WOKEN_AT_ONCE {
+            listeners.iter().for_each(wake);
+            return;
+        }
+        tokio::spawn(async move {
+            for listeners in listeners.chunks(WOKEN_AT_ONCE) {
+                listeners.iter().for_each(wake);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}
+
+impl Spread {
+    async fn run(self: Arc<Self>) {
+        loop {
+            let from = self.next.fetch_add(TOLD_AT_ONCE, Ordering::Relaxed);
+            let Some(rest) = self.woken.listeners.get(from..) else {
+                return;
+            };
+            self.woken
+                .tell_some(&rest[..TOLD_AT_ONCE.min(rest.len())], self.now);
+            tokio::task::yield_now().await;
+        }
+    }
+}
