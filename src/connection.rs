@@ -82,6 +82,12 @@ pub(crate) struct Connection {
     to_tell: Woken,
     heard: Instant,
     began: Instant,
+    /// When this round began, if anything had to know.
+    now: Option<Instant>,
+    /// Whether its socket is left to others.
+    has_lent: bool,
+    /// Bytes that were read and not counted yet.
+    uncounted: u64,
     /// Whether it is not read from, because much is to be written.
     is_held_up: bool,
 }
@@ -142,6 +148,9 @@ impl Connection {
             to_tell: Woken::default(),
             heard: began,
             began,
+            now: None,
+            has_lent: false,
+            uncounted: 0,
             is_held_up: false,
         }
     }
@@ -167,7 +176,9 @@ impl Connection {
             },
         };
         let end = self.run(&mut io).await;
-        self.take_back(&mut io.outbound);
+        if self.has_lent {
+            self.take_back(&mut io.outbound);
+        }
         take(&mut self.to_tell).wake();
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
         self.detach_sessions(&mut io.outbound).await;
@@ -211,7 +222,7 @@ impl Connection {
             let has_to_tell = !self.to_tell.is_empty();
             let is_idle = !is_writing && !has_more_events && !has_to_tell;
             if is_idle && !self.subscriptions.is_empty() {
-                io.outbound.lend(&self.outbox);
+                self.has_lent = io.outbound.lend(&self.outbox);
             }
             reserve_for_reading(&mut io.inbound, io.brought);
             tokio::select! {
@@ -227,7 +238,7 @@ impl Connection {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
                         io.brought = count;
-                        self.open.received(count as u64, 0);
+                        self.uncounted += count as u64;
                     }
                 },
                 () = &mut pushed => pushed.set(outbox.ready()),
@@ -235,14 +246,25 @@ impl Connection {
                 // A long search for what matches is many short steps, between which others have their turn.
                 () = tokio::task::yield_now(), if has_more_events => {}
             }
+            self.now = None;
         }
+    }
+
+    /// When this round began, or anything in it first had to know.
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
     }
 
     /// Takes what has come to the connection since the last time, and counts what is to be written of it.
     fn look_around<W>(&mut self, outbound: &mut Outbound<W>) -> Exchanged {
-        self.take_back(outbound);
+        if self.has_lent {
+            self.take_back(outbound);
+        }
         let mut found = outbound.exchange(&self.outbox, self.subscriptions.woken());
         if found.frames > 0 {
+            if outbound.is_flushed {
+                outbound.progress = self.now();
+            }
             let bytes = outbound.unwritten.len();
             self.open.sent(bytes as u64, found.frames);
         }
@@ -327,7 +349,8 @@ impl Connection {
         };
         let mut batch = Batch::for_bytes(inbound.len());
         let mut frames = Frames::new(inbound, bytes_max);
-        let principal = self.principal.clone();
+        // Set by a hello alone, which is none when there is one already.
+        let principal = self.principal.take();
         let mut count = 0;
         let mut failed = None;
         for payload in frames
@@ -352,10 +375,13 @@ impl Connection {
         let to_tell = batch.submit(&self.shared, &self.outbox);
         replace(&mut self.to_tell, to_tell).wake();
         inbound.advance(consumed);
-        self.open.received(0, count);
+        if principal.is_some() {
+            self.principal = principal;
+        }
+        self.open.received(take(&mut self.uncounted), count);
         if count > 0 {
             // A frame is a sign of life; bytes that never become one are not.
-            self.heard = Instant::now();
+            self.heard = self.now();
         }
         if let Some(error) = failed {
             self.broken_frame(error);
@@ -550,7 +576,8 @@ impl Connection {
     // Events.
 
     /// Takes the socket back that was left to others, and counts what has gone past meanwhile.
-    fn take_back<W>(&self, outbound: &mut Outbound<W>) {
+    fn take_back<W>(&mut self, outbound: &mut Outbound<W>) {
+        self.has_lent = false;
         let Some(Lent {
             unwritten, passed, ..
         }) = self.outbox.outlet.take_back()
@@ -740,18 +767,17 @@ impl<W> Outbound<W> {
         }
         let found = outbox.exchange(&mut self.unwritten, woken);
         self.mark = self.mark.max(found.mark);
-        if found.frames > 0 && self.is_flushed {
-            self.progress = Instant::now();
-        }
         found
     }
 
-    /// Leaves the socket to others until the connection wakes.
-    fn lend(&mut self, outbox: &Outbox) {
-        if let Some(socket) = &self.socket {
-            let unwritten = take(&mut self.unwritten);
-            outbox.outlet.lend(socket.clone(), unwritten);
-        }
+    /// Leaves the socket to others until the connection wakes, if it can.
+    fn lend(&mut self, outbox: &Outbox) -> bool {
+        let Some(socket) = &self.socket else {
+            return false;
+        };
+        let unwritten = take(&mut self.unwritten);
+        outbox.outlet.lend(socket.clone(), unwritten);
+        true
     }
 
     /// Whether what is unwritten may be written. If not, the connection is woken when it may.
@@ -785,8 +811,12 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             }
             self.unwritten.advance(count);
             self.is_flushed = false;
-            self.progress = Instant::now();
-            if !self.unwritten.is_empty() {
+            let is_done = self.unwritten.is_empty();
+            // What the socket has taken whole needs no watching.
+            if !is_done || self.socket.is_none() {
+                self.progress = Instant::now();
+            }
+            if !is_done {
                 return Ok(());
             }
         }

@@ -6,9 +6,10 @@
 //! is reached that came with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tenure_engine::Attach;
 use tenure_protocol::{ErrorCode, Push, push};
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ use crate::streams::Listener;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// Whether there may be anything in it: its connection looks in each round, and mostly in vain.
+    is_used: AtomicBool,
     ready: Notify,
     /// The way past the connection, which goes around what is in here only while nothing is.
     pub(crate) outlet: Outlet,
@@ -39,7 +42,7 @@ struct State {
 }
 
 /// What [`Outbox::exchange`] has found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Exchanged {
     /// Frames that are to be written from here on.
     pub(crate) frames: u64,
@@ -65,6 +68,7 @@ impl Outbox {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             state: Mutex::default(),
+            is_used: AtomicBool::new(false),
             ready: Notify::new(),
             outlet: Outlet::default(),
             bytes_max,
@@ -73,7 +77,7 @@ impl Outbox {
 
     /// Appends what the connection itself has asked for. It takes it out without being woken.
     pub(crate) fn append(&self, bytes: &[u8], frames: u64, mark: Mark) {
-        let mut state = self.state.lock();
+        let mut state = self.put();
         if state.closing.is_some() {
             // A goodbye is the last frame; what a lost reply leaves open, the resume answers.
             return;
@@ -83,7 +87,7 @@ impl Outbox {
 
     /// Appends what the connection has not asked for. Whoever does wakes it when the mark is reached.
     pub(crate) fn tell(&self, bytes: &[u8], frames: u64, mark: Mark) {
-        let mut state = self.state.lock();
+        let mut state = self.put();
         if state.closing.is_some() {
             return;
         }
@@ -111,18 +115,18 @@ impl Outbox {
 
     /// Says goodbye: what is in here is still written, nothing more is taken.
     pub(crate) fn close(&self, code: ErrorCode, message: &str) {
-        self.state.lock().close(code, message);
+        self.put().close(code, message);
         self.ready.notify_one();
     }
 
     pub(crate) fn note(&self, attachment: Attachment) {
-        self.state.lock().attachments.push(attachment);
+        self.put().attachments.push(attachment);
     }
 
     /// One of the connection's listeners has something to read. Carries no bytes: they stay where they are until the
     /// connection has room for them. A listener wakes it once until it is drained.
     pub(crate) fn wake(&self, listener: Arc<Listener>) {
-        self.state.lock().woken.push(listener);
+        self.put().woken.push(listener);
         self.ready.notify_one();
     }
 
@@ -148,6 +152,9 @@ impl Outbox {
         written: &mut BytesMut,
         woken: &mut Vec<Arc<Listener>>,
     ) -> Exchanged {
+        if !self.is_used.load(Ordering::Acquire) {
+            return Exchanged::default();
+        }
         let mut state = self.state.lock();
         let (mut frames, mut mark) = (0, Mark::default());
         if woken.is_empty() {
@@ -158,13 +165,24 @@ impl Outbox {
             frames = std::mem::take(&mut state.frames);
             mark = std::mem::take(&mut state.mark);
         }
+        let attachments = std::mem::take(&mut state.attachments);
+        if state.is_empty() {
+            self.is_used.store(false, Ordering::Release);
+        }
         Exchanged {
             frames,
             mark,
             left: state.bytes.len(),
-            attachments: std::mem::take(&mut state.attachments),
+            attachments,
             closing: state.closing,
         }
+    }
+
+    /// For whoever puts something in.
+    fn put(&self) -> MutexGuard<'_, State> {
+        let state = self.state.lock();
+        self.is_used.store(true, Ordering::Release);
+        state
     }
 
     /// Waits until something has been pushed, or a listener woken.

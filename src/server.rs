@@ -358,6 +358,7 @@ async fn keep_house(shards: Arc<Shards>) {
             shards.tell_places(home.index);
             shards.forget_old_events(home.index);
         }
+        shards.clock.look_at_the_wall();
         shards.mark_time();
     }
 }

@@ -55,6 +55,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) const NO_ROOM: &str =
     "what is decided cannot be kept at the moment, since the disk is full or too slow; ask again";
 
+/// A buffer for replies that has grown beyond this is given back.
+const KEPT_BYTES: usize = 64 * 1024;
+
 /// Paths whose waiters are told their places in one second, per shard.
 const MOVED_MAX: usize = 1024;
 
@@ -95,6 +98,8 @@ struct State {
     pen: Pen,
     presence: Presence,
     notes: Notes,
+    /// Room for the answers to one batch.
+    replies: BytesMut,
     /// What presence has still to hear of; nothing between two steps.
     aftermath: Vec<Aftermath>,
     /// Where the attached sessions are to be reached.
@@ -139,6 +144,7 @@ impl Shards {
                 pen,
                 presence: Presence::new(presence),
                 notes: Notes::default(),
+                replies: BytesMut::new(),
                 aftermath: Vec::new(),
                 routes: HashMap::new(),
                 counters: ShardCounters::default(),
@@ -168,8 +174,8 @@ impl Shards {
         batch: &[Item<'_>],
         asker: &Arc<Outbox>,
     ) -> Woken {
-        let mut out = BytesMut::with_capacity(64 * batch.len());
         let mut state = self.shards[shard.0].state.lock();
+        let mut out = std::mem::take(&mut state.replies);
         let stamp = self.clock.stamp();
         let bytes = if state.pen.is_memory() {
             0
@@ -193,6 +199,10 @@ impl Shards {
             }
         };
         asker.append(&out, frames, mark);
+        if out.capacity() <= KEPT_BYTES {
+            out.clear();
+            state.replies = out;
+        }
         let woken = self.leave(shard, state);
         if batch.len() == 1 && woken.may_be_told() {
             return woken;
