@@ -204,7 +204,7 @@ impl Shards {
             state.replies = out;
         }
         let woken = self.leave(shard, state);
-        if batch.len() == 1 && woken.may_be_told() {
+        if batch.len() == 1 && self.gate.is_reached(mark) {
             return woken;
         }
         self.let_go(mark, woken);

@@ -161,7 +161,7 @@ impl Listener {
             }
         });
         if !is_told {
-            outbox.wake(Arc::clone(self));
+            self.wake_once();
         }
     }
 

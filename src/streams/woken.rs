@@ -1,8 +1,8 @@
 //! What one batch of a shard has put into rings, until readers may have it, and those who are to read it.
 //!
-//! Where everything may be read at once, only who is to be woken is kept, and a single event with them, which they can be
-//! told past their connections. Where it has to be on disk first, readers are shown nothing before [`Woken::wake`]. Must
-//! hold: whoever has something in the batch is woken or told after it is shown.
+//! Where everything may be read at once, only who is to be woken is kept. Where it has to be on disk first, readers are
+//! shown nothing before [`Woken::wake`] or [`Woken::tell`]. A single event is kept with them, which they can be told past
+//! their connections. Must hold: whoever has something in the batch is woken or told after it is shown.
 
 use std::mem;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Woken {
     news: Vec<News>,
     /// Number of the batch; 0 where everything is shown at once.
     batch: u64,
-    /// Where that is so: how many events there are in the batch, and the first of them, if anybody cares for it.
+    /// How many events there are in the batch, and the first of them, if anybody cares for it.
     events: usize,
     event: Option<(Arc<Stream>, u64)>,
     /// The event, if it is the only one, as it is told.
@@ -113,7 +113,6 @@ impl Woken {
     pub(super) fn note_event(&mut self, stream: &Arc<Stream>, offset: u64, is_heard: bool) {
         if self.batch > 0 {
             self.news_of(stream).offset = offset;
-            return;
         }
         self.events += 1;
         if self.events == 1 && is_heard {
@@ -148,15 +147,11 @@ impl Woken {
         self.listeners.is_empty() && self.news.is_empty()
     }
 
-    /// Whether they can be [told](Self::tell), since nothing has to be shown before.
-    pub(crate) const fn may_be_told(&self) -> bool {
-        self.batch == 0
-    }
-
-    /// Tells them, past those of their connections that sleep, which are not woken then: a few at once; many on tasks of
-    /// their own. What it saves is the waking. What wakes them instead has them take what has come together meanwhile, and is
-    /// for when much happens.
+    /// Shows what was put into rings, and tells them, past those of their connections that sleep, which are not woken then: a
+    /// few at once; many on tasks of their own. What it saves is the waking. What wakes them instead has them take what has
+    /// come together meanwhile, and is for when much happens.
     pub(crate) fn tell(self, now: Instant) {
+        self.show();
         if self.listeners.len() <= TOLD_AT_ONCE {
             self.tell_some(&self.listeners, now);
             return;
@@ -173,6 +168,13 @@ impl Woken {
         }
     }
 
+    fn show(&self) {
+        for news in &self.news {
+            news.stream.events.show(news.offset);
+            news.stream.presence.show(news.version);
+        }
+    }
+
     fn tell_some(&self, listeners: &[Arc<Listener>], now: Instant) {
         for listener in listeners {
             listener.tell(self.newest.as_ref(), now);
@@ -182,10 +184,7 @@ impl Woken {
     /// Shows what was put into rings, and wakes who is to read it: a few at once; many on a task of their own, so that
     /// nobody waits until all have been.
     pub(crate) fn wake(self) {
-        for news in &self.news {
-            news.stream.events.show(news.offset);
-            news.stream.presence.show(news.version);
-        }
+        self.show();
         // Whoever is marked once until they look is woken once; the others would be for each batch.
         let wake = if self.batch == 0 {
             Listener::wake
