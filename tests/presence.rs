@@ -339,7 +339,7 @@ async fn whoever_reads_too_slowly_is_told_and_reads_anew() {
     desk.watch(ORG, "**", 256).await;
     link.down(Way::Frozen);
     let metadata = [7; 256];
-    for number in 0..8 {
+    for number in 0..16 {
         let session = person(&mut service, &format!("agent-{number}")).await;
         let paths: Vec<String> = (0..1000).map(|path| format!("ticket/{path}")).collect();
         let enter = |path| {

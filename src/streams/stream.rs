@@ -20,10 +20,11 @@ use super::woken::Woken;
 use super::{Moment, PresenceChange, Publish, Subscribe};
 use crate::outbox::Outbox;
 
-/// What is kept of an org's changes of presence: few, since whoever missed some reads the whole anew.
+/// What is kept of an org's changes of presence: those of some thousands of paths, until readers that are not slow have had
+/// them. Whoever missed some reads the whole anew.
 pub(super) const PRESENCE_BOUNDS: Bounds = Bounds {
-    entries_max: 1024,
-    bytes_max: 1 << 20,
+    entries_max: 16 * 1024,
+    bytes_max: 4 << 20,
     age_max: Millis::from_secs(30),
 };
 

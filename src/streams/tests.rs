@@ -135,14 +135,14 @@ impl Connection {
     }
 
     fn read(&self) -> Vec<String> {
-        let mut out = BytesMut::new();
-        while self
-            .listener
-            .as_ref()
-            .unwrap()
-            .drain(Instant::now(), &mut out)
-            .has_more
-        {}
+        let (mut out, mut has_more) = (BytesMut::new(), true);
+        while has_more {
+            // As a connection that has written what it was given before.
+            let mut written = BytesMut::new();
+            let listener = self.listener.as_ref().unwrap();
+            has_more = listener.drain(Instant::now(), &mut written).has_more;
+            out.extend_from_slice(&written);
+        }
         Cut::new(&out, FRAME_FROM_SERVER)
             .map(
                 |payload| match FromServer::decode(payload.unwrap()).unwrap() {
