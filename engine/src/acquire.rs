@@ -179,10 +179,10 @@ impl Step<'_> {
         let path = self.engine.path(lock);
         let grant = self.grant(lock, index, GrantKind::Converted);
         let members = self.engine.lock(lock).holds[index].members();
-        let others: Vec<_> = members.filter(|member| member.session != by).collect();
+        let others: Vec<_> = members.filter(|member| *member != by).collect();
         for member in others {
             self.notice(
-                member.session,
+                member,
                 Notice::Changed {
                     path: path.clone(),
                     grant,
@@ -288,7 +288,7 @@ impl Needs {
     pub(crate) fn count(&mut self, lock: &Lock, has_begun: bool, session: SessionKey, room: Room) {
         match room {
             Room::Joins(index) | Room::Upgrades(index) => {
-                self.joined += usize::from(lock.holds[index].member(session).is_none());
+                self.joined += usize::from(!lock.holds[index].has_member(session));
                 self.tokens += u64::from(matches!(room, Room::Upgrades(_)));
             }
             Room::Free => {

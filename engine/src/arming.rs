@@ -1,13 +1,15 @@
 //! Which timer whom wakes: of locks as they grow up, of holds as they begin and end, of whatever is armed anew.
 //!
 //! Knows no rule: when something is over, the thing itself says. Must hold: whatever has a deadline is looked at by then.
-//! A young lock is by the nursery, a grown one by a far timer of its own or near ones of its holds.
+//! A young lock is by the nursery, a grown one by the list that it is in, or by those of its holds that have been begun.
+
+use alloc::vec::Vec;
 
 use crate::deadlines::{Deadlines, Due};
 use crate::engine::Engine;
-use crate::keys::LockKey;
+use crate::keys::{LockKey, SlotKey};
 use crate::lock::Hold;
-use crate::nursery::{Stage, Timers};
+use crate::nursery::Stage;
 use crate::sessions::Sessions;
 use crate::time::LogTime;
 
@@ -20,14 +22,34 @@ impl Engine {
                 self.grow_up(young);
             }
         }
-        while let Some(lock) = self.deadlines.take_far(now) {
-            let deadline = self.hold_deadline(&self.lock(lock).holds[0]);
-            if Deadlines::are_apart(now, deadline) {
-                // It has been renewed.
-                self.arm_far(lock);
-            } else {
-                self.arm_near(lock);
+        while let Some((up, slot, locks)) = self.deadlines.take_far(now) {
+            self.begin(up, slot, &locks);
+        }
+    }
+
+    /// Takes a list apart. Nothing is done to a lock before the next is looked at, as long as that goes: they lie all over
+    /// memory, and waiting for one of them takes as long as waiting for many.
+    fn begin(&mut self, up: LogTime, slot: SlotKey, locks: &[LockKey]) {
+        let end = Deadlines::end_of(up);
+        let (mut due, mut later) = (Vec::with_capacity(locks.len()), Vec::new());
+        for &lock in locks {
+            let found = self.locks.get_mut(lock.place());
+            let Some(found) = found.filter(|lock| lock.stage == Stage::Grown(Some(slot))) else {
+                continue;
+            };
+            found.stage = Stage::Grown(None);
+            for hold in found.holds.iter() {
+                let deadline = hold_deadline(&self.sessions, hold);
+                if deadline <= end {
+                    due.push((deadline, hold.id, lock));
+                } else {
+                    later.push((deadline, lock));
+                }
             }
+        }
+        self.deadlines.begin(&mut due);
+        for (deadline, lock) in later {
+            self.arm_by(lock, deadline);
         }
     }
 
@@ -38,12 +60,10 @@ impl Engine {
             return false;
         }
         match due {
-            Due::Hold(id, lock) => {
-                self.deadlines.disarm_hold(id, lock);
-                if let [_] = *self.lock(lock).holds {
-                    self.arm_far(lock);
-                } else if let Some(deadline) = deadline {
-                    self.deadlines.arm_hold(deadline, id, lock);
+            Due::Hold(_, lock) => {
+                self.deadlines.pass_begun();
+                if let Some(deadline) = deadline {
+                    self.arm_by(lock, deadline);
                 }
                 return true;
             }
@@ -72,7 +92,8 @@ impl Engine {
     fn deadline_of(&self, due: Due) -> Option<LogTime> {
         match due {
             Due::Hold(id, lock) => {
-                let hold = self.lock(lock).holds.iter().find(|hold| hold.id == id)?;
+                let lock = self.locks.get(lock.place())?;
+                let hold = lock.holds.iter().find(|hold| hold.id == id)?;
                 Some(self.hold_deadline(hold))
             }
             Due::Wait(id, lock) => {
@@ -91,60 +112,47 @@ impl Engine {
         let org = self.lock(lock).org;
         let order = &mut self.orgs[org.place()].paths.in_order;
         order.insert(&self.locks, lock);
-        self.lock_mut(lock).stage = Stage::Grown(Timers::None);
-        self.arm_grown(lock);
-    }
-
-    /// Arms what a grown lock needs whose timers are nowhere.
-    fn arm_grown(&mut self, lock: LockKey) {
-        match self.lock(lock).holds.len() {
-            0 => {}
-            1 => self.arm_far(lock),
-            _ => self.arm_near(lock),
+        self.lock_mut(lock).stage = Stage::Grown(None);
+        let holds = self.lock(lock).holds.iter();
+        if let Some(deadline) = holds.map(|hold| self.hold_deadline(hold)).min() {
+            self.arm_by(lock, deadline);
         }
     }
 
-    fn arm_far(&mut self, lock: LockKey) {
-        let found = self.lock(lock);
-        let deadline = self.hold_deadline(&found.holds[0]);
-        self.deadlines.arm_far(deadline, lock);
-        self.lock_mut(lock).stage = Stage::Grown(Timers::Far);
+    /// Sees to it that the lock is looked at by the deadline of one of its holds.
+    fn arm_by(&mut self, lock: LockKey, deadline: LogTime) {
+        match self.lock(lock).stage {
+            Stage::Young(_) => return self.nursery.expect_by(deadline),
+            Stage::Grown(Some(slot)) if self.deadlines.up(slot) <= deadline => return,
+            Stage::Grown(Some(slot)) => self.leave_list(lock, slot),
+            Stage::Grown(None) => {}
+        }
+        let slot = self.deadlines.arm_far(deadline, lock);
+        self.lock_mut(lock).stage = Stage::Grown(Some(slot));
     }
 
-    fn arm_near(&mut self, lock: LockKey) {
-        let found = &self.locks[lock.place()];
-        for hold in found.holds.iter() {
-            let deadline = hold_deadline(&self.sessions, hold);
-            self.deadlines.arm_hold(deadline, hold.id, lock);
-        }
-        self.lock_mut(lock).stage = Stage::Grown(Timers::Near);
+    fn leave_list(&mut self, lock: LockKey, slot: SlotKey) {
+        self.lock_mut(lock).stage = Stage::Grown(None);
+        let locks = &self.locks;
+        let is_armed = |lock: LockKey| {
+            let lock = locks.get(lock.place());
+            lock.is_some_and(|lock| lock.stage == Stage::Grown(Some(slot)))
+        };
+        self.deadlines.disarm_far(slot, is_armed);
     }
 
     /// Arms the timer of the lock's newest hold.
     pub(crate) fn arm_newest_hold(&mut self, lock: LockKey) {
-        let found = self.lock(lock);
-        let newest = found.holds.last().expect("a hold has just begun");
-        let (id, deadline) = (newest.id, newest.deadline);
-        match found.stage {
-            Stage::Young(_) => self.nursery.expect_by(deadline),
-            Stage::Grown(Timers::None) => self.arm_grown(lock),
-            Stage::Grown(Timers::Near) => self.deadlines.arm_hold(deadline, id, lock),
-            Stage::Grown(Timers::Far) => {
-                self.deadlines.disarm_far(lock);
-                self.arm_near(lock);
-            }
-        }
+        let newest = self.lock(lock).holds.last();
+        let deadline = newest.expect("a hold has just begun").deadline;
+        self.arm_by(lock, deadline);
     }
 
-    /// Disarms the timer of a hold that has been taken out of the lock.
-    pub(crate) fn disarm_hold(&mut self, lock: LockKey, gone: &Hold) {
-        match self.lock(lock).stage {
-            Stage::Young(_) | Stage::Grown(Timers::None) => return,
-            Stage::Grown(Timers::Far) => self.deadlines.disarm_far(lock),
-            Stage::Grown(Timers::Near) => self.deadlines.disarm_hold(gone.id, lock),
-        }
-        if !self.lock(lock).is_held() {
-            self.lock_mut(lock).stage = Stage::Grown(Timers::None);
+    /// Lets a lock, of which a hold has been taken out, have no timer if it has no hold.
+    pub(crate) fn disarm_unheld(&mut self, lock: LockKey) {
+        let found = self.lock(lock);
+        if let (Stage::Grown(Some(slot)), false) = (found.stage, found.is_held()) {
+            self.leave_list(lock, slot);
         }
     }
 
@@ -158,12 +166,12 @@ impl Engine {
 }
 
 fn hold_deadline(sessions: &Sessions, hold: &Hold) -> LogTime {
-    let first = sessions[hold.first.session].renewed_at + hold.ttl;
+    let first = sessions[hold.first].renewed_at + hold.ttl;
     if hold.member_count() == 1 {
         return hold.deadline.max(first);
     }
     let renewed = hold
         .members()
-        .map(|member| sessions[member.session].renewed_at + hold.ttl);
+        .map(|member| sessions[member].renewed_at + hold.ttl);
     renewed.fold(hold.deadline, LogTime::max)
 }

@@ -3,13 +3,15 @@
 //! A timer may be armed too early, never too late: renewals move a deadline without touching its timer, and the timer is
 //! armed anew only when it comes up. The order in which due things come out does not depend on how they were armed.
 //!
-//! Timers that are near stand in exact order. Far off there is one for each lock, in lists of 4 ms, into which a lock is
-//! put and out of which it is taken without a look at any other list.
+//! Waits and sessions have timers in exact order. Locks stand in lists of 4 ms, one after the other as they come. When a
+//! list's turn has come, the holds that are over in its time are put in order, all at once. A lock that has gone is only
+//! counted: it stays in its list until that is begun, or more have gone than are left.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::mem;
 
-use hashbrown::HashMap;
 use slab::Slab;
 
 use crate::ids::{SessionId, WaitId};
@@ -29,12 +31,15 @@ pub(crate) enum Due {
     Session(SessionId),
 }
 
-/// See the file's header. When a timer is armed, the thing that it is for remembers; but a hold does not.
+/// A hold that may be over at a time. Over for certain it is only if that is still its deadline.
+pub(crate) type DueHold = (LogTime, HoldId, LockKey);
+
+/// See the file's header. When a timer is armed, the thing that it is for remembers.
 #[derive(Debug, Clone)]
 pub(crate) struct Deadlines {
     near: BTreeSet<(LogTime, Due)>,
-    /// When the timers of holds that are near come up.
-    near_holds: HashMap<HoldId, LogTime>,
+    /// The holds of the lists that have been begun, last first. Some of them may be gone.
+    begun: Vec<DueHold>,
     far: Far,
     /// No timer comes up before this.
     none_before: LogTime,
@@ -44,12 +49,16 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             near: BTreeSet::new(),
-            near_holds: HashMap::new(),
+            begun: Vec::new(),
             far: Far::default(),
             none_before: LogTime::NEVER,
         }
     }
 }
+
+/// Room for so many holds is kept, and so many are put in their places one by one.
+const BEGUN_KEPT: usize = 1024;
+const BEGUN_FEW: usize = 8;
 
 impl Deadlines {
     // Near.
@@ -63,62 +72,91 @@ impl Deadlines {
         self.near.remove(&(at, due));
     }
 
-    pub(crate) fn arm_hold(&mut self, at: LogTime, hold: HoldId, lock: LockKey) {
-        self.arm(at, Due::Hold(hold, lock));
-        self.near_holds.insert(hold, at);
+    // Far.
+
+    /// The end of the time of a list that comes up then: what is over before belongs to it.
+    pub(crate) const fn end_of(up: LogTime) -> LogTime {
+        LogTime(up.0 | ((1 << SLOT_BITS) - 1))
     }
 
-    pub(crate) fn disarm_hold(&mut self, hold: HoldId, lock: LockKey) {
-        if let Some(at) = self.near_holds.remove(&hold) {
-            self.disarm(at, Due::Hold(hold, lock));
+    /// Arms a lock; gives the list that it has to remember.
+    pub(crate) fn arm_far(&mut self, at: LogTime, lock: LockKey) -> SlotKey {
+        let (up, slot) = self.far.insert(at, lock);
+        self.none_before = self.none_before.min(up);
+        slot
+    }
+
+    /// Counts off a lock of a list that does not remember it any more.
+    pub(crate) fn disarm_far(&mut self, slot: SlotKey, is_armed: impl Fn(LockKey) -> bool) {
+        self.far.count_off(slot, is_armed);
+    }
+
+    /// When the list comes up.
+    pub(crate) fn up(&self, slot: SlotKey) -> LogTime {
+        self.far.slots[slot.place()].up
+    }
+
+    /// Takes out the list that comes up first, if it does by `now`, and before all that is near: when, its name, and its
+    /// locks. Of these only those are in it that remember it.
+    pub(crate) fn take_far(&mut self, now: LogTime) -> Option<(LogTime, SlotKey, Vec<LockKey>)> {
+        let up = self.far.first()?;
+        // In a list that has not been begun, every lock may be the first.
+        (up <= now && up <= self.first_near_at()).then(|| self.far.take_first())?
+    }
+
+    /// Puts holds in order that are over in the time of a list that has been begun.
+    pub(crate) fn begin(&mut self, holds: &mut Vec<DueHold>) {
+        let first = holds.iter().map(|(at, ..)| *at).min();
+        self.none_before = self.none_before.min(first.unwrap_or(LogTime::NEVER));
+        if self.begun.is_empty() {
+            mem::swap(&mut self.begun, holds);
+        } else if holds.len() <= BEGUN_FEW {
+            for hold in holds.drain(..) {
+                let index = self.begun.partition_point(|begun| *begun > hold);
+                self.begun.insert(index, hold);
+            }
+            return;
+        } else {
+            self.begun.append(holds);
+        }
+        self.begun.sort_unstable_by_key(|hold| Reverse(*hold));
+    }
+
+    /// Forgets the first of the holds that have been begun.
+    pub(crate) fn pass_begun(&mut self) {
+        self.begun.pop();
+        if self.begun.is_empty() {
+            self.begun.shrink_to(BEGUN_KEPT);
         }
     }
 
-    // Far.
-
-    /// Whether a far timer for the deadline comes up after `now`.
-    pub(crate) const fn are_apart(now: LogTime, deadline: LogTime) -> bool {
-        now.0 >> SLOT_BITS < deadline.0 >> SLOT_BITS
-    }
-
-    pub(crate) fn arm_far(&mut self, at: LogTime, lock: LockKey) {
-        let up = self.far.insert(at, lock);
-        self.none_before = self.none_before.min(up);
-    }
-
-    pub(crate) fn disarm_far(&mut self, lock: LockKey) {
-        self.far.remove(lock);
-    }
-
-    /// Takes out a lock whose timer comes up by `now`, and before all that are near.
-    pub(crate) fn take_far(&mut self, now: LogTime) -> Option<LockKey> {
-        let (up, lock) = self.far.first()?;
-        // In a list that has been begun, every lock may be the first.
-        let near = self.near.first().map_or(LogTime::NEVER, |(at, _)| *at);
-        (up <= now && up <= near).then(|| {
-            self.far.remove(lock);
-            lock
-        })
-    }
-
-    /// Gives back what far timers have taken, of which none is left.
+    /// Gives back what timers have taken, of which none is left.
     pub(crate) fn give_back(&mut self) {
         self.far = Far::default();
+        self.begun = Vec::new();
     }
 
     // Both.
 
-    /// The near timer that comes up first.
+    /// What is near and comes up first.
     pub(crate) fn first_near(&self) -> Option<(LogTime, Due)> {
-        self.near.first().copied()
+        let hold = self.begun.last();
+        let hold = hold.map(|&(at, hold, lock)| (at, Due::Hold(hold, lock)));
+        let other = self.near.first().copied();
+        match (hold, other) {
+            (Some(hold), Some(other)) => Some(hold.min(other)),
+            (hold, other) => hold.or(other),
+        }
+    }
+
+    fn first_near_at(&self) -> LogTime {
+        self.first_near().map_or(LogTime::NEVER, |(at, _)| at)
     }
 
     /// When the first timer comes up.
     pub(crate) fn first(&mut self) -> LogTime {
-        let near = self.near.first().map(|(at, _)| *at);
-        let far = self.far.first().map(|(at, _)| at);
-        let first = near.into_iter().chain(far).min();
-        self.none_before = first.unwrap_or(LogTime::NEVER);
+        let far = self.far.first().unwrap_or(LogTime::NEVER);
+        self.none_before = far.min(self.first_near_at());
         self.none_before
     }
 
@@ -131,114 +169,104 @@ impl Deadlines {
         at >= self.none_before && self.near.contains(&(at, due))
     }
 
-    /// When the timer of a hold comes up that is near.
-    pub(crate) fn hold_armed(&self, hold: HoldId, lock: LockKey) -> Option<LogTime> {
-        let at = *self.near_holds.get(&hold)?;
-        self.is_armed(at, Due::Hold(hold, lock)).then_some(at)
-    }
-
-    /// When the timer of a lock comes up that is far off.
-    pub(crate) fn far_armed(&self, lock: LockKey) -> Option<LogTime> {
-        let up = self.far.up(lock)?;
+    /// When the list comes up, if there is such a one.
+    pub(crate) fn far_armed(&self, slot: SlotKey) -> Option<LogTime> {
+        let up = self.far.slots.get(slot.place())?.up;
         (up >= self.none_before).then_some(up)
     }
 
-    /// How many timers there are, near and far.
+    /// All lists and the locks that are named in them, each once.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (SlotKey, Vec<LockKey>)> {
+        self.far.slots.iter().map(|(place, slot)| {
+            let mut locks = slot.locks.clone();
+            locks.sort_unstable();
+            locks.dedup();
+            (SlotKey::at(place), locks)
+        })
+    }
+
+    /// Whether a hold has been begun by a time.
+    pub(crate) fn is_begun_by(&self, at: LogTime, hold: HoldId, lock: LockKey) -> bool {
+        let mut begun = self.begun.iter();
+        let is_it = |begun: &DueHold| begun.1 == hold && begun.2 == lock && begun.0 <= at;
+        at >= self.none_before && begun.any(is_it)
+    }
+
+    /// How many timers of waits and sessions there are, and how many locks in lists.
     pub(crate) fn len(&self) -> (usize, usize) {
-        (self.near.len(), self.far.len)
+        let slots = self.far.slots.iter();
+        let locks = slots.map(|(_, slot)| slot.locks.len() - slot.gone);
+        (self.near.len(), locks.sum())
     }
 }
 
 /// Log time, by lists of so many bits of milliseconds.
 const SLOT_BITS: u32 = 2;
 
-/// Locks in doubly linked lists, one for each slot of time.
+/// So many that have gone are not worth a look.
+const GONE_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
+
+/// Locks in lists, one for each slot of time.
 #[derive(Debug, Clone, Default)]
 struct Far {
-    by_time: BTreeMap<u64, SlotKey>,
+    by_time: BTreeMap<LogTime, SlotKey>,
     slots: Slab<Slot>,
-    /// By lock.
-    links: Vec<Option<Link>>,
-    len: usize,
 }
 
-/// The locks whose timers come up within the same few milliseconds. Never none.
+/// The locks whose timers come up within the same few milliseconds.
 #[derive(Debug, Clone)]
 struct Slot {
-    time: u64,
-    first: LockKey,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Link {
-    slot: SlotKey,
-    before: Option<LockKey>,
-    after: Option<LockKey>,
+    up: LogTime,
+    /// With those that have gone; and twice who has gone and come back.
+    locks: Vec<LockKey>,
+    gone: usize,
 }
 
 impl Far {
     /// Tells when the timer comes up: at the beginning of its slot.
-    fn insert(&mut self, at: LogTime, lock: LockKey) -> LogTime {
-        let time = at.0 >> SLOT_BITS;
-        if self.links.len() <= lock.place() {
-            self.links.resize(lock.place() + 1, None);
-        }
-        let (slot, after) = match self.by_time.get(&time) {
-            Some(&slot) => {
-                let found = &mut self.slots[slot.place()];
-                let after = core::mem::replace(&mut found.first, lock);
-                self.link(after).before = Some(lock);
-                (slot, Some(after))
-            }
-            None => {
-                let slot = SlotKey::at(self.slots.insert(Slot { time, first: lock }));
-                self.by_time.insert(time, slot);
-                (slot, None)
-            }
-        };
-        self.links[lock.place()] = Some(Link {
-            slot,
-            before: None,
-            after,
+    fn insert(&mut self, at: LogTime, lock: LockKey) -> (LogTime, SlotKey) {
+        let up = LogTime(at.0 >> SLOT_BITS << SLOT_BITS);
+        let slots = &mut self.slots;
+        let slot = *self.by_time.entry(up).or_insert_with(|| {
+            SlotKey::at(slots.insert(Slot {
+                up,
+                locks: Vec::new(),
+                gone: 0,
+            }))
         });
-        self.len += 1;
-        LogTime(time << SLOT_BITS)
+        slots[slot.place()].locks.push(lock);
+        (up, slot)
     }
 
-    fn remove(&mut self, lock: LockKey) {
-        let Some(link) = self.links.get_mut(lock.place()).and_then(Option::take) else {
-            return;
-        };
-        self.len -= 1;
-        if let Some(after) = link.after {
-            self.link(after).before = link.before;
-        }
-        match (link.before, link.after) {
-            (Some(before), after) => self.link(before).after = after,
-            (None, Some(after)) => self.slots[link.slot.place()].first = after,
-            (None, None) => {
-                let empty = self.slots.remove(link.slot.place());
-                self.by_time.remove(&empty.time);
-            }
+    fn count_off(&mut self, key: SlotKey, is_armed: impl Fn(LockKey) -> bool) {
+        let slot = &mut self.slots[key.place()];
+        slot.gone += 1;
+        let left = slot.locks.len() - slot.gone;
+        if left == 0 {
+            let empty = self.slots.remove(key.place());
+            self.by_time.remove(&empty.up);
+        } else if slot.gone > left + GONE_KEPT {
+            slot.locks.retain(|lock| is_armed(*lock));
+            slot.locks.sort_unstable();
+            slot.locks.dedup();
+            slot.locks.shrink_to_fit();
+            slot.gone = 0;
         }
     }
 
-    /// When the first timer comes up, and one that does.
-    fn first(&self) -> Option<(LogTime, LockKey)> {
-        let (time, slot) = self.by_time.first_key_value()?;
-        let lock = self.slots[slot.place()].first;
-        Some((LogTime(time << SLOT_BITS), lock))
+    /// When the first timer comes up.
+    fn first(&self) -> Option<LogTime> {
+        self.by_time.first_key_value().map(|(up, _)| *up)
     }
 
-    fn up(&self, lock: LockKey) -> Option<LogTime> {
-        let link = (*self.links.get(lock.place())?)?;
-        Some(LogTime(self.slots[link.slot.place()].time << SLOT_BITS))
-    }
-
-    fn link(&mut self, lock: LockKey) -> &mut Link {
-        self.links[lock.place()]
-            .as_mut()
-            .expect("whoever is named in a list is in it")
+    fn take_first(&mut self) -> Option<(LogTime, SlotKey, Vec<LockKey>)> {
+        let (up, key) = self.by_time.pop_first()?;
+        let mut slot = self.slots.remove(key.place());
+        if slot.gone > 0 {
+            slot.locks.sort_unstable();
+            slot.locks.dedup();
+        }
+        Some((up, key, slot.locks))
     }
 }
 
@@ -257,29 +285,58 @@ mod tests {
             steps in prop::collection::vec((0_usize..20, 0_u64..200, any::<bool>()), 1..200),
         ) {
             let mut deadlines = Deadlines::default();
-            let mut expected = BTreeMap::<LockKey, LogTime>::new();
+            let mut expected = BTreeMap::<LockKey, (LogTime, SlotKey)>::new();
             let mut now = LogTime::ZERO;
             for (place, span, passes) in steps {
                 let lock = LockKey::at(place);
                 if passes {
                     now = LogTime(now.0 + span);
-                    while let Some(lock) = deadlines.take_far(now) {
-                        let deadline = expected.remove(&lock).expect("it was armed");
-                        prop_assert!(deadline.0 < now.0 + (1 << SLOT_BITS));
+                    while let Some((up, slot, locks)) = deadlines.take_far(now) {
+                        prop_assert!(up <= now);
+                        for lock in locks {
+                            if expected.get(&lock).is_some_and(|(_, armed)| *armed == slot) {
+                                let (deadline, _) = expected.remove(&lock).expect("it was found");
+                                prop_assert!((up..=Deadlines::end_of(up)).contains(&deadline));
+                            }
+                        }
                     }
-                    prop_assert!(expected.values().all(|deadline| *deadline > now));
-                } else if expected.remove(&lock).is_some() {
-                    deadlines.disarm_far(lock);
+                    prop_assert!(expected.values().all(|(deadline, _)| *deadline > now));
+                } else if let Some((_, slot)) = expected.remove(&lock) {
+                    deadlines.disarm_far(slot, |lock| {
+                        expected.get(&lock).is_some_and(|(_, armed)| *armed == slot)
+                    });
                 } else {
                     let deadline = LogTime(now.0 + span);
-                    deadlines.arm_far(deadline, lock);
-                    expected.insert(lock, deadline);
+                    let slot = deadlines.arm_far(deadline, lock);
+                    expected.insert(lock, (deadline, slot));
                 }
                 prop_assert_eq!(deadlines.len(), (0, expected.len()));
-                let first = expected.values().min().copied().unwrap_or(LogTime::NEVER);
+                let first = expected.values().map(|(deadline, _)| *deadline).min();
+                let first = first.unwrap_or(LogTime::NEVER);
                 prop_assert!(deadlines.first() <= first);
                 prop_assert!(deadlines.none_due(now) || deadlines.first() <= now);
             }
+        }
+
+        /// However they are begun, holds come up by time and age.
+        #[test]
+        fn holds_that_have_been_begun_come_in_order(
+            lists in prop::collection::vec(prop::collection::vec((0_u64..20, 0_u64..50), 0..20), 0..10),
+        ) {
+            let mut deadlines = Deadlines::default();
+            let mut expected = Vec::new();
+            for list in lists {
+                let hold = |(at, id)| (LogTime(at), HoldId(id), LockKey::at(0));
+                let mut holds: Vec<_> = list.into_iter().map(hold).collect();
+                expected.extend(&holds);
+                deadlines.begin(&mut holds);
+            }
+            expected.sort_unstable();
+            for (at, hold, lock) in expected {
+                prop_assert_eq!(deadlines.first_near(), Some((at, Due::Hold(hold, lock))));
+                deadlines.pass_begun();
+            }
+            prop_assert_eq!(deadlines.first_near(), None);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Step<'_> {
         }
         let hold = &found.holds[index];
         match release.scope {
-            ReleaseScope::Session if hold.member(session).is_none() => {
+            ReleaseScope::Session if !hold.has_member(session) => {
                 return self.not_held(release.by, release.path);
             }
             ReleaseScope::Session if hold.member_count() > 1 => {

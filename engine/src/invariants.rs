@@ -9,9 +9,10 @@ use crate::engine::{Engine, Tally};
 use crate::ids::{Token, WaitId};
 use crate::keys::LockKey;
 use crate::lock::{Hold, Lock};
-use crate::nursery::{Stage, Timers};
+use crate::nursery::Stage;
 use crate::org::Org;
 use crate::session::{Link, Session};
+use crate::time::LogTime;
 
 /// A broken invariant, by name.
 type Broken = &'static str;
@@ -49,6 +50,14 @@ impl Engine {
             ages.is_sorted_by(|a, b| a < b),
             "no two holds are of the same age"
         );
+        // What a session names and is in was found among the locks: if there is as much of it as of these, nothing is missing.
+        let holds = self.locks.iter().flat_map(|(_, lock)| lock.holds.iter());
+        let members: usize = holds.map(Hold::member_count).sum();
+        let known = self.sessions.iter().map(|session| session.locks.len());
+        hold_that!(
+            members == known.sum(),
+            "a session knows the locks that it holds"
+        );
         for id in self.groups.keys() {
             self.verify_group(*id)?;
         }
@@ -66,6 +75,10 @@ impl Engine {
         hold_that!(
             self.deadlines.len() == self.timers(),
             "everything with a deadline has one timer"
+        );
+        hold_that!(
+            self.locks_in_lists() == self.timers().1,
+            "a lock is named in the list that it remembers"
         );
         hold_that!(
             self.next.token <= Token::MAX.0 + 1,
@@ -116,7 +129,7 @@ impl Engine {
                 lock.hold_of(hold.owner) == Some(index),
                 "an owner has one hold"
             );
-            self.verify_hold(key, hold)?;
+            self.verify_hold(hold)?;
         }
         for wait in lock.queue() {
             let session = self
@@ -158,40 +171,31 @@ impl Engine {
                     .min()
                     .is_none_or(|first| self.nursery.due() <= first)
             }
-            Stage::Grown(Timers::None) => !lock.is_held(),
-            Stage::Grown(Timers::Far) => {
-                let armed = self.deadlines.far_armed(key);
-                lock.holds.len() == 1 && armed.is_some() && armed <= deadlines.min()
-            }
-            Stage::Grown(Timers::Near) => {
-                lock.is_held()
-                    && lock.holds.iter().all(|hold| {
-                        let armed = self.deadlines.hold_armed(hold.id, key);
-                        armed.is_some_and(|armed| armed <= self.hold_deadline(hold))
-                    })
+            Stage::Grown(slot) => {
+                let armed = slot.map(|slot| self.deadlines.far_armed(slot));
+                hold_that!(
+                    armed != Some(None) && (armed.is_none() || lock.is_held()),
+                    "a lock that is held remembers a list of timers"
+                );
+                let armed = armed.flatten().unwrap_or(LogTime::NEVER);
+                lock.holds.iter().all(|hold| {
+                    let deadline = self.hold_deadline(hold);
+                    armed <= deadline || self.deadlines.is_begun_by(deadline, hold.id, key)
+                })
             }
         };
         hold_that!(is_in_time, "a hold has a timer, which is never late");
         Ok(())
     }
 
-    fn verify_hold(&self, key: LockKey, hold: &Hold) -> Result<(), Broken> {
+    fn verify_hold(&self, hold: &Hold) -> Result<(), Broken> {
         for member in hold.members() {
-            let session = self
-                .sessions
-                .get(member.session)
-                .ok_or("a member is a session")?;
-            hold_that!(
-                session.locks.at(member.at) == Some(key),
-                "a session knows the locks that it holds"
-            );
+            let session = self.sessions.get(member).ok_or("a member is a session")?;
             hold_that!(
                 session.owner == hold.owner,
                 "a hold is shared by sessions of one owner"
             );
-            let same = hold
-                .members()
-                .filter(|other| other.session == member.session);
+            let same = hold.members().filter(|other| *other == member);
             hold_that!(same.count() == 1, "a session is in a hold once");
         }
         hold_that!(
@@ -243,13 +247,9 @@ impl Engine {
             !(session.ends_with_last_hold() && session.ended.is_none() && session.locks.is_empty()),
             "a detached session that keeps has a hold"
         );
-        let is_in = |lock: LockKey| {
-            let lock = self.locks.get(lock.place());
-            lock.is_some_and(|lock| lock.hold_with(key).is_some())
-        };
         hold_that!(
-            session.locks.iter().all(is_in),
-            "a session is in the holds that it knows"
+            session.locks.len() == self.holds_by_age(key).len(),
+            "what a session holds is counted"
         );
         let is_left = |(hold, lock): (_, LockKey)| session.left.contains(&(hold, lock));
         hold_that!(
@@ -385,18 +385,26 @@ impl Engine {
         }
     }
 
-    /// How many timers there should be, near and far.
+    /// How many locks are named in the lists that they remember.
+    fn locks_in_lists(&self) -> usize {
+        let remembers = |lock: &LockKey, slot| {
+            let lock = self.locks.get(lock.place());
+            lock.is_some_and(|lock| lock.stage == Stage::Grown(Some(slot)))
+        };
+        let lists = self.deadlines.lists();
+        let named =
+            lists.map(|(slot, locks)| locks.iter().filter(|lock| remembers(lock, slot)).count());
+        named.sum()
+    }
+
+    /// How many timers there should be, of waits and sessions, and of locks in lists.
     fn timers(&self) -> (usize, usize) {
         let armed = |session: &&Session| session.armed.is_some();
         let sessions = self.sessions.iter().filter(armed).count();
         let mut timers = (sessions + self.groups.len(), 0);
         for (_, lock) in &self.locks {
             timers.0 += lock.queue().len();
-            match lock.stage {
-                Stage::Young(_) | Stage::Grown(Timers::None) => {}
-                Stage::Grown(Timers::Far) => timers.1 += 1,
-                Stage::Grown(Timers::Near) => timers.0 += lock.holds.len(),
-            }
+            timers.1 += usize::from(matches!(lock.stage, Stage::Grown(Some(_))));
         }
         timers
     }

@@ -31,7 +31,7 @@ keys!(
     SessionKey,
     /// An owner, among those of its org.
     OwnerKey,
-    /// A list of locks whose timers are far off.
+    /// A list of locks whose timers come up together.
     SlotKey
 );
 

@@ -66,7 +66,7 @@ pub(crate) struct Hold {
     pub(crate) since_wall: WallTime,
     rest: Option<Box<HoldRest>>,
     /// The session that has been in it longest.
-    pub(crate) first: Member,
+    pub(crate) first: SessionKey,
     pub(crate) owner: OwnerKey,
 }
 
@@ -74,18 +74,10 @@ pub(crate) struct Hold {
 #[derive(Debug, Clone, Default)]
 struct HoldRest {
     /// The sessions that came later, in order.
-    others: Vec<Member>,
+    others: Vec<SessionKey>,
     /// The wait that brought a session in, for a cancel that comes too late.
     from: Vec<(SessionKey, WaitId)>,
     metadata: Option<Arc<[u8]>>,
-}
-
-/// A session in a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) session: SessionKey,
-    /// Where the lock stands among those of the session.
-    pub(crate) at: u32,
 }
 
 /// The holds of a lock: nearly always one, which lies in the lock itself.
@@ -207,9 +199,7 @@ impl Lock {
 
     /// Where the hold stands that a session is in.
     pub(crate) fn hold_with(&self, session: SessionKey) -> Option<usize> {
-        self.holds
-            .iter()
-            .position(|hold| hold.member(session).is_some())
+        self.holds.iter().position(|hold| hold.has_member(session))
     }
 
     /// Rules 13, 14 and 15, the queue aside.
@@ -285,7 +275,7 @@ impl Hold {
     pub(crate) fn new(
         id: HoldId,
         owner: OwnerKey,
-        first: Member,
+        first: SessionKey,
         ttl: Millis,
         (since, since_wall): (LogTime, WallTime),
     ) -> Self {
@@ -302,7 +292,7 @@ impl Hold {
     }
 
     /// The sessions in it, longest first. Never none.
-    pub(crate) fn members(&self) -> impl Iterator<Item = Member> + '_ {
+    pub(crate) fn members(&self) -> impl Iterator<Item = SessionKey> + '_ {
         let others = self.rest.as_ref().map_or(&[][..], |rest| &rest.others);
         iter::once(self.first).chain(others.iter().copied())
     }
@@ -311,30 +301,19 @@ impl Hold {
         1 + self.rest.as_ref().map_or(0, |rest| rest.others.len())
     }
 
-    pub(crate) fn member(&self, session: SessionKey) -> Option<Member> {
-        self.members().find(|member| member.session == session)
+    pub(crate) fn has_member(&self, session: SessionKey) -> bool {
+        self.members().any(|member| member == session)
     }
 
-    pub(crate) fn member_mut(&mut self, session: SessionKey) -> Option<&mut Member> {
-        let others = self.rest.iter_mut().flat_map(|rest| &mut rest.others);
-        iter::once(&mut self.first)
-            .chain(others)
-            .find(|member| member.session == session)
-    }
-
-    pub(crate) fn add_member(&mut self, member: Member) {
-        self.rest_mut().others.push(member);
+    pub(crate) fn add_member(&mut self, session: SessionKey) {
+        self.rest_mut().others.push(session);
     }
 
     /// Takes a session out that is not the only one.
     pub(crate) fn remove_member(&mut self, session: SessionKey) {
         let rest = self.rest_mut();
         rest.from.retain(|(from, _)| *from != session);
-        match rest
-            .others
-            .iter()
-            .position(|other| other.session == session)
-        {
+        match rest.others.iter().position(|other| *other == session) {
             Some(index) => {
                 rest.others.remove(index);
             }

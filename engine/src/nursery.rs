@@ -6,7 +6,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::keys::LockKey;
+use crate::keys::{LockKey, SlotKey};
 use crate::time::LogTime;
 
 /// So many locks may come after a young one before it has grown up. Few where mistakes are looked for: it shows in nothing
@@ -18,19 +18,8 @@ const YOUNG_MAX: usize = if cfg!(debug_assertions) { 3 } else { 8192 };
 pub(crate) enum Stage {
     /// In the nursery: it has this number there.
     Young(u32),
-    /// In path order. Its holds have timers.
-    Grown(Timers),
-}
-
-/// Where the timers of the holds of a grown lock are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Timers {
-    /// Nowhere: it has no hold.
-    None,
-    /// One for the lock, among those that are far off.
-    Far,
-    /// One for each hold, among those that are near.
-    Near,
+    /// In path order. If a hold of it is in no list that has been begun, the lock is in this one of those that have not.
+    Grown(Option<SlotKey>),
 }
 
 /// See the file's header.

@@ -223,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::keys::OrgKey;
-    use crate::nursery::{Stage, Timers};
+    use crate::nursery::Stage;
 
     proptest! {
         /// As a `BTreeMap` would have it.
@@ -239,7 +239,7 @@ mod tests {
                 if let Some(gone) = expected.remove(&path) {
                     order.remove(&locks, gone);
                 } else {
-                    let stage = Stage::Grown(Timers::None);
+                    let stage = Stage::Grown(None);
                     let lock = locks.insert(Lock::new(OrgKey::at(0), &path, stage));
                     let lock = LockKey::at(lock);
                     order.insert(&locks, lock);

@@ -89,7 +89,7 @@ impl Engine {
         hold: &'a Hold,
         now: LogTime,
     ) -> impl Iterator<Item = &'a Session> {
-        let sessions = hold.members().map(|member| self.session(member.session));
+        let sessions = hold.members().map(|member| self.session(member));
         sessions.filter(move |session| !session.is_over(now))
     }
 
@@ -99,7 +99,7 @@ impl Engine {
         let attached = self
             .live_members(hold, now)
             .any(|session| session.attached().is_some());
-        let longest = self.session(hold.first.session);
+        let longest = self.session(hold.first);
         let owner = longest.owner_name.clone();
         let own = hold.metadata().cloned();
         Holder {

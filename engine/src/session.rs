@@ -56,40 +56,58 @@ pub(crate) struct Session {
     pub(crate) armed: Option<LogTime>,
 }
 
-/// The locks that a session holds, in no order: each of its holds remembers where its lock stands.
+/// The locks that a session holds, in no order. What it has let go is counted off and stays named until there is more of
+/// that than is held: then all of it goes at once, so that letting go looks at nothing but a number.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct HeldLocks(Vec<LockKey>);
+pub(crate) struct HeldLocks {
+    /// All that it holds. Perhaps what it does not hold any more; and twice what it held before and holds again.
+    named: Vec<LockKey>,
+    held: u32,
+}
+
+/// So many that are let go are not worth a look.
+const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 
 impl HeldLocks {
-    /// Tells where it stands.
-    pub(crate) fn add(&mut self, lock: LockKey) -> u32 {
-        self.0.push(lock);
-        self.0.len() as u32 - 1
+    pub(crate) fn add(&mut self, lock: LockKey) {
+        self.named.push(lock);
+        self.held += 1;
     }
 
-    /// Takes the lock out that stands there. Another may come in its place, and is told.
-    pub(crate) fn remove(&mut self, at: u32) -> Option<LockKey> {
-        self.0.swap_remove(at as usize);
-        if self.0.len() < self.0.capacity() / 4 {
-            self.0.shrink_to(2 * self.0.len());
+    /// One of them is held no more.
+    pub(crate) fn count_off(&mut self) {
+        self.held -= 1;
+        if self.held == 0 {
+            self.named.clear();
+            self.named.shrink_to(LET_GO_KEPT);
         }
-        self.0.get(at as usize).copied()
+    }
+
+    pub(crate) fn wants_tidying(&self) -> bool {
+        self.named.len() > 2 * self.len() + LET_GO_KEPT
+    }
+
+    /// Forgets what is not held.
+    pub(crate) fn tidy(&mut self, is_held: impl Fn(LockKey) -> bool) {
+        self.named.retain(|lock| is_held(*lock));
+        self.named.sort_unstable();
+        self.named.dedup();
+        if self.named.len() < self.named.capacity() / 4 {
+            self.named.shrink_to(2 * self.named.len());
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.held == 0
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.held as usize
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = LockKey> + '_ {
-        self.0.iter().copied()
-    }
-
-    pub(crate) fn at(&self, at: u32) -> Option<LockKey> {
-        self.0.get(at as usize).copied()
+    /// What is named: see there.
+    pub(crate) fn named(&self) -> impl Iterator<Item = LockKey> + '_ {
+        self.named.iter().copied()
     }
 }
 
@@ -438,11 +456,10 @@ impl Step<'_> {
             return;
         }
         self.engine.tally.sessions_detached += 1;
-        let session = self.engine.session(key);
-        let orphaned = session.locks.iter().filter(|lock| {
-            let lock = self.engine.lock(*lock);
-            let hold = lock.hold_with(key).map(|index| &lock.holds[index]);
-            hold.is_some_and(|hold| self.engine.attached(hold) == 0)
+        let holds = self.engine.holds_by_age(key);
+        let orphaned = holds.into_iter().filter(|&(hold, lock)| {
+            let index = self.hold_index(lock, hold);
+            self.engine.attached(&self.engine.lock(lock).holds[index]) == 0
         });
         self.engine.tally.holds_orphaned += orphaned.count() as u64;
     }
@@ -540,14 +557,14 @@ impl Step<'_> {
 impl Engine {
     /// What a session holds, oldest first.
     pub(crate) fn holds_by_age(&self, key: SessionKey) -> Vec<(HoldId, LockKey)> {
-        let locks = self.session(key).locks.iter();
-        let holds = locks.map(|lock| {
-            let index = self.lock(lock).hold_with(key);
-            let index = index.expect("a session knows only locks that it holds");
-            (self.lock(lock).holds[index].id, lock)
+        let named = self.session(key).locks.named();
+        let holds = named.filter_map(|lock| {
+            let found = self.locks.get(lock.place())?;
+            Some((found.holds[found.hold_with(key)?].id, lock))
         });
         let mut holds: Vec<_> = holds.collect();
         holds.sort_unstable();
+        holds.dedup();
         holds
     }
 

@@ -14,8 +14,8 @@ use crate::deadlines::Due;
 use crate::engine::{Counters, Engine};
 use crate::ids::{SessionId, Token, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey};
-use crate::lock::{Hold, Lock, Member, Wait};
-use crate::nursery::{Stage, Timers};
+use crate::lock::{Hold, Lock, Wait};
+use crate::nursery::Stage;
 use crate::org::Org;
 use crate::policy::PolicyLayer;
 use crate::session::{Link, Session};
@@ -147,8 +147,8 @@ impl Engine {
         hold.id.write(out);
         (hold.member_count() as u64).write(out);
         for member in hold.members() {
-            self.session(member.session).id.write(out);
-            hold.from(member.session).write(out);
+            self.session(member).id.write(out);
+            hold.from(member).write(out);
         }
         hold.deadline.write(out);
         hold.ttl.write(out);
@@ -246,7 +246,7 @@ impl Engine {
         reader: &mut Reader<'_>,
     ) -> Result<Arc<str>, SnapshotError> {
         let path = Arc::<str>::read(reader)?;
-        let mut lock = Lock::new(org, &path, Stage::Grown(Timers::None));
+        let mut lock = Lock::new(org, &path, Stage::Grown(None));
         let is_held = lock.read_phase(reader)?;
         let key = LockKey::at(self.locks.insert(lock));
         let at = self.address(org, &path);
@@ -284,20 +284,16 @@ impl Engine {
             let session = self.known(org, session, "a hold of an unknown session");
             let session = session.map_err(|what| reader.error(what))?;
             let (session, owner) = (session.key, session.owner);
-            if hold
-                .as_ref()
-                .is_some_and(|hold| hold.member(session).is_some())
-            {
+            if hold.as_ref().is_some_and(|hold| hold.has_member(session)) {
                 return Err(reader.error("a session is in a hold twice"));
             }
-            let at = self.sessions[session].locks.add(lock);
-            let member = Member { session, at };
+            self.sessions[session].locks.add(lock);
             let hold = match &mut hold {
                 Some(hold) => {
-                    hold.add_member(member);
+                    hold.add_member(session);
                     hold
                 }
-                none => none.insert(Hold::new(id, owner, member, ttl, since)),
+                none => none.insert(Hold::new(id, owner, session, ttl, since)),
             };
             if let Some(from) = from {
                 hold.set_from(session, from);

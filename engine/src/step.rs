@@ -6,13 +6,15 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
+use slab::Slab;
+
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::{LOSS_KEPT, LOSSES_MAX};
-use crate::lock::{Hold, Lock, Member, Wait};
+use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
 use crate::org::Address;
 use crate::reply::{Grant, GrantKind, Rejection};
@@ -248,7 +250,7 @@ impl<'a> Step<'a> {
     ) {
         self.forgive_loss(lock, session);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        let is_member = hold.member(session).is_some();
+        let is_member = hold.has_member(session);
         if let Some(from) = from.filter(|from| hold.from(session) != Some(*from)) {
             hold.set_from(session, from);
             self.touch();
@@ -256,9 +258,9 @@ impl<'a> Step<'a> {
         if is_member {
             return;
         }
-        let at = self.session_mut(session).locks.add(lock);
+        self.session_mut(session).locks.add(lock);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        hold.add_member(Member { session, at });
+        hold.add_member(session);
         self.touch();
         let hold = &self.engine.lock(lock).holds[index];
         if self.engine.session(session).link == Link::Attached && self.engine.attached(hold) == 1 {
@@ -314,13 +316,12 @@ impl<'a> Step<'a> {
     pub(crate) fn leave(&mut self, lock: LockKey, index: usize, session: SessionKey) {
         let hold = &self.engine.lock(lock).holds[index];
         let deadline = self.engine.hold_deadline(hold);
-        let member = hold.member(session).expect("only a member leaves");
         // An ended session still counts as attached in its holds until it is swept out of them.
         let was_attached = self.engine.session(session).link == Link::Attached;
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         hold.deadline = deadline;
         hold.remove_member(session);
-        self.engine.let_go(member);
+        self.engine.let_go(session);
         self.touch();
         if was_attached {
             self.orphaned_perhaps(lock, index);
@@ -339,7 +340,7 @@ impl<'a> Step<'a> {
         let found = self.engine.lock_mut(lock);
         let (org, token) = (found.org, found.token);
         let hold = found.holds.remove(index);
-        self.engine.disarm_hold(lock, &hold);
+        self.engine.disarm_unheld(lock);
         self.engine.org_mut(org).holds -= 1;
         self.engine.tally.holds -= 1;
         if self.engine.attached(&hold) == 0 {
@@ -348,9 +349,9 @@ impl<'a> Step<'a> {
         self.touch();
         for member in hold.members() {
             self.engine.let_go(member);
-            if Some(member.session) != quiet {
+            if Some(member) != quiet {
                 let (path, cause) = (self.engine.path(lock), cause.clone());
-                self.tell_of(member.session, Missed::Lost { path, token, cause });
+                self.tell_of(member, Missed::Lost { path, token, cause });
             }
         }
         let held = hold.since.until(self.now);
@@ -365,7 +366,7 @@ impl<'a> Step<'a> {
             (org, what)
         });
         for member in hold.members() {
-            self.lost_something(member.session);
+            self.lost_something(member);
         }
     }
 
@@ -380,12 +381,9 @@ impl<'a> Step<'a> {
         self.forgive_loss(lock, session);
         let id = HoldId(self.engine.next.hold);
         self.engine.next.hold += 1;
-        let owner = self.session_mut(session);
-        let first = Member {
-            session,
-            at: owner.locks.add(lock),
-        };
-        let mut hold = Hold::new(id, owner.owner, first, ttl, (self.now, self.wall));
+        let holder = self.session_mut(session);
+        holder.locks.add(lock);
+        let mut hold = Hold::new(id, holder.owner, session, ttl, (self.now, self.wall));
         hold.set_metadata(metadata);
         if let Some(from) = from {
             hold.set_from(session, from);
@@ -482,12 +480,12 @@ impl Engine {
 
     /// An owner, by the name of the session that has been in the hold longest.
     pub(crate) fn who_holds(&self, hold: &Hold) -> Who<&str> {
-        self.session(hold.first.session).who()
+        self.session(hold.first).who()
     }
 
     /// How many sessions in a hold are attached.
     pub(crate) fn attached(&self, hold: &Hold) -> usize {
-        let is_attached = |member: &Member| self.session(member.session).link == Link::Attached;
+        let is_attached = |member: &SessionKey| self.session(*member).link == Link::Attached;
         hold.members().filter(is_attached).count()
     }
 
@@ -496,19 +494,23 @@ impl Engine {
         Arc::from(&*self.lock(lock).path)
     }
 
-    /// Takes the lock of a hold that is over, or was left, from those of a session that was in it.
-    fn let_go(&mut self, member: Member) {
-        let Some(moved) = self.sessions[member.session].locks.remove(member.at) else {
-            return;
-        };
-        let lock = self.lock_mut(moved);
-        let mut members = lock
-            .holds
-            .iter_mut()
-            .filter_map(|hold| hold.member_mut(member.session));
-        let other = members.next().expect("a session is in the holds it knows");
-        other.at = member.at;
+    /// Counts off one lock of a session that is in its hold no more.
+    fn let_go(&mut self, session: SessionKey) {
+        let Self {
+            locks, sessions, ..
+        } = self;
+        let held = &mut sessions[session].locks;
+        held.count_off();
+        if held.wants_tidying() {
+            held.tidy(|lock| is_in(locks, lock, session));
+        }
     }
+}
+
+/// Whether the session is in a hold of the lock, if that is there.
+fn is_in(locks: &Slab<Lock>, lock: LockKey, session: SessionKey) -> bool {
+    let lock = locks.get(lock.place());
+    lock.is_some_and(|lock| lock.hold_with(session).is_some())
 }
 
 impl Missed {

@@ -104,7 +104,6 @@ impl Step<'_> {
     ) -> Vec<(SessionId, SessionKey)> {
         let found = self.engine.lock(lock);
         let holds = found.holds.iter().flat_map(|hold| hold.members());
-        let holds = holds.map(|member| member.session);
         let waits = found.queue().iter().map(|wait| wait.session);
         let groups = found.groups().iter();
         let groups = groups.map(|group| self.engine.groups[group].session);
@@ -268,7 +267,7 @@ impl Step<'_> {
         }
         while let Some((hold, lock)) = self.session_mut(key).left.pop() {
             let found = self.engine.locks.get(lock.place());
-            let is_left = |held: &Hold| held.id == hold && held.member(key).is_some();
+            let is_left = |held: &Hold| held.id == hold && held.has_member(key);
             let index = found.and_then(|found| found.holds.iter().position(is_left));
             if let Some(index) = index {
                 self.take_out_of_hold(key, lock, index);

@@ -53,7 +53,7 @@ impl Step<'_> {
         let others = holds.iter().filter(|hold| hold.owner != want.owner);
         let mut roles = others
             .flat_map(|hold| hold.members())
-            .map(|member| self.engine.session(member.session).role);
+            .map(|member| self.engine.session(member).role);
         role >= Role::Moderator && roles.all(|holder| holder <= role)
     }
 
@@ -229,7 +229,7 @@ impl Step<'_> {
                 index += 1;
                 continue;
             }
-            let who = self.engine.session(hold.first.session).who_kept();
+            let who = self.engine.session(hold.first).who_kept();
             let (path, token) = (self.engine.path(lock), found.token);
             ended.push(EndedHold {
                 path,

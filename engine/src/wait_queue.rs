@@ -330,7 +330,6 @@ impl Step<'_> {
             .iter()
             .filter(|hold| hold.owner != owner)
             .flat_map(|hold| hold.members())
-            .map(|member| member.session)
             .collect();
         for holder in asked {
             let (path, who, note) = (path.clone(), who.clone(), text.clone());
@@ -376,7 +375,7 @@ impl Engine {
         let hold = lock.hold_of(owner).map(|index| &lock.holds[index]);
         match hold {
             Some(hold) if has_one_session => {
-                let waits = &self.session(hold.first.session).waits;
+                let waits = &self.session(hold.first).waits;
                 waits.values().any(|at| *at == Some(key))
             }
             _ => true,
