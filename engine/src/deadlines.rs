@@ -122,6 +122,11 @@ impl Deadlines {
         self.begun.sort_unstable_by_key(|hold| Reverse(*hold));
     }
 
+    /// The holds that have been begun, first to last.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = DueHold> + '_ {
+        self.begun.iter().rev().copied()
+    }
+
     /// Forgets the first of the holds that have been begun.
     pub(crate) fn pass_begun(&mut self) {
         self.begun.pop();

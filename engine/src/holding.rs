@@ -5,10 +5,10 @@ use alloc::boxed::Box;
 
 use crate::acquire::Want;
 use crate::command::{Convert, Mode, Release, ReleaseScope, Renew};
-use crate::event::{Cause, Missed};
+use crate::event::Cause;
 use crate::ids::SessionRef;
 use crate::keys::{LockKey, SessionKey};
-use crate::reply::{GrantKind, Loss, NotHeld, Rejection, Released, Reply};
+use crate::reply::{GrantKind, NotHeld, Rejection, Released, Reply};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -141,21 +141,7 @@ impl Step<'_> {
         let Some(session) = self.engine.sessions.find(by.session) else {
             return Reply::Rejected(Rejection::UnknownSession);
         };
-        let lost = session
-            .missed
-            .iter()
-            .rev()
-            .find_map(|(_, missed)| match missed {
-                Missed::Lost {
-                    path: lost,
-                    token,
-                    cause,
-                } if **lost == *path => Some(Loss {
-                    token: *token,
-                    cause: cause.clone(),
-                }),
-                Missed::Lost { .. } | Missed::WaitEnded { .. } => None,
-            });
+        let lost = session.losses.last_of(path);
         let lock = self.engine.lock_at(&self.engine.address(session.org, path));
         let truth = lock.map(|lock| self.engine.truth(self.engine.lock(lock), self.now));
         Reply::NotHeld(Box::new(NotHeld {

@@ -22,6 +22,7 @@ extern crate alloc;
 
 mod acquire;
 mod acquire_all;
+mod ahead;
 mod arming;
 mod command;
 mod configuring;
@@ -34,6 +35,7 @@ mod invariants;
 mod keys;
 pub mod limits;
 mod lock;
+mod losses;
 mod nursery;
 mod org;
 mod path_order;

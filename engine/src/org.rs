@@ -163,6 +163,12 @@ impl Paths {
         self.by_path.find(at.hash, is_there).copied()
     }
 
+    /// Whether the lock is in here at its address.
+    pub(crate) fn has(&self, at: &Address<'_>, lock: LockKey) -> bool {
+        let found = self.by_path.find(at.hash, |known| *known == lock);
+        found.is_some()
+    }
+
     /// Takes in a lock whose path is not in here.
     pub(crate) fn insert(
         &mut self,

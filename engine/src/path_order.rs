@@ -1,10 +1,12 @@
 //! The grown locks of an org in path order: sorted runs of keys, each short enough to be changed in place.
 //!
 //! A B-tree of height two, like the sorted list of lists of Grant Jenks' sortedcontainers. The paths lie with the locks, all
-//! over memory; so a run keeps beside each key the four bytes in which its paths differ first, and looks at a path only
-//! where these are equal. Eight bytes a lock.
+//! over memory; so bytes in which paths differ first stand beside the keys, eight for a run and four for a lock, and a path
+//! is looked at only where these are equal. Eight bytes a lock. Whoever goes leaves a gap, which the next who comes beside
+//! it fills; a run with more gaps than locks is closed up.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::ops::{Bound, Range};
 
 use compact_str::CompactString;
@@ -16,9 +18,19 @@ use crate::lock::Lock;
 /// A run that has become longer is cut in two. Few where mistakes are looked for.
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
 
+/// A run that is full grows by so many.
+const RUN_STEP: usize = RUN_MAX / 8;
+
+/// More with the same head are not searched one by one because there are gaps among them.
+const ALIKE_FEW: usize = 4;
+
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PathOrder {
+    /// So many bytes at their beginning all `from` have in common.
+    skip: usize,
+    /// What comes after these, of each.
+    heads: Vec<u64>,
     /// None is empty.
     runs: Vec<Run>,
 }
@@ -30,9 +42,9 @@ struct Run {
     from: CompactString,
     /// So many bytes at their beginning all paths and `from` have in common.
     skip: usize,
-    /// What comes after these, of each.
-    heads: Vec<u32>,
-    locks: Vec<LockKey>,
+    /// What comes after these, and whose it is. A gap has the head of whoever was there.
+    places: Vec<(u32, Option<LockKey>)>,
+    gaps: usize,
 }
 
 impl PathOrder {
@@ -41,24 +53,19 @@ impl PathOrder {
         let path = path_of(locks, lock);
         let at = self.run_of(path);
         let Some(run) = self.runs.get_mut(at) else {
-            self.runs.push(Run::of(locks, Vec::from([lock])));
+            self.runs.push(Run::of(locks, path, &[lock]));
+            self.mark_all();
             return;
         };
-        run.make_room_for(locks, path);
-        let index = run.places(locks, path).start;
-        run.heads.insert(index, head(path, run.skip));
-        run.locks.insert(index, lock);
-        if run.locks.len() > RUN_MAX {
-            // Whoever inserts in order leaves full runs behind.
-            let keep = if index == RUN_MAX {
-                RUN_MAX
-            } else {
-                RUN_MAX / 2
-            };
-            let rest = run.locks.split_off(keep);
-            let first = core::mem::take(&mut run.locks);
-            self.runs[at] = Run::of(locks, first);
-            self.runs.insert(at + 1, Run::of(locks, rest));
+        run.share_with(locks, path);
+        if *path < *run.from {
+            run.from = CompactString::new(path);
+            self.heads.remove(at);
+            self.mark(at);
+        }
+        if let Some(rest) = self.runs[at].insert(locks, path, lock) {
+            self.runs.insert(at + 1, rest);
+            self.mark(at + 1);
         }
     }
 
@@ -67,32 +74,36 @@ impl PathOrder {
         let path = path_of(locks, lock);
         let at = self.run_of(path);
         let run = &mut self.runs[at];
-        let index = run.place_of(path, lock);
-        run.heads.remove(index);
-        run.locks.remove(index);
-        if run.locks.is_empty() {
+        run.leave_gap(path, lock);
+        if run.len() == 0 {
             self.runs.remove(at);
-        } else if run.locks.len() < run.locks.capacity() / 4 {
+            self.heads.remove(at);
+        } else if run.gaps > run.len() {
+            run.close_gaps();
             self.join_with_next(locks, at);
         }
     }
 
+    /// Looks at where a path stands; see `ahead.rs`.
+    pub(crate) fn glance(&self, path: &str) -> u64 {
+        let run = self.runs.get(self.run_of(path));
+        run.map_or(0, |run| {
+            let head = head(path, run.skip);
+            run.places.partition_point(|(known, _)| *known < head) as u64
+        })
+    }
+
     /// Few runs cost less than many short ones.
     fn join_with_next(&mut self, locks: &Slab<Lock>, at: usize) {
-        let length = self.runs[at].locks.len();
-        let next = self
-            .runs
-            .get(at + 1)
-            .map_or(RUN_MAX, |next| next.locks.len());
-        if length + next <= RUN_MAX / 2 {
-            let next = self.runs.remove(at + 1);
-            self.runs[at].locks.extend(next.locks);
-            let joined = core::mem::take(&mut self.runs[at].locks);
-            self.runs[at] = Run::of(locks, joined);
+        let next = self.runs.get(at + 1).map_or(RUN_MAX, Run::len);
+        if self.runs[at].len() + next > RUN_MAX / 2 {
+            return;
         }
+        let next = self.runs.remove(at + 1);
+        self.heads.remove(at + 1);
         let run = &mut self.runs[at];
-        run.heads.shrink_to(2 * length);
-        run.locks.shrink_to(2 * length);
+        let joined: Vec<_> = run.locks_from(0).chain(next.locks_from(0)).collect();
+        *run = Run::of(locks, &run.from, &joined);
     }
 
     /// The locks in path order, from `start` on.
@@ -107,93 +118,180 @@ impl PathOrder {
             Bound::Unbounded => ("", false),
         };
         let at = self.run_of(path);
-        let run = self.runs.get(at);
-        let first = run.map_or(&[][..], |run| {
-            let places = run.places(locks, path);
-            let index = if is_excluded {
-                places.end
-            } else {
-                places.start
-            };
-            &run.locks[index..]
+        let first = self.runs.get(at).map(|run| {
+            let is_before = |known: &str| *known < *path || is_excluded && *known == *path;
+            run.locks_from(run.place_after(locks, path, is_before))
         });
         let later = self.runs.get(at + 1..).unwrap_or_default();
-        let later = later.iter().flat_map(|run| &run.locks);
-        first.iter().chain(later).copied()
+        let later = later.iter().flat_map(|run| run.locks_from(0));
+        first.into_iter().flatten().chain(later)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.runs.iter().map(|run| run.locks.len()).sum()
+        self.runs.iter().map(Run::len).sum()
     }
 
     /// The run that has the path, or would have it.
     fn run_of(&self, path: &str) -> usize {
-        let beyond = self.runs.partition_point(|run| *run.from <= *path);
+        let Some(first) = self.runs.first() else {
+            return 0;
+        };
+        let beyond = match compare_prefix(path, &first.from, self.skip) {
+            Ordering::Less => 0,
+            Ordering::Greater => self.runs.len(),
+            Ordering::Equal => {
+                let head = head_of_run(path, self.skip);
+                let start = self.heads.partition_point(|known| *known < head);
+                let alike = self.heads[start..].iter();
+                let alike = alike.take_while(|known| **known == head).count();
+                let alike = &self.runs[start..start + alike];
+                start + alike.partition_point(|run| *run.from <= *path)
+            }
+        };
         beyond.saturating_sub(1)
+    }
+
+    /// Puts the head of a run beside it, which has none yet.
+    fn mark(&mut self, at: usize) {
+        let from = &self.runs[at].from;
+        let others = [self.runs.first(), self.runs.last()];
+        let shares = |other: &Run| in_common(from, &other.from) >= self.skip;
+        if others.into_iter().flatten().all(shares) {
+            self.heads.insert(at, head_of_run(from, self.skip));
+        } else {
+            self.mark_all();
+        }
+    }
+
+    fn mark_all(&mut self) {
+        let from = |run: Option<&Run>| run.map_or(CompactString::default(), |run| run.from.clone());
+        self.skip = in_common(&from(self.runs.first()), &from(self.runs.last()));
+        let heads = self
+            .runs
+            .iter()
+            .map(|run| head_of_run(&run.from, self.skip));
+        self.heads = heads.collect();
     }
 }
 
 impl Run {
     /// A run of these locks, which are some and in order.
-    fn of(all: &Slab<Lock>, locks: Vec<LockKey>) -> Self {
-        let path = |lock: Option<&LockKey>| lock.map_or("", |lock| path_of(all, *lock));
-        let (first, last) = (path(locks.first()), path(locks.last()));
-        let skip = in_common(first, last);
-        let heads = locks.iter().map(|lock| head(path_of(all, *lock), skip));
+    fn of(all: &Slab<Lock>, from: &str, locks: &[LockKey]) -> Self {
+        let last = locks.last().map_or(from, |lock| path_of(all, *lock));
+        let skip = in_common(from, last);
+        let place = |lock: &LockKey| (head(path_of(all, *lock), skip), Some(*lock));
         Self {
-            from: CompactString::new(first),
+            from: CompactString::new(from),
             skip,
-            heads: heads.collect(),
-            locks,
+            places: locks.iter().map(place).collect(),
+            gaps: 0,
         }
+    }
+
+    fn len(&self) -> usize {
+        self.places.len() - self.gaps
+    }
+
+    fn locks_from(&self, place: usize) -> impl Iterator<Item = LockKey> + '_ {
+        self.places[place..].iter().filter_map(|(_, lock)| *lock)
     }
 
     /// Lets the paths have no more in common than they will have with this one.
-    fn make_room_for(&mut self, all: &Slab<Lock>, path: &str) {
+    fn share_with(&mut self, all: &Slab<Lock>, path: &str) {
         let skip = in_common(&self.from, path);
         if skip < self.skip {
             self.skip = skip;
-            let heads = self.heads.iter_mut().zip(&self.locks);
-            heads.for_each(|(known, lock)| *known = head(path_of(all, *lock), skip));
-        }
-        if *path < *self.from {
-            self.from = CompactString::new(path);
+            self.gaps = 0;
+            let heads = |(_, lock): &(u32, Option<LockKey>)| {
+                let lock = (*lock)?;
+                Some((head(path_of(all, lock), skip), Some(lock)))
+            };
+            self.places = self.places.iter().filter_map(heads).collect();
         }
     }
 
-    /// Where a lock stands that is in here. No other is looked at for that: they lie all over memory.
-    fn place_of(&self, path: &str, lock: LockKey) -> usize {
-        let Range { start, end } = self.alike(path);
-        let alike = self.locks[start..end].iter();
-        let among = alike.copied().position(|known| known == lock);
-        start + among.expect("the lock is in the run that would have it")
+    /// Takes in a lock with whose path it shares what it has in common. Gives what has become too much, as another run.
+    fn insert(&mut self, all: &Slab<Lock>, path: &str, lock: LockKey) -> Option<Self> {
+        let is_before = |known: &str| *known < *path;
+        if self.gaps > 0 && (self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW) {
+            self.close_gaps();
+        }
+        let at = self.place_after(all, path, is_before);
+        let place = (head(path, self.skip), Some(lock));
+        let around = at.saturating_sub(1)..self.places.len().min(at + 1);
+        if let Some(gap) = self.places[around]
+            .iter_mut()
+            .find(|place| place.1.is_none())
+        {
+            *gap = place;
+            self.gaps -= 1;
+            return None;
+        }
+        if self.places.len() == self.places.capacity() {
+            self.places.reserve_exact(RUN_STEP);
+        }
+        self.places.insert(at, place);
+        (self.places.len() > RUN_MAX).then(|| {
+            // Whoever inserts in order leaves full runs behind.
+            let keep = if at == RUN_MAX { RUN_MAX } else { RUN_MAX / 2 };
+            let locks: Vec<_> = self.locks_from(0).collect();
+            let (first, rest) = locks.split_at(keep);
+            *self = Self::of(all, &self.from, first);
+            let from = rest.first().map_or("", |lock| path_of(all, *lock));
+            Self::of(all, from, rest)
+        })
+    }
+
+    /// Takes out a lock that is in here. No other is looked at for that: they lie all over memory.
+    fn leave_gap(&mut self, path: &str, lock: LockKey) {
+        let alike = self.alike(path);
+        let mut alike = self.places[alike].iter_mut();
+        let place = alike.find(|place| place.1 == Some(lock));
+        place.expect("the lock is in the run that would have it").1 = None;
+        self.gaps += 1;
+    }
+
+    fn close_gaps(&mut self) {
+        self.places.retain(|(_, lock)| lock.is_some());
+        self.places.shrink_to(self.places.len() + RUN_STEP);
+        self.gaps = 0;
     }
 
     /// The places whose heads are as that of the path.
     fn alike(&self, path: &str) -> Range<usize> {
         let head = head(path, self.skip);
-        let start = self.heads.partition_point(|known| *known < head);
-        let count = self.heads[start..].partition_point(|known| *known == head);
+        let start = self.places.partition_point(|(known, _)| *known < head);
+        let alike = self.places[start..].iter();
+        let count = alike.take_while(|(known, _)| *known == head).count();
         start..start + count
     }
 
-    /// Where the path stands: one place, or none between two.
-    fn places(&self, all: &Slab<Lock>, path: &str) -> Range<usize> {
-        let (own, other) = (self.from.as_bytes(), path.as_bytes());
-        match other[..self.skip.min(other.len())].cmp(&own[..self.skip]) {
-            core::cmp::Ordering::Less => return 0..0,
-            core::cmp::Ordering::Greater => return self.locks.len()..self.locks.len(),
-            core::cmp::Ordering::Equal => {}
+    /// The place after all that are before the path. With gaps, those with the same head are looked at one by one.
+    fn place_after(&self, all: &Slab<Lock>, path: &str, is_before: impl Fn(&str) -> bool) -> usize {
+        match compare_prefix(path, &self.from, self.skip) {
+            Ordering::Less => return 0,
+            Ordering::Greater => return self.places.len(),
+            Ordering::Equal => {}
         }
-        let Range { start: first, end } = self.alike(path);
-        let alike = &self.locks[first..end];
-        let start = first + alike.partition_point(|lock| path_of(all, *lock) < path);
-        let is_there = self
-            .locks
-            .get(start)
-            .is_some_and(|lock| path_of(all, *lock) == path);
-        start..start + usize::from(is_there)
+        let is_before = |(_, lock): &(u32, Option<LockKey>)| {
+            lock.is_some_and(|lock| is_before(path_of(all, lock)))
+        };
+        let Range { start, end } = self.alike(path);
+        let alike = &self.places[start..end];
+        start
+            + if self.gaps == 0 {
+                alike.partition_point(is_before)
+            } else {
+                let last = alike.iter().rposition(is_before);
+                last.map_or(0, |last| last + 1)
+            }
     }
+}
+
+/// Compares the first bytes of a path with those of another, which has so many.
+fn compare_prefix(path: &str, other: &str, count: usize) -> Ordering {
+    let (path, other) = (path.as_bytes(), other.as_bytes());
+    path[..count.min(path.len())].cmp(&other[..count])
 }
 
 /// The four bytes of a path after so many, which sort as they do.
@@ -203,6 +301,12 @@ fn head(path: &str, skip: usize) -> u32 {
     let length = bytes.len().min(4);
     head[..length].copy_from_slice(&bytes[..length]);
     u32::from_be_bytes(head)
+}
+
+/// The eight.
+fn head_of_run(path: &str, skip: usize) -> u64 {
+    let (first, second) = (head(path, skip), head(path, skip + 4));
+    u64::from(first) << 32 | u64::from(second)
 }
 
 fn in_common(one: &str, other: &str) -> usize {
@@ -246,7 +350,9 @@ mod tests {
                     expected.insert(path, lock);
                 }
                 prop_assert_eq!(order.len(), expected.len());
-                prop_assert!(order.runs.iter().all(|run| !run.locks.is_empty() && run.locks.len() <= RUN_MAX));
+                prop_assert!(order.runs.iter().all(|run| run.len() > 0 && run.places.len() <= RUN_MAX));
+                let heads = order.runs.iter().map(|run| head_of_run(&run.from, order.skip));
+                prop_assert!(order.heads.iter().copied().eq(heads));
             }
             for start in [Bound::Included(&*start), Bound::Excluded(&*start), Bound::Unbounded] {
                 let found = order.from(&locks, start);

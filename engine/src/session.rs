@@ -9,17 +9,18 @@
 //!
 //! Must hold: an ended session stays only until its holds and waits are swept, and is nothing to anybody meanwhile.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::{Disconnect, OpenSession, ResumeSession, Role};
 use crate::deadlines::Due;
 use crate::engine::Engine;
-use crate::event::{Missed, Notice, SessionEnd, WaitEnd, What, Who};
+use crate::event::{Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::limits::{IDLE_MAX, RESTART_GRACE_MIN, SWEEP_MAX};
+use crate::losses::Losses;
 use crate::policy::OnDisconnect;
 use crate::reply::{GrantKind, Held, Rejection, Reply, Resumed, Waiting};
 use crate::step::Step;
@@ -51,7 +52,7 @@ pub(crate) struct Session {
     pub(crate) left: Vec<(HoldId, LockKey)>,
     /// By number: the lock it queues for, or none for an `acquire_all`.
     pub(crate) waits: BTreeMap<WaitId, Option<LockKey>>,
-    pub(crate) missed: VecDeque<(LogTime, Missed)>,
+    pub(crate) losses: Losses,
     /// When its timer comes up, if it has one. Earlier than its deadline perhaps, never later.
     pub(crate) armed: Option<LogTime>,
 }
@@ -224,7 +225,7 @@ impl Step<'_> {
             locks: HeldLocks::default(),
             left: Vec::new(),
             waits: BTreeMap::new(),
-            missed: VecDeque::new(),
+            losses: Losses::default(),
             armed: None,
         };
         let key = self.engine.sessions.insert(session);
@@ -311,11 +312,7 @@ impl Step<'_> {
             role: session.role,
             holds: holds.collect(),
             waits: waits.collect(),
-            missed: session
-                .missed
-                .iter()
-                .map(|(_, missed)| missed.clone())
-                .collect(),
+            missed: session.losses.iter().map(|(_, missed)| missed).collect(),
         }
     }
 
@@ -474,7 +471,7 @@ impl Step<'_> {
         let attached = session.attached();
         let was_detached = session.link != Link::Attached;
         session.ended = Some(why);
-        session.missed.clear();
+        session.losses.clear();
         session.left = left;
         let (id, org) = (session.id, session.org);
         let armed = session.armed.take();

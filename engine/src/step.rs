@@ -13,7 +13,6 @@ use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
-use crate::limits::{LOSS_KEPT, LOSSES_MAX};
 use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
 use crate::org::Address;
@@ -109,17 +108,7 @@ impl<'a> Step<'a> {
             return;
         }
         let attached = told.attached();
-        told.missed.push_back((now, missed.clone()));
-        if attached.is_some() {
-            while told
-                .missed
-                .front()
-                .is_some_and(|(at, _)| *at + LOSS_KEPT < now)
-                || told.missed.len() > LOSSES_MAX
-            {
-                told.missed.pop_front();
-            }
-        }
+        told.losses.keep(now, &missed, attached.is_some());
         if let Some(to) = attached {
             self.effects.notice(to, missed.into());
         }
@@ -273,11 +262,7 @@ impl<'a> Step<'a> {
         let Engine {
             locks, sessions, ..
         } = &mut *self.engine;
-        let missed = &mut sessions[session].missed;
-        if !missed.is_empty() {
-            let path = &locks[lock.place()].path;
-            missed.retain(|(_, missed)| !missed.is_loss_of(path));
-        }
+        sessions[session].losses.forgive(&locks[lock.place()].path);
     }
 
     /// A hold that had no attached session has one.
@@ -511,16 +496,6 @@ impl Engine {
 fn is_in(locks: &Slab<Lock>, lock: LockKey, session: SessionKey) -> bool {
     let lock = locks.get(lock.place());
     lock.is_some_and(|lock| lock.hold_with(session).is_some())
-}
-
-impl Missed {
-    /// Whether this is the loss of a hold on the path.
-    pub(crate) fn is_loss_of(&self, lost: &str) -> bool {
-        match self {
-            Self::Lost { path, .. } => &**path == lost,
-            Self::WaitEnded { .. } => false,
-        }
-    }
 }
 
 impl From<Missed> for Notice {

@@ -192,6 +192,8 @@ impl Step<'_> {
     }
 
     pub(crate) fn tick(&mut self) -> Reply {
+        self.engine.bring_near(self.now);
+        self.engine.look_ahead();
         for _ in 0..SWEEP_MAX {
             if !self.sweep_one() {
                 break;

@@ -302,7 +302,7 @@ impl Canonical for Session {
         self.ended.write(out);
         self.renewed_at.write(out);
         self.idle_since.write(out);
-        self.missed.iter().cloned().collect::<Vec<_>>().write(out);
+        self.losses.iter().collect::<Vec<_>>().write(out);
     }
 
     /// Org, holds and waits follow from where the session stands and who names it.
@@ -323,7 +323,7 @@ impl Canonical for Session {
             ended: Option::read(reader)?,
             renewed_at: LogTime::read(reader)?,
             idle_since: LogTime::read(reader)?,
-            missed: Vec::read(reader)?.into(),
+            losses: Vec::read(reader)?.into_iter().collect(),
             locks: HeldLocks::default(),
             left: Vec::new(),
             waits: alloc::collections::BTreeMap::new(),
