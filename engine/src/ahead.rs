@@ -23,21 +23,21 @@ impl Engine {
         }
         let due = self.deadlines.begun().take(SWEEP_MAX);
         let due: Vec<_> = due.filter_map(|(_, _, lock)| self.glance(lock)).collect();
-        let sessions = due.iter().filter_map(|(_, session, _)| *session);
+        let sessions = due.iter().filter_map(|(_, session)| *session);
         let sessions = sessions.filter_map(|session| self.sessions.get(session));
-        black_box(sessions.fold(0, |sum, session| {
-            sum ^ session.renewed_at.0 ^ session.losses.glance() ^ session.idle_since.0
-        }));
-        let paths = due.iter().map(|(at, _, lock)| {
+        black_box(sessions.fold(0, |seen, session| seen ^ session.glance()));
+        let table = due.iter().map(|(at, _)| self.org(at.org).paths.glance(at));
+        black_box(table.fold(0, |seen, place| seen ^ place));
+        let order = due.iter().map(|(at, _)| {
             let paths = &self.org(at.org).paths;
-            paths.in_order.glance(at.path) ^ u64::from(paths.has(at, *lock))
+            paths.in_order.glance(at.path)
         });
-        black_box(paths.fold(0, |sum, seen| sum ^ seen));
+        black_box(order.fold(0, |seen, place| seen ^ place));
     }
 
-    fn glance(&self, lock: LockKey) -> Option<(Address<'_>, Option<SessionKey>, LockKey)> {
+    fn glance(&self, lock: LockKey) -> Option<(Address<'_>, Option<SessionKey>)> {
         let found = self.locks.get(lock.place())?;
         let session = found.holds.first().map(|hold| hold.first);
-        Some((self.address(found.org, &found.path), session, lock))
+        Some((self.address(found.org, &found.path), session))
     }
 }

@@ -39,6 +39,7 @@ mod losses;
 mod nursery;
 mod org;
 mod path_order;
+mod path_table;
 mod policy;
 pub mod presence;
 mod query;

@@ -6,12 +6,13 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap};
 use slab::Slab;
 
 use crate::keys::{LockKey, OrgKey, OwnerKey};
 use crate::lock::Lock;
 use crate::path_order::PathOrder;
+use crate::path_table::PathTable;
 use crate::policy::{Policy, PolicyLayer};
 use crate::time::Millis;
 
@@ -128,87 +129,59 @@ impl Owners {
     }
 }
 
-/// Room for so many paths is kept, however few there are.
-const KEPT_PATHS: usize = 16 * 1024;
-
 /// Where a lock is looked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address<'p> {
     pub(crate) org: OrgKey,
     pub(crate) path: &'p str,
     /// Of the path, for the table of the org.
-    hash: u64,
+    hash: u32,
 }
 
 /// The locks of an org by path: at once, and, those that are grown, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paths {
-    by_path: HashTable<LockKey>,
+    by_path: PathTable,
     pub(crate) in_order: PathOrder,
 }
 
 impl<'p> Address<'p> {
     pub(crate) fn new(hashing: &DefaultHashBuilder, org: OrgKey, path: &'p str) -> Self {
+        use core::hash::BuildHasher as _;
         Self {
             org,
             path,
-            hash: hash_of(hashing, path),
+            hash: (hashing.hash_one(path) >> 32) as u32,
         }
     }
 }
 
 impl Paths {
     pub(crate) fn get(&self, locks: &Slab<Lock>, at: &Address<'_>) -> Option<LockKey> {
-        let is_there = |lock: &LockKey| locks[lock.place()].path == at.path;
-        self.by_path.find(at.hash, is_there).copied()
+        let is_there = |lock: LockKey| locks[lock.place()].path == at.path;
+        self.by_path.find(at.hash, is_there)
     }
 
-    /// Whether the lock is in here at its address.
-    pub(crate) fn has(&self, at: &Address<'_>, lock: LockKey) -> bool {
-        let found = self.by_path.find(at.hash, |known| *known == lock);
-        found.is_some()
+    /// Looks at where an address stands; see `ahead.rs`.
+    pub(crate) fn glance(&self, at: &Address<'_>) -> u64 {
+        self.by_path.glance(at.hash)
     }
 
     /// Takes in a lock whose path is not in here.
-    pub(crate) fn insert(
-        &mut self,
-        hashing: &DefaultHashBuilder,
-        locks: &Slab<Lock>,
-        at: &Address<'_>,
-        lock: LockKey,
-    ) {
-        let rehash = |lock: &LockKey| hash_of(hashing, &locks[lock.place()].path);
-        self.by_path.insert_unique(at.hash, lock, rehash);
+    pub(crate) fn insert(&mut self, at: &Address<'_>, lock: LockKey) {
+        self.by_path.insert(at.hash, lock);
     }
 
-    /// Takes out a lock, which may lie nowhere any more. Gives room back when little of it is used.
-    pub(crate) fn remove(
-        &mut self,
-        hashing: &DefaultHashBuilder,
-        locks: &Slab<Lock>,
-        at: &Address<'_>,
-        lock: LockKey,
-    ) {
-        if let Ok(entry) = self.by_path.find_entry(at.hash, |other| *other == lock) {
-            entry.remove();
-        }
-        let used = self.by_path.len();
-        if self.by_path.capacity() > KEPT_PATHS.max(16 * used) {
-            let rehash = |lock: &LockKey| hash_of(hashing, &locks[lock.place()].path);
-            self.by_path.shrink_to(2 * used, rehash);
-        }
+    /// Takes out a lock, which may lie nowhere any more.
+    pub(crate) fn remove(&mut self, at: &Address<'_>, lock: LockKey) {
+        self.by_path.remove(at.hash, lock);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_path.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn len(&self) -> usize {
         self.by_path.len()
     }
-}
-
-fn hash_of(hashing: &DefaultHashBuilder, path: &str) -> u64 {
-    use core::hash::BuildHasher as _;
-    hashing.hash_one(path)
 }

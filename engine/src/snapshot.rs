@@ -254,7 +254,7 @@ impl Engine {
             return Err(reader.error("things out of order"));
         }
         let paths = &mut self.orgs[org.place()].paths;
-        paths.insert(&self.hashing, &self.locks, &at, key);
+        paths.insert(&at, key);
         paths.in_order.insert(&self.locks, key);
         for _ in 0..u64::read(reader)? {
             self.read_hold(org, key, reader)?;

@@ -150,13 +150,7 @@ impl<'a> Step<'a> {
         let key = LockKey::at(vacant.key());
         let stage = self.engine.nursery.admit(key);
         vacant.insert(Lock::new(at.org, at.path, stage));
-        let Engine {
-            orgs,
-            locks,
-            hashing,
-            ..
-        } = &mut *self.engine;
-        orgs[at.org.place()].paths.insert(hashing, locks, at, key);
+        self.engine.org_mut(at.org).paths.insert(at, key);
         key
     }
 
@@ -183,7 +177,7 @@ impl<'a> Step<'a> {
         }
         let gone = locks.remove(lock.place());
         let at = Address::new(hashing, org, &gone.path);
-        paths.remove(hashing, locks, &at, lock);
+        paths.remove(&at, lock);
         if paths.is_empty() {
             self.drop_org_if_unused(org);
         }
