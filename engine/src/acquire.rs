@@ -153,7 +153,7 @@ impl Step<'_> {
                         path: &*lock.path,
                         who: engine.session(want.session).who(),
                         mode: want.mode,
-                        token: lock.token,
+                        token: lock.token(),
                         waited,
                     };
                     (lock.org, what)
@@ -194,8 +194,8 @@ impl Step<'_> {
             let what = What::Converted {
                 path: &*lock.path,
                 who: engine.who_holds(&lock.holds[index]),
-                mode: lock.mode,
-                token: lock.token,
+                mode: lock.mode(),
+                token: lock.token(),
             };
             (lock.org, what)
         });

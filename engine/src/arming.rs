@@ -34,14 +34,14 @@ impl Engine {
         let (mut due, mut later) = (Vec::with_capacity(locks.len()), Vec::new());
         for &lock in locks {
             let found = self.locks.get_mut(lock.place());
-            let Some(found) = found.filter(|lock| lock.stage == Stage::Grown(Some(slot))) else {
+            let Some(found) = found.filter(|lock| lock.stage() == Stage::Grown(Some(slot))) else {
                 continue;
             };
-            found.stage = Stage::Grown(None);
+            found.set_stage(Stage::Grown(None));
             for hold in found.holds.iter() {
                 let deadline = hold_deadline(&self.sessions, hold);
                 if deadline <= end {
-                    due.push((deadline, hold.id, lock));
+                    due.push((deadline, hold.id(), lock));
                 } else {
                     later.push((deadline, lock));
                 }
@@ -93,7 +93,7 @@ impl Engine {
         match due {
             Due::Hold(id, lock) => {
                 let lock = self.locks.get(lock.place())?;
-                let hold = lock.holds.iter().find(|hold| hold.id == id)?;
+                let hold = lock.holds.iter().find(|hold| hold.id() == id)?;
                 Some(self.hold_deadline(hold))
             }
             Due::Wait(id, lock) => {
@@ -112,7 +112,7 @@ impl Engine {
         let org = self.lock(lock).org;
         let order = &mut self.orgs[org.place()].paths.in_order;
         order.insert(&self.locks, lock);
-        self.lock_mut(lock).stage = Stage::Grown(None);
+        self.lock_mut(lock).set_stage(Stage::Grown(None));
         let holds = self.lock(lock).holds.iter();
         if let Some(deadline) = holds.map(|hold| self.hold_deadline(hold)).min() {
             self.arm_by(lock, deadline);
@@ -121,22 +121,22 @@ impl Engine {
 
     /// Sees to it that the lock is looked at by the deadline of one of its holds.
     fn arm_by(&mut self, lock: LockKey, deadline: LogTime) {
-        match self.lock(lock).stage {
+        match self.lock(lock).stage() {
             Stage::Young(_) => return self.nursery.expect_by(deadline),
             Stage::Grown(Some(slot)) if self.deadlines.up(slot) <= deadline => return,
             Stage::Grown(Some(slot)) => self.leave_list(lock, slot),
             Stage::Grown(None) => {}
         }
         let slot = self.deadlines.arm_far(deadline, lock);
-        self.lock_mut(lock).stage = Stage::Grown(Some(slot));
+        self.lock_mut(lock).set_stage(Stage::Grown(Some(slot)));
     }
 
     fn leave_list(&mut self, lock: LockKey, slot: SlotKey) {
-        self.lock_mut(lock).stage = Stage::Grown(None);
+        self.lock_mut(lock).set_stage(Stage::Grown(None));
         let locks = &self.locks;
         let is_armed = |lock: LockKey| {
             let lock = locks.get(lock.place());
-            lock.is_some_and(|lock| lock.stage == Stage::Grown(Some(slot)))
+            lock.is_some_and(|lock| lock.stage() == Stage::Grown(Some(slot)))
         };
         self.deadlines.disarm_far(slot, is_armed);
     }
@@ -144,14 +144,14 @@ impl Engine {
     /// Arms the timer of the lock's newest hold.
     pub(crate) fn arm_newest_hold(&mut self, lock: LockKey) {
         let newest = self.lock(lock).holds.last();
-        let deadline = newest.expect("a hold has just begun").deadline;
+        let deadline = newest.expect("a hold has just begun").deadline();
         self.arm_by(lock, deadline);
     }
 
     /// Lets a lock, of which a hold has been taken out, have no timer if it has no hold.
     pub(crate) fn disarm_unheld(&mut self, lock: LockKey) {
         let found = self.lock(lock);
-        if let (Stage::Grown(Some(slot)), false) = (found.stage, found.is_held()) {
+        if let (Stage::Grown(Some(slot)), false) = (found.stage(), found.is_held()) {
             self.leave_list(lock, slot);
         }
     }
@@ -166,12 +166,12 @@ impl Engine {
 }
 
 fn hold_deadline(sessions: &Sessions, hold: &Hold) -> LogTime {
-    let first = sessions[hold.first].renewed_at + hold.ttl;
+    let first = sessions[hold.first].renewed_at + hold.ttl();
     if hold.member_count() == 1 {
-        return hold.deadline.max(first);
+        return hold.deadline().max(first);
     }
     let renewed = hold
         .members()
-        .map(|member| sessions[member].renewed_at + hold.ttl);
-    renewed.fold(hold.deadline, LogTime::max)
+        .map(|member| sessions[member].renewed_at + hold.ttl());
+    renewed.fold(hold.deadline(), LogTime::max)
 }

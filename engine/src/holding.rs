@@ -18,11 +18,11 @@ impl Step<'_> {
             Err(reply) => return reply,
         };
         let found = self.engine.lock(lock);
-        if renew.token.is_some_and(|token| token != found.token) {
+        if renew.token.is_some_and(|token| token != found.token()) {
             return self.not_held(renew.by, renew.path);
         }
         let org = self.engine.org(found.org);
-        let own = found.holds[index].ttl;
+        let own = found.holds[index].ttl();
         let ttl = renew
             .ttl
             .map_or(own, |asked| org.ttl_for(renew.path, Some(asked)));
@@ -39,7 +39,7 @@ impl Step<'_> {
             Err(reply) => return reply,
         };
         let found = self.engine.lock(lock);
-        if release.token.is_some_and(|token| token != found.token) {
+        if release.token.is_some_and(|token| token != found.token()) {
             return self.not_held(release.by, release.path);
         }
         let hold = &found.holds[index];
@@ -66,7 +66,7 @@ impl Step<'_> {
             Ok(found) => found,
             Err(reply) => return reply,
         };
-        match (self.engine.lock(lock).mode, convert.mode) {
+        match (self.engine.lock(lock).mode(), convert.mode) {
             (Mode::Exclusive, Mode::Exclusive) | (Mode::Shared, Mode::Shared) => {
                 Reply::Granted(self.grant(lock, index, GrantKind::Joined))
             }
@@ -84,7 +84,7 @@ impl Step<'_> {
         convert: &Convert<'_>,
     ) -> Reply {
         let found = self.engine.lock_mut(lock);
-        found.begin_phase(found.token, Mode::Shared, convert.limit);
+        found.begin_phase(found.token(), Mode::Shared, convert.limit);
         self.touch();
         self.converted(lock, index, session);
         let grant = self.grant(lock, index, GrantKind::Converted);
@@ -105,7 +105,7 @@ impl Step<'_> {
             owner: found.holds[index].owner,
             mode: Mode::Exclusive,
             limit: None,
-            ttl: found.holds[index].ttl,
+            ttl: found.holds[index].ttl(),
             metadata: None,
             from: None,
             since: self.now,

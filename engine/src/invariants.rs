@@ -44,7 +44,7 @@ impl Engine {
             self.verify_session(session)?;
         }
         let holds = self.locks.iter().flat_map(|(_, lock)| lock.holds.iter());
-        let mut ages: Vec<_> = holds.map(|hold| hold.id).collect();
+        let mut ages: Vec<_> = holds.map(|hold| hold.id()).collect();
         ages.sort_unstable();
         hold_that!(
             ages.is_sorted_by(|a, b| a < b),
@@ -100,7 +100,7 @@ impl Engine {
             "a lock is found by its path"
         );
         hold_that!(
-            lock.mode == Mode::Shared || lock.holds.len() <= 1,
+            lock.mode() == Mode::Shared || lock.holds.len() <= 1,
             "an exclusive lock has one holder"
         );
         let limit = lock.limit().map_or(usize::MAX, |limit| limit as usize);
@@ -109,11 +109,11 @@ impl Engine {
             "a shared lock has holders up to its limit"
         );
         hold_that!(
-            !lock.is_held() || lock.token.0 < self.next.token,
+            !lock.is_held() || lock.token().0 < self.next.token,
             "a token has come from the counter"
         );
         hold_that!(
-            lock.holds.is_sorted_by(|a, b| a.id < b.id),
+            lock.holds.is_sorted_by(|a, b| a.id() < b.id()),
             "holds stand by age"
         );
         hold_that!(
@@ -161,7 +161,7 @@ impl Engine {
     /// A young lock is in the nursery, a grown one in path order; whatever it holds is looked at in time.
     fn verify_stage(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
         let deadlines = lock.holds.iter().map(|hold| self.hold_deadline(hold));
-        let is_in_time = match lock.stage {
+        let is_in_time = match lock.stage() {
             Stage::Young(number) => {
                 hold_that!(
                     self.nursery.has(key, number),
@@ -180,7 +180,7 @@ impl Engine {
                 let armed = armed.flatten().unwrap_or(LogTime::NEVER);
                 lock.holds.iter().all(|hold| {
                     let deadline = self.hold_deadline(hold);
-                    armed <= deadline || self.deadlines.is_begun_by(deadline, hold.id, key)
+                    armed <= deadline || self.deadlines.is_begun_by(deadline, hold.id(), key)
                 })
             }
         };
@@ -199,10 +199,10 @@ impl Engine {
             hold_that!(same.count() == 1, "a session is in a hold once");
         }
         hold_that!(
-            hold.id.0 < self.next.hold,
+            hold.id().0 < self.next.hold,
             "a hold's age has come from the counter"
         );
-        hold_that!(hold.since <= self.now, "a hold has begun");
+        hold_that!(hold.since() <= self.now, "a hold has begun");
         Ok(())
     }
 
@@ -353,7 +353,7 @@ impl Engine {
             org.paths.len() == locks.clone().count(),
             "an org's paths are its locks'"
         );
-        let grown = locks.filter(|(_, lock)| matches!(lock.stage, Stage::Grown(_)));
+        let grown = locks.filter(|(_, lock)| matches!(lock.stage(), Stage::Grown(_)));
         hold_that!(
             org.paths.in_order.len() == grown.count(),
             "an org's grown locks stand in path order"
@@ -389,7 +389,7 @@ impl Engine {
     fn locks_in_lists(&self) -> usize {
         let remembers = |lock: &LockKey, slot| {
             let lock = self.locks.get(lock.place());
-            lock.is_some_and(|lock| lock.stage == Stage::Grown(Some(slot)))
+            lock.is_some_and(|lock| lock.stage() == Stage::Grown(Some(slot)))
         };
         let lists = self.deadlines.lists();
         let named =
@@ -404,7 +404,7 @@ impl Engine {
         let mut timers = (sessions + self.groups.len(), 0);
         for (_, lock) in &self.locks {
             timers.0 += lock.queue().len();
-            timers.1 += usize::from(matches!(lock.stage, Stage::Grown(Some(_))));
+            timers.1 += usize::from(matches!(lock.stage(), Stage::Grown(Some(_))));
         }
         timers
     }

@@ -36,6 +36,7 @@ mod keys;
 pub mod limits;
 mod lock;
 mod losses;
+mod narrow;
 mod nursery;
 mod org;
 mod path_order;

@@ -28,6 +28,7 @@ use crate::command::Mode;
 use crate::ids::{Token, WaitId};
 use crate::keys::{HoldId, OrgKey, OwnerKey, SessionKey};
 use crate::limits::SHARED_MAX;
+use crate::narrow::{Marks, Narrow, Numbers};
 use crate::nursery::Stage;
 use crate::time::{LogTime, Millis, WallTime};
 
@@ -36,13 +37,11 @@ use crate::time::{LogTime, Millis, WallTime};
 pub(crate) struct Lock {
     /// In place, up to 24 bytes.
     pub(crate) path: CompactString,
-    pub(crate) token: Token,
     /// Oldest first.
     pub(crate) holds: Holds,
     rest: Option<Box<LockRest>>,
+    marks: Marks,
     pub(crate) org: OrgKey,
-    pub(crate) mode: Mode,
-    pub(crate) stage: Stage,
 }
 
 /// What a lock without waiters and limit does not have.
@@ -58,19 +57,15 @@ static NO_QUEUE: VecDeque<Wait> = VecDeque::new();
 /// A granted lock of one owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Hold {
-    pub(crate) id: HoldId,
-    /// Not to be read alone: a renewal of a member's session moves it too. See `Engine::hold_deadline`.
-    pub(crate) deadline: LogTime,
-    pub(crate) ttl: Millis,
-    pub(crate) since: LogTime,
-    pub(crate) since_wall: WallTime,
+    /// Unless they are not small enough.
+    narrow: Narrow,
     rest: Option<Box<HoldRest>>,
     /// The session that has been in it longest.
     pub(crate) first: SessionKey,
     pub(crate) owner: OwnerKey,
 }
 
-/// What a hold of one session, that was had at once and says nothing, does not have.
+/// What a hold of one session, that was had at once, says nothing and is not of another age, does not have.
 #[derive(Debug, Clone, Default)]
 struct HoldRest {
     /// The sessions that came later, in order.
@@ -78,6 +73,8 @@ struct HoldRest {
     /// The wait that brought a session in, for a cancel that comes too late.
     from: Vec<(SessionKey, WaitId)>,
     metadata: Option<Arc<[u8]>>,
+    /// Its numbers, if they could not be narrowed.
+    wide: Option<Box<Numbers>>,
 }
 
 /// The holds of a lock: nearly always one, which lies in the lock itself.
@@ -132,12 +129,10 @@ impl Lock {
     pub(crate) fn new(org: OrgKey, path: &str, stage: Stage) -> Self {
         Self {
             path: CompactString::new(path),
-            token: Token(0),
             holds: Holds::default(),
             rest: None,
+            marks: Marks::new(stage),
             org,
-            mode: Mode::Shared,
-            stage,
         }
     }
 
@@ -156,6 +151,24 @@ impl Lock {
         !self.holds.is_empty()
     }
 
+    /// That of the phase.
+    pub(crate) const fn token(&self) -> Token {
+        self.marks.token()
+    }
+
+    /// That of the phase.
+    pub(crate) const fn mode(&self) -> Mode {
+        self.marks.mode()
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.marks.stage()
+    }
+
+    pub(crate) fn set_stage(&mut self, stage: Stage) {
+        self.marks.set_stage(stage);
+    }
+
     /// How many may share it, as the first holder has fixed it.
     pub(crate) fn limit(&self) -> Option<u32> {
         self.rest.as_ref().and_then(|rest| rest.limit)
@@ -163,8 +176,7 @@ impl Lock {
 
     /// Opens a phase.
     pub(crate) fn begin_phase(&mut self, token: Token, mode: Mode, limit: Option<u32>) {
-        self.token = token;
-        self.mode = mode;
+        self.marks.set_phase(token, mode);
         if limit != self.limit() {
             self.rest_mut().limit = limit;
         }
@@ -221,7 +233,7 @@ impl Lock {
         }
         let own = self.hold_of(owner);
         if let Some(own) = own.filter(|own| is_there(&self.holds[*own])) {
-            return if self.mode >= mode {
+            return if self.mode() >= mode {
                 Room::Joins(own)
             } else if count == 1 {
                 Room::Upgrades(own)
@@ -229,7 +241,7 @@ impl Lock {
                 Room::UpgradeBlocked
             };
         }
-        match (self.mode, mode) {
+        match (self.mode(), mode) {
             (Mode::Exclusive, _) | (_, Mode::Exclusive) => Room::Held,
             (Mode::Shared, Mode::Shared) if self.limit() != limit => Room::LimitDiffers,
             (Mode::Shared, Mode::Shared) => {
@@ -254,14 +266,14 @@ impl Lock {
     pub(crate) fn is_upgrade(&self, wait: &Wait) -> bool {
         wait.mode == Mode::Exclusive
             && self.is_held()
-            && self.mode == Mode::Shared
+            && self.mode() == Mode::Shared
             && self.hold_of(wait.owner).is_some()
     }
 
     /// Places of the queue in the order in which they are served: upgrades first, then by number.
     pub(crate) fn serving_order(&self) -> impl Iterator<Item = usize> + '_ {
         let queue = self.queue();
-        let upgrades_possible = self.is_held() && self.mode == Mode::Shared;
+        let upgrades_possible = self.is_held() && self.mode() == Mode::Shared;
         let upgrades = (0..if upgrades_possible { queue.len() } else { 0 })
             .filter(|&index| self.is_upgrade(&queue[index]));
         let others = (0..queue.len())
@@ -279,17 +291,73 @@ impl Hold {
         ttl: Millis,
         (since, since_wall): (LogTime, WallTime),
     ) -> Self {
-        Self {
+        let mut hold = Self {
+            narrow: Narrow::default(),
+            rest: None,
+            first,
+            owner,
+        };
+        hold.set(Numbers {
             id,
             deadline: since + ttl,
             ttl,
             since,
             since_wall,
-            rest: None,
-            first,
-            owner,
+        });
+        hold
+    }
+
+    // Its numbers.
+
+    fn wide(&self) -> Option<&Numbers> {
+        self.rest.as_ref()?.wide.as_deref()
+    }
+
+    fn numbers(&self) -> Numbers {
+        self.wide()
+            .map_or_else(|| self.narrow.numbers(), |wide| *wide)
+    }
+
+    fn set(&mut self, numbers: Numbers) {
+        let narrow = Narrow::of(&numbers);
+        self.narrow = narrow.unwrap_or_default();
+        if narrow.is_none() || self.wide().is_some() {
+            self.rest_mut().wide = narrow.is_none().then(|| Box::new(numbers));
         }
     }
+
+    pub(crate) fn id(&self) -> HoldId {
+        self.wide().map_or_else(|| self.narrow.id(), |wide| wide.id)
+    }
+
+    /// Not to be read alone: a renewal of a member's session moves it too. See `Engine::hold_deadline`.
+    pub(crate) fn deadline(&self) -> LogTime {
+        self.wide()
+            .map_or_else(|| self.narrow.deadline(), |wide| wide.deadline)
+    }
+
+    pub(crate) fn ttl(&self) -> Millis {
+        self.wide()
+            .map_or_else(|| self.narrow.ttl(), |wide| wide.ttl)
+    }
+
+    pub(crate) fn since(&self) -> LogTime {
+        self.numbers().since
+    }
+
+    pub(crate) fn since_wall(&self) -> WallTime {
+        self.numbers().since_wall
+    }
+
+    pub(crate) fn renew(&mut self, deadline: LogTime, ttl: Millis) {
+        self.set(Numbers {
+            deadline,
+            ttl,
+            ..self.numbers()
+        });
+    }
+
+    // Who is in it, and what it says.
 
     /// The sessions in it, longest first. Never none.
     pub(crate) fn members(&self) -> impl Iterator<Item = SessionKey> + '_ {
@@ -398,5 +466,17 @@ impl core::ops::DerefMut for Holds {
             Self::One(hold) => slice::from_mut(hold),
             Self::Many(holds) => holds,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a lock costs wherever it lies: see `docs/adr/0015-what-is-over-goes-together.md`.
+    #[test]
+    fn a_lock_takes_88_bytes() {
+        assert_eq!(size_of::<Hold>(), 40);
+        assert_eq!(size_of::<Lock>(), 88);
     }
 }

@@ -27,7 +27,7 @@ impl Engine {
     pub(crate) fn check_token(&self, org: &str, path: &str, token: Token, now: LogTime) -> Answer {
         let lock = self.find(org, path).map(|lock| self.lock(lock));
         let held = lock.filter(|lock| self.live_holds(lock, now).next().is_some());
-        let current = held.map(|lock| lock.token);
+        let current = held.map(|lock| lock.token());
         Answer::Checked {
             current: current == Some(token),
             token: current,
@@ -45,9 +45,9 @@ impl Engine {
             };
         }
         Truth {
-            mode: Some(lock.mode),
+            mode: Some(lock.mode()),
             limit: lock.limit(),
-            token: Some(lock.token),
+            token: Some(lock.token()),
             holders: self
                 .live_holds(lock, now)
                 .take(TRUTH_HOLDERS_MAX)
@@ -107,8 +107,8 @@ impl Engine {
             owner,
             sessions: u32::try_from(self.live_members(hold, now).count()).unwrap_or(u32::MAX),
             orphaned: !attached,
-            since: hold.since_wall,
-            held: hold.since.until(now),
+            since: hold.since_wall(),
+            held: hold.since().until(now),
             remaining: now.until(self.hold_deadline(hold)),
             metadata: own
                 .or_else(|| first.map(|session| session.metadata.clone()))
@@ -190,17 +190,17 @@ impl Engine {
 
     fn list_lock(&self, key: LockKey, list: &List<'_>, now: LogTime, holds: &mut Vec<ListedHold>) {
         let lock = self.lock(key);
-        if list.mode.is_some_and(|mode| mode != lock.mode) {
+        if list.mode.is_some_and(|mode| mode != lock.mode()) {
             return;
         }
         let listed = self.live_holds(lock, now).filter(|hold| {
-            hold.since.until(now) >= list.held_min
+            hold.since().until(now) >= list.held_min
                 && self.is_targeted(lock, hold, &list.target, now)
         });
         holds.extend(listed.take(PAGE_MAX).map(|hold| ListedHold {
             path: self.path(key),
-            mode: lock.mode,
-            token: lock.token,
+            mode: lock.mode(),
+            token: lock.token(),
             holder: self.holder(hold, now),
             waiters: self.waiters(lock, now),
         }));

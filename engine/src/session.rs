@@ -563,7 +563,7 @@ impl Engine {
         let named = self.session(key).locks.named();
         let holds = named.filter_map(|lock| {
             let found = self.locks.get(lock.place())?;
-            Some((found.holds[found.hold_with(key)?].id, lock))
+            Some((found.holds[found.hold_with(key)?].id(), lock))
         });
         let mut holds: Vec<_> = holds.collect();
         holds.sort_unstable();
@@ -577,7 +577,7 @@ impl Engine {
             .lock(lock)
             .holds
             .iter()
-            .position(|held| held.id == hold);
+            .position(|held| held.id() == hold);
         found.expect("a session knows only holds that it is in")
     }
 

@@ -144,16 +144,16 @@ impl Engine {
     }
 
     fn write_hold(&self, hold: &Hold, out: &mut Vec<u8>) {
-        hold.id.write(out);
+        hold.id().write(out);
         (hold.member_count() as u64).write(out);
         for member in hold.members() {
             self.session(member).id.write(out);
             hold.from(member).write(out);
         }
-        hold.deadline.write(out);
-        hold.ttl.write(out);
-        hold.since.write(out);
-        hold.since_wall.write(out);
+        hold.deadline().write(out);
+        hold.ttl().write(out);
+        hold.since().write(out);
+        hold.since_wall().write(out);
         hold.metadata().cloned().write(out);
     }
 
@@ -300,7 +300,7 @@ impl Engine {
             }
         }
         let mut hold = hold.ok_or_else(|| reader.error("a hold without a session"))?;
-        hold.deadline = deadline;
+        hold.renew(deadline, ttl);
         hold.set_metadata(metadata);
         self.tally.holds += 1;
         self.tally.holds_orphaned += u64::from(self.attached(&hold) == 0);
@@ -412,7 +412,7 @@ impl Lock {
     /// Mode, limit and token mean something only while somebody holds.
     fn write_phase(&self, out: &mut Vec<u8>) {
         self.is_held()
-            .then_some(((self.mode, self.limit()), self.token.0))
+            .then_some(((self.mode(), self.limit()), self.token().0))
             .write(out);
     }
 
@@ -420,6 +420,9 @@ impl Lock {
     fn read_phase(&mut self, reader: &mut Reader<'_>) -> Result<bool, SnapshotError> {
         let phase = Option::<((Mode, Option<u32>), u64)>::read(reader)?;
         if let Some(((mode, limit), token)) = phase {
+            if token > Token::MAX.0 {
+                return Err(reader.error("a token that there cannot be"));
+            }
             self.begin_phase(Token(token), mode, limit);
         }
         Ok(phase.is_some())

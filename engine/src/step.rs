@@ -159,7 +159,7 @@ impl<'a> Step<'a> {
         let found = self.engine.locks.get(lock.place());
         let Some((org, stage)) = found
             .filter(|found| found.is_unused())
-            .map(|found| (found.org, found.stage))
+            .map(|found| (found.org, found.stage()))
         else {
             return;
         };
@@ -211,15 +211,14 @@ impl<'a> Step<'a> {
     pub(crate) fn extend(&mut self, lock: LockKey, index: usize, ttl: Millis) {
         let hold = &self.engine.lock(lock).holds[index];
         // Never less than its sessions have renewed it for, so that what they did before they joined cannot show.
-        let ttl = hold.ttl.max(ttl);
+        let ttl = hold.ttl().max(ttl);
         let until = self.now + ttl;
         let deadline = self.engine.hold_deadline(hold);
-        if hold.ttl == ttl && deadline >= until {
+        if hold.ttl() == ttl && deadline >= until {
             return;
         }
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        hold.ttl = ttl;
-        hold.deadline = deadline.max(until);
+        hold.renew(deadline.max(until), ttl);
         self.touch();
     }
 
@@ -267,7 +266,7 @@ impl<'a> Step<'a> {
             let what = What::Adopted {
                 path: &*lock.path,
                 who: engine.who_holds(&lock.holds[index]),
-                token: lock.token,
+                token: lock.token(),
             };
             (lock.org, what)
         });
@@ -285,7 +284,7 @@ impl<'a> Step<'a> {
             let what = What::Orphaned {
                 path: &*lock.path,
                 who: engine.who_holds(&lock.holds[index]),
-                token: lock.token,
+                token: lock.token(),
             };
             (lock.org, what)
         });
@@ -298,7 +297,7 @@ impl<'a> Step<'a> {
         // An ended session still counts as attached in its holds until it is swept out of them.
         let was_attached = self.engine.session(session).link == Link::Attached;
         let hold = &mut self.engine.lock_mut(lock).holds[index];
-        hold.deadline = deadline;
+        hold.renew(deadline, hold.ttl());
         hold.remove_member(session);
         self.engine.let_go(session);
         self.touch();
@@ -317,7 +316,7 @@ impl<'a> Step<'a> {
         quiet: Option<SessionKey>,
     ) {
         let found = self.engine.lock_mut(lock);
-        let (org, token) = (found.org, found.token);
+        let (org, token) = (found.org, found.token());
         let hold = found.holds.remove(index);
         self.engine.disarm_unheld(lock);
         self.engine.org_mut(org).holds -= 1;
@@ -333,7 +332,7 @@ impl<'a> Step<'a> {
                 self.tell_of(member, Missed::Lost { path, token, cause });
             }
         }
-        let held = hold.since.until(self.now);
+        let held = hold.since().until(self.now);
         self.event(|engine| {
             let what = What::Ended {
                 path: &*engine.lock(lock).path,
@@ -449,9 +448,9 @@ impl Engine {
     pub(crate) fn grant(&self, lock: &Lock, index: usize, kind: GrantKind, now: LogTime) -> Grant {
         let hold = &lock.holds[index];
         Grant {
-            token: lock.token,
-            mode: lock.mode,
-            ttl: hold.ttl,
+            token: lock.token(),
+            mode: lock.mode(),
+            ttl: hold.ttl(),
             remaining: now.until(self.hold_deadline(hold)),
             kind,
         }

@@ -184,7 +184,7 @@ impl Step<'_> {
         for (id, lock) in self.engine.holds_by_age(session) {
             // An earlier one's settling may have taken this one along.
             let hold = self.engine.locks.get(lock.place());
-            let hold = hold.and_then(|lock| lock.holds.iter().find(|hold| hold.id == id));
+            let hold = hold.and_then(|lock| lock.holds.iter().find(|hold| hold.id() == id));
             if hold.is_some_and(|hold| self.engine.hold_deadline(hold) <= self.now) {
                 self.settle(lock);
             }
@@ -269,7 +269,7 @@ impl Step<'_> {
         }
         while let Some((hold, lock)) = self.session_mut(key).left.pop() {
             let found = self.engine.locks.get(lock.place());
-            let is_left = |held: &Hold| held.id == hold && held.has_member(key);
+            let is_left = |held: &Hold| held.id() == hold && held.has_member(key);
             let index = found.and_then(|found| found.holds.iter().position(is_left));
             if let Some(index) = index {
                 self.take_out_of_hold(key, lock, index);

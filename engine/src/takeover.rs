@@ -107,7 +107,7 @@ impl Step<'_> {
             Some(kind) => self.serve_owner(lock, receiver, kind),
             None => return Reply::Rejected(Rejection::NotGrantable),
         }
-        let token = self.engine.lock(lock).token;
+        let token = self.engine.lock(lock).token();
         self.settle(lock);
         Reply::HandedOver { token, owner }
     }
@@ -127,7 +127,7 @@ impl Step<'_> {
     /// Whether the waiter could be given the lock if the hold were gone, whoever else waits.
     fn can_hand_to(&self, lock: LockKey, index: usize, at: usize) -> bool {
         let found = self.engine.lock(lock);
-        let (given, wait) = (found.holds[index].id, &found.queue()[at]);
+        let (given, wait) = (found.holds[index].id(), &found.queue()[at]);
         let want = Want {
             session: wait.session,
             owner: wait.owner,
@@ -138,7 +138,7 @@ impl Step<'_> {
             from: Some(wait.id),
             since: wait.since,
         };
-        let room = self.satisfied_beside(lock, |hold| hold.id != given, &want);
+        let room = self.satisfied_beside(lock, |hold| hold.id() != given, &want);
         self.is_eligible(wait.session)
             && matches!(room, Ok(Room::Free | Room::Joins(_) | Room::Upgrades(_)))
     }
@@ -230,7 +230,7 @@ impl Step<'_> {
                 continue;
             }
             let who = self.engine.session(hold.first).who_kept();
-            let (path, token) = (self.engine.path(lock), found.token);
+            let (path, token) = (self.engine.path(lock), found.token());
             ended.push(EndedHold {
                 path,
                 owner: who.owner,

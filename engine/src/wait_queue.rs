@@ -193,7 +193,7 @@ impl Step<'_> {
             return;
         }
         let found = self.engine.lock(lock);
-        if found.mode == Mode::Shared && found.has_upgrade_beside(owner) {
+        if found.mode() == Mode::Shared && found.has_upgrade_beside(owner) {
             let is_second = |wait: &Wait| wait.owner == owner && wait.mode == Mode::Exclusive;
             while let Some(index) = self.engine.lock(lock).queue().iter().position(is_second) {
                 self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
