@@ -13,7 +13,7 @@ use crate::limits::SWEEP_MAX;
 use crate::org::Address;
 
 /// With so few locks, everything is near at hand.
-const FEW: usize = if cfg!(debug_assertions) { 4 } else { 16 * 1024 };
+const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 * 1024 };
 
 impl Engine {
     /// Looks at what the next holds need that are over, as many as one step ends.
@@ -31,6 +31,18 @@ impl Engine {
         let order = due.iter().map(|(at, _)| {
             let paths = &self.org(at.org).paths;
             paths.in_order.glance(at.path)
+        });
+        black_box(order.fold(0, |seen, place| seen ^ place));
+    }
+
+    /// Looks at where these locks will stand in path order.
+    pub(crate) fn look_at_places(&self, locks: &[LockKey]) {
+        if self.locks.len() <= FEW {
+            return;
+        }
+        let order = locks.iter().map(|lock| {
+            let found = self.lock(*lock);
+            self.org(found.org).paths.in_order.glance(&found.path)
         });
         black_box(order.fold(0, |seen, place| seen ^ place));
     }

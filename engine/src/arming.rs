@@ -11,16 +11,17 @@ use crate::keys::{LockKey, SlotKey};
 use crate::lock::Hold;
 use crate::nursery::Stage;
 use crate::sessions::Sessions;
-use crate::time::LogTime;
+use crate::time::{LogTime, Millis};
+
+/// What is over so soon is not left young.
+const SOON: Millis = Millis(64);
 
 impl Engine {
     /// Sees to it that the first near timer is the first of all that come up by `now`. What is over later is left for when
     /// its turn comes.
     pub(crate) fn bring_near(&mut self, now: LogTime) {
         if self.nursery.due() <= now {
-            while let Some(young) = self.nursery.release_any() {
-                self.grow_up(young);
-            }
+            self.grow_up_in_time(now);
         }
         while let Some((up, slot, locks)) = self.deadlines.take_far(now) {
             self.begin(up, slot, &locks);
@@ -107,16 +108,42 @@ impl Engine {
 
     // Growing up.
 
-    /// Gives a lock that leaves the nursery what it has done without.
-    pub(crate) fn grow_up(&mut self, lock: LockKey) {
-        let org = self.lock(lock).org;
-        let order = &mut self.orgs[org.place()].paths.in_order;
-        order.insert(&self.locks, lock);
-        self.lock_mut(lock).set_stage(Stage::Grown(None));
-        let holds = self.lock(lock).holds.iter();
-        if let Some(deadline) = holds.map(|hold| self.hold_deadline(hold)).min() {
-            self.arm_by(lock, deadline);
+    /// Lets the young grow up of which something is over soon, and looks when something will be of the others. To look at
+    /// all of them is dear: whoever is looked at in vain has the time that there is before the next look.
+    fn grow_up_in_time(&mut self, now: LogTime) {
+        let soon = now + SOON;
+        let (mut grown, mut first) = (Vec::new(), LogTime::NEVER);
+        for young in self.nursery.iter() {
+            match self.first_deadline(young) {
+                Some(deadline) if deadline <= soon => grown.push(young),
+                deadline => first = first.min(deadline.unwrap_or(first)),
+            }
         }
+        self.grow_up(&grown);
+        self.nursery.expect_first(first);
+    }
+
+    /// Gives young locks what they have done without.
+    pub(crate) fn grow_up(&mut self, young: &[LockKey]) {
+        self.look_at_places(young);
+        for &lock in young {
+            let found = &mut self.locks[lock.place()];
+            if let Stage::Young(number) = found.stage() {
+                self.nursery.remove(number);
+            }
+            found.set_stage(Stage::Grown(None));
+            let org = found.org;
+            let order = &mut self.orgs[org.place()].paths.in_order;
+            order.insert(&self.locks, lock);
+            if let Some(deadline) = self.first_deadline(lock) {
+                self.arm_by(lock, deadline);
+            }
+        }
+    }
+
+    fn first_deadline(&self, lock: LockKey) -> Option<LogTime> {
+        let holds = self.lock(lock).holds.iter();
+        holds.map(|hold| self.hold_deadline(hold)).min()
     }
 
     /// Sees to it that the lock is looked at by the deadline of one of its holds.

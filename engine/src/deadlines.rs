@@ -239,7 +239,11 @@ impl Far {
                 gone: 0,
             }))
         });
-        slots[slot.place()].locks.push(lock);
+        let locks = &mut slots[slot.place()].locks;
+        if locks.len() == locks.capacity() {
+            locks.reserve_exact(locks.len() / 4 + 4);
+        }
+        locks.push(lock);
         (up, slot)
     }
 
@@ -252,8 +256,10 @@ impl Far {
             self.by_time.remove(&empty.up);
         } else if slot.gone > left + GONE_KEPT {
             slot.locks.retain(|lock| is_armed(*lock));
-            slot.locks.sort_unstable();
-            slot.locks.dedup();
+            if slot.locks.len() > left {
+                slot.locks.sort_unstable();
+                slot.locks.dedup();
+            }
             slot.locks.shrink_to_fit();
             slot.gone = 0;
         }

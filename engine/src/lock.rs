@@ -37,16 +37,15 @@ use crate::time::{LogTime, Millis, WallTime};
 pub(crate) struct Lock {
     /// In place, up to 24 bytes.
     pub(crate) path: CompactString,
-    /// Oldest first.
+    /// Oldest first. What is rare of the lock is with them.
     pub(crate) holds: Holds,
-    rest: Option<Box<LockRest>>,
     marks: Marks,
     pub(crate) org: OrgKey,
 }
 
 /// What a lock without waiters and limit does not have.
 #[derive(Debug, Clone, Default)]
-struct LockRest {
+pub(crate) struct LockRest {
     limit: Option<u32>,
     queue: VecDeque<Wait>,
     groups: Vec<WaitId>,
@@ -75,13 +74,15 @@ struct HoldRest {
     metadata: Option<Arc<[u8]>>,
     /// Its numbers, if they could not be narrowed.
     wide: Option<Box<Numbers>>,
+    /// What is rare of its lock, if it is the only hold.
+    lock: Option<Box<LockRest>>,
 }
 
-/// The holds of a lock: nearly always one, which lies in the lock itself.
+/// The holds of a lock: nearly always one, which lies in the lock itself, and in its box what is rare of the lock.
 #[derive(Debug, Clone)]
 pub(crate) enum Holds {
     One(Hold),
-    Many(Vec<Hold>),
+    Many(Vec<Hold>, Option<Box<LockRest>>),
 }
 
 /// An acquire that was promised an answer later.
@@ -130,7 +131,6 @@ impl Lock {
         Self {
             path: CompactString::new(path),
             holds: Holds::default(),
-            rest: None,
             marks: Marks::new(stage),
             org,
         }
@@ -143,7 +143,7 @@ impl Lock {
 
     /// Whether somebody waits for it, alone or with others.
     pub(crate) fn is_awaited(&self) -> bool {
-        let rest = self.rest.as_ref();
+        let rest = self.holds.lock_rest();
         rest.is_some_and(|rest| !rest.queue.is_empty() || !rest.groups.is_empty())
     }
 
@@ -171,37 +171,33 @@ impl Lock {
 
     /// How many may share it, as the first holder has fixed it.
     pub(crate) fn limit(&self) -> Option<u32> {
-        self.rest.as_ref().and_then(|rest| rest.limit)
+        self.holds.lock_rest().and_then(|rest| rest.limit)
     }
 
     /// Opens a phase.
     pub(crate) fn begin_phase(&mut self, token: Token, mode: Mode, limit: Option<u32>) {
         self.marks.set_phase(token, mode);
         if limit != self.limit() {
-            self.rest_mut().limit = limit;
+            self.holds.lock_rest_mut().limit = limit;
         }
     }
 
     /// By number; upgrades are looked for first, wherever they stand.
     pub(crate) fn queue(&self) -> &VecDeque<Wait> {
-        self.rest.as_ref().map_or(&NO_QUEUE, |rest| &rest.queue)
+        self.holds.lock_rest().map_or(&NO_QUEUE, |rest| &rest.queue)
     }
 
     pub(crate) fn queue_mut(&mut self) -> &mut VecDeque<Wait> {
-        &mut self.rest_mut().queue
+        &mut self.holds.lock_rest_mut().queue
     }
 
     /// The waits for several locks that this one is among, by number.
     pub(crate) fn groups(&self) -> &[WaitId] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.groups)
+        self.holds.lock_rest().map_or(&[], |rest| &rest.groups)
     }
 
     pub(crate) fn groups_mut(&mut self) -> &mut Vec<WaitId> {
-        &mut self.rest_mut().groups
-    }
-
-    fn rest_mut(&mut self) -> &mut LockRest {
-        self.rest.get_or_insert_default()
+        &mut self.holds.lock_rest_mut().groups
     }
 
     /// Where the owner's hold stands.
@@ -350,6 +346,9 @@ impl Hold {
     }
 
     pub(crate) fn renew(&mut self, deadline: LogTime, ttl: Millis) {
+        if self.wide().is_none() && self.narrow.renew(deadline, ttl) {
+            return;
+        }
         self.set(Numbers {
             deadline,
             ttl,
@@ -418,13 +417,19 @@ impl Hold {
 }
 
 impl Holds {
-    pub(crate) fn push(&mut self, hold: Hold) {
+    pub(crate) fn push(&mut self, mut hold: Hold) {
         match self {
-            Self::Many(holds) if holds.is_empty() => *self = Self::One(hold),
-            Self::Many(holds) => holds.push(hold),
+            Self::Many(holds, rest) if holds.is_empty() => {
+                if let Some(rest) = rest.take() {
+                    hold.rest_mut().lock = Some(rest);
+                }
+                *self = Self::One(hold);
+            }
+            Self::Many(holds, _) => holds.push(hold),
             Self::One(_) => {
+                let rest = self.take_lock_rest();
                 if let Self::One(first) = mem::take(self) {
-                    *self = Self::Many(Vec::from([first, hold]));
+                    *self = Self::Many(Vec::from([first, hold]), rest);
                 }
             }
         }
@@ -432,20 +437,44 @@ impl Holds {
 
     /// Takes the hold out that stands there.
     pub(crate) fn remove(&mut self, index: usize) -> Hold {
-        match mem::take(self) {
+        let rest = self.take_lock_rest();
+        match mem::replace(self, Self::Many(Vec::new(), rest)) {
             Self::One(hold) => hold,
-            Self::Many(mut holds) => {
+            Self::Many(mut holds, _) => {
                 let removed = holds.remove(index);
-                *self = Self::Many(holds);
+                if let Self::Many(left, _) = self {
+                    *left = holds;
+                }
                 removed
             }
+        }
+    }
+
+    fn lock_rest(&self) -> Option<&LockRest> {
+        match self {
+            Self::One(hold) => hold.rest.as_ref()?.lock.as_deref(),
+            Self::Many(_, rest) => rest.as_deref(),
+        }
+    }
+
+    fn lock_rest_mut(&mut self) -> &mut LockRest {
+        match self {
+            Self::One(hold) => hold.rest_mut().lock.get_or_insert_default(),
+            Self::Many(_, rest) => rest.get_or_insert_default(),
+        }
+    }
+
+    fn take_lock_rest(&mut self) -> Option<Box<LockRest>> {
+        match self {
+            Self::One(hold) => hold.rest.as_mut()?.lock.take(),
+            Self::Many(_, rest) => rest.take(),
         }
     }
 }
 
 impl Default for Holds {
     fn default() -> Self {
-        Self::Many(Vec::new())
+        Self::Many(Vec::new(), None)
     }
 }
 
@@ -455,7 +484,7 @@ impl core::ops::Deref for Holds {
     fn deref(&self) -> &[Hold] {
         match self {
             Self::One(hold) => slice::from_ref(hold),
-            Self::Many(holds) => holds,
+            Self::Many(holds, _) => holds,
         }
     }
 }
@@ -464,7 +493,7 @@ impl core::ops::DerefMut for Holds {
     fn deref_mut(&mut self) -> &mut [Hold] {
         match self {
             Self::One(hold) => slice::from_mut(hold),
-            Self::Many(holds) => holds,
+            Self::Many(holds, _) => holds,
         }
     }
 }
@@ -475,8 +504,8 @@ mod tests {
 
     /// What a lock costs wherever it lies: see `docs/adr/0015-what-is-over-goes-together.md`.
     #[test]
-    fn a_lock_takes_88_bytes() {
+    fn a_lock_takes_80_bytes() {
         assert_eq!(size_of::<Hold>(), 40);
-        assert_eq!(size_of::<Lock>(), 88);
+        assert_eq!(size_of::<Lock>(), 80);
     }
 }

@@ -59,6 +59,16 @@ impl Narrow {
         }
     }
 
+    /// Takes other numbers in, if they are small enough; tells whether they are.
+    pub(crate) fn renew(&mut self, deadline: LogTime, ttl: Millis) -> bool {
+        let held = deadline.0.wrapping_sub(self.since().0);
+        let are_small = held <= u32::MAX.into() && ttl.0 <= u32::MAX.into();
+        if are_small {
+            (self.deadline, self.ttl) = (held as u32, ttl.0 as u32);
+        }
+        are_small
+    }
+
     pub(crate) fn id(&self) -> HoldId {
         HoldId(number(self.id))
     }

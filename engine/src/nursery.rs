@@ -13,6 +13,9 @@ use crate::time::LogTime;
 /// but costs.
 const YOUNG_MAX: usize = if cfg!(debug_assertions) { 3 } else { 8192 };
 
+/// So many grow up together: what each needs lies far from the others', and is fetched at the same time.
+const GROW_UP_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 32 };
+
 /// How far a lock has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -56,6 +59,11 @@ impl Nursery {
         self.due = self.due.min(deadline);
     }
 
+    /// Says that all was looked at, and when the first of what is left will be over.
+    pub(crate) const fn expect_first(&mut self, deadline: LogTime) {
+        self.due = deadline;
+    }
+
     /// Nothing in here is over before this.
     pub(crate) const fn due(&self) -> LogTime {
         self.due
@@ -73,20 +81,14 @@ impl Nursery {
         }
     }
 
-    /// Lets the lock go that has to grow up, for the next to have room.
-    pub(crate) fn release_oldest(&mut self) -> Option<LockKey> {
-        if self.young.len() < YOUNG_MAX {
-            return None;
-        }
-        self.release_any()
+    /// Whether some have to grow up for the next to have room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.young.len() >= YOUNG_MAX
     }
 
-    /// Lets the oldest go, whatever room there is.
-    pub(crate) fn release_any(&mut self) -> Option<LockKey> {
-        let oldest = *self.young.front()?;
-        let number = self.first;
-        self.remove(number);
-        oldest
+    /// The oldest, as many as grow up at once.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = LockKey> + '_ {
+        self.iter().take(GROW_UP_AT_ONCE)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = LockKey> + '_ {

@@ -164,7 +164,8 @@ impl PathOrder {
     }
 
     fn mark_all(&mut self) {
-        let from = |run: Option<&Run>| run.map_or(CompactString::default(), |run| run.from.clone());
+        let from =
+            |run: Option<&Run>| run.map_or_else(CompactString::default, |run| run.from.clone());
         self.skip = in_common(&from(self.runs.first()), &from(self.runs.last()));
         let heads = self
             .runs

@@ -1,8 +1,8 @@
 //! The locks of an org by their paths: a table of keys with 32 bits of each path's hash beside them.
 //!
 //! Entries stand by hash, as near to where it points as others let them: a look at one line of memory nearly always, and no
-//! look at a lock but the one that is meant. So a table of millions grows by walking along it, in steps of a quarter, and
-//! is never more than half as large again as it has to be. Eight bytes an entry. Knows paths only as their hashes.
+//! look at a lock but the one that is meant. So a table of millions grows by walking along it, in steps of an eighth,
+//! and three quarters of it are full. Eight bytes an entry. Knows paths only as their hashes.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ use crate::keys::LockKey;
 /// So many entries are kept room for, however few there are.
 const KEPT: usize = 16 * 1024;
 
-/// The least that there is room for.
+/// It grows by so many at least.
 const LEAST: usize = if cfg!(debug_assertions) { 4 } else { 64 };
 
 /// See the file's header.
@@ -55,8 +55,8 @@ impl PathTable {
 
     /// Takes in a lock that is not in here.
     pub(crate) fn insert(&mut self, hash: u32, lock: LockKey) {
-        if 8 * (self.len + 1) > 7 * self.homes {
-            self.resize((self.homes + self.homes / 4).max(LEAST));
+        if 16 * (self.len + 1) > 13 * self.homes {
+            self.resize(self.homes + self.homes / 8 + LEAST);
         }
         self.put(hash, lock);
         self.len += 1;

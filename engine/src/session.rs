@@ -71,6 +71,9 @@ const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 
 impl HeldLocks {
     pub(crate) fn add(&mut self, lock: LockKey) {
+        if self.named.len() == self.named.capacity() {
+            self.named.reserve_exact(self.named.len() / 4 + 4);
+        }
         self.named.push(lock);
         self.held += 1;
     }
@@ -91,8 +94,10 @@ impl HeldLocks {
     /// Forgets what is not held.
     pub(crate) fn tidy(&mut self, is_held: impl Fn(LockKey) -> bool) {
         self.named.retain(|lock| is_held(*lock));
-        self.named.sort_unstable();
-        self.named.dedup();
+        if self.named.len() > self.len() {
+            self.named.sort_unstable();
+            self.named.dedup();
+        }
         if self.named.len() < self.named.capacity() / 4 {
             self.named.shrink_to(2 * self.named.len());
         }

@@ -5,6 +5,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use slab::Slab;
 
@@ -143,8 +144,9 @@ impl<'a> Step<'a> {
 
     /// A lock at an address where there is none.
     pub(crate) fn new_lock(&mut self, at: &Address<'_>) -> LockKey {
-        if let Some(oldest) = self.engine.nursery.release_oldest() {
-            self.engine.grow_up(oldest);
+        if self.engine.nursery.is_full() {
+            let oldest: Vec<_> = self.engine.nursery.oldest().collect();
+            self.engine.grow_up(&oldest);
         }
         let vacant = self.engine.locks.vacant_entry();
         let key = LockKey::at(vacant.key());
