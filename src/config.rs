@@ -22,6 +22,7 @@ use tenure_protocol::limits;
 use tracing_subscriber::EnvFilter;
 
 use crate::access::{ApiKey, KEY_BYTES_MIN};
+use crate::journal::SEGMENT_BYTES;
 use crate::streams::{Bounds, Keeping};
 
 pub use error::ConfigError;
@@ -35,6 +36,9 @@ pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7
 
 /// Where history is kept, unless told otherwise.
 pub const DATA: &str = "./tenure-data";
+
+/// A smaller segment would not hold a batch of the largest commands.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 
 /// More shards than this cost memory and give nothing.
 const SHARDS_MAX: usize = 1024;
@@ -56,6 +60,8 @@ pub struct Config {
     pub data: PathBuf,
     /// When what was decided counts as kept.
     pub durability: Durability,
+    /// Bytes of each segment of the journal.
+    pub segment_bytes: u64,
     /// The server's certificate chain, PEM. Set together with `tls_key`; without them there is no TLS.
     pub tls_cert: Option<PathBuf>,
     /// The private key of the certificate, PEM.
@@ -197,6 +203,12 @@ impl Config {
             OUTBOUND_BYTES_MIN,
             1 << 30,
         )?;
+        within(
+            "segment_bytes",
+            self.segment_bytes,
+            SEGMENT_BYTES_MIN,
+            1 << 30,
+        )?;
         within("hello_timeout_ms", self.hello_timeout_ms, 100, 600_000)?;
         self.validate_streams()?;
         let stale_max = presence::STALE_MAX.0;
@@ -327,6 +339,7 @@ impl Default for Config {
             admin: Some(ADMIN),
             data: PathBuf::from(DATA),
             durability: Durability::Always,
+            segment_bytes: SEGMENT_BYTES,
             tls_cert: None,
             tls_key: None,
             tls_client_ca: None,

@@ -15,7 +15,8 @@ use crate::config::{Config, Durability};
 use crate::error::ServerError;
 use crate::gate::Gate;
 use crate::journal::{
-    self, Directory, Hooks, Journal, JournalError, Options, Progress, Recovered, end_process,
+    self, Directory, Hooks, Journal, JournalError, Options, Progress, Recovered, SECTOR,
+    end_process,
 };
 use crate::shards::{Beginning, Shards};
 
@@ -62,8 +63,8 @@ impl History {
             }
             Some(directory) => {
                 let (readiness, gate) = (readiness.clone(), Arc::clone(&gate));
-                let durability = config.durability;
-                spawn_blocking(move || recover(directory, durability, &readiness, &gate))
+                let options = options(config);
+                spawn_blocking(move || recover(directory, options, &readiness, &gate))
                     .await
                     .expect("a recovery does not panic")?
             }
@@ -106,10 +107,22 @@ impl History {
     }
 }
 
+fn options(config: &Config) -> Options {
+    let durability = match config.durability {
+        Durability::Interval => journal::Durability::Interval(journal::INTERVAL),
+        Durability::Always | Durability::Memory => journal::Durability::Always,
+    };
+    let sector = SECTOR as u64;
+    Options {
+        durability,
+        segment_bytes: config.segment_bytes.next_multiple_of(sector),
+    }
+}
+
 /// Replays what was kept, and starts the journal.
 fn recover(
     directory: Directory,
-    durability: Durability,
+    options: Options,
     readiness: &Readiness,
     gate: &Arc<Gate>,
 ) -> Result<(Beginning, Clock, Option<Journal>), JournalError> {
@@ -128,21 +141,13 @@ fn recover(
         on_durable: Box::new(move |mark| through.reached(mark)),
         on_failure: Box::new(end_process),
     };
-    let (durability, holds_back) = match durability {
-        Durability::Interval => (journal::Durability::Interval(journal::INTERVAL), false),
-        Durability::Always | Durability::Memory => (journal::Durability::Always, true),
-    };
-    let options = Options {
-        durability,
-        ..Options::default()
-    };
     let first: (Token, WallTime) = (Token(first), clock.stamp().wall);
     let (journal, appenders) = Journal::start(directory, &mut recovered, first, options, hooks)?;
     gate.reached(journal.intake().durable());
     let engines = recovered.shards.into_iter().map(|shard| shard.engine);
     let beginning = Beginning::Kept {
         shards: engines.zip(appenders).collect(),
-        holds_back,
+        holds_back: options.durability == journal::Durability::Always,
     };
     Ok((beginning, clock, Some(journal)))
 }

@@ -38,6 +38,10 @@ pub struct Settings {
     #[arg(long, env = "TENURE_DURABILITY", value_name = "MODE")]
     pub durability: Option<Durability>,
 
+    /// Bytes of each file of the journal; two are there from the start [default: 67108864]
+    #[arg(long, env = "TENURE_SEGMENT_BYTES", value_name = "BYTES")]
+    pub segment_bytes: Option<u64>,
+
     /// The server's certificate chain, PEM; needs --tls-key
     #[arg(long, env = "TENURE_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -262,6 +266,7 @@ impl Settings {
             admin: self.admin.or(below.admin),
             data: self.data.or(below.data),
             durability: self.durability.or(below.durability),
+            segment_bytes: self.segment_bytes.or(below.segment_bytes),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
@@ -297,6 +302,7 @@ impl Settings {
             admin: self.admin.map_or(default.admin, AdminAddress::address),
             data: self.data.unwrap_or(default.data),
             durability: self.durability.unwrap_or(default.durability),
+            segment_bytes: self.segment_bytes.unwrap_or(default.segment_bytes),
             tls_cert: self.tls_cert,
             tls_key: self.tls_key,
             tls_client_ca: self.tls_client_ca,

@@ -168,6 +168,21 @@ impl Client {
         let _ = self.writer.flush().await;
     }
 
+    /// Sends requests in one write, as far as the connection takes them, and gives their ids.
+    pub(crate) async fn try_send_all<'a>(
+        &mut self,
+        requests: impl IntoIterator<Item = Request<'a>>,
+    ) -> std::ops::Range<u64> {
+        let first = self.next_id;
+        let mut out = BytesMut::new();
+        for request in requests {
+            request.encode(self.next_id, &mut out);
+            self.next_id += 1;
+        }
+        self.try_send_bytes(&out).await;
+        first..self.next_id
+    }
+
     /// Sends a frame with this payload.
     pub(crate) async fn send_payload(&mut self, payload: &[u8]) {
         let mut out = BytesMut::new();

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tenure::access::{ApiKey, OrgPattern, Principal, Secret};
@@ -138,6 +138,7 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) addr: SocketAddr,
     admin: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
@@ -172,8 +173,29 @@ impl Process {
             }
         };
         // Read on, so that it never waits for its log to be taken.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, addr, admin }
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&kept);
+        std::thread::spawn(move || log.for_each(|line| lines.lock().unwrap().extend(line)));
+        Self {
+            child,
+            addr,
+            admin,
+            log: kept,
+        }
+    }
+
+    /// The first line of its log, since it listens, that has these words in it.
+    pub(crate) fn logged(&self, words: &str) -> Option<String> {
+        let log = self.log.lock().unwrap();
+        log.iter().find(|line| line.contains(words)).cloned()
+    }
+
+    /// Status and text of what it says to whoever asks whether it is ready.
+    pub(crate) async fn ready(&self) -> (u16, String) {
+        let answer = within(PATIENCE, "readiness", get(self.admin, "/readyz")).await;
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let text = answer.rsplit("\r\n\r\n").next().unwrap();
+        (status, String::from(text))
     }
 
     /// The value of one sample of its metrics, if it is there.
