@@ -23,6 +23,9 @@ use crate::shards::{Beginning, Shards};
 /// How often a recovery that takes long says how far it is.
 const TOLD_EVERY_MS: u64 = 2_000;
 
+/// Tokens begin at the Unix time in microseconds up to here, which leaves as many again.
+const FIRST_TOKEN_MAX: u64 = Token::MAX.0 / 2;
+
 /// All that is decided, and where it is kept.
 pub(crate) struct History {
     pub(crate) shards: Arc<Shards>,
@@ -130,12 +133,10 @@ fn recover(
     let mut recovered = journal::recover(&directory, |progress| telling.tell(progress))?;
     telling.tell_end(&recovered);
     let clock = Clock::from(recovered.log_time);
-    // A directory that is lost, or one after a time without any, must not lead to lower tokens.
-    let first = if recovered.is_fresh() {
-        unix_micros().min(Token::MAX.0)
-    } else {
-        0
-    };
+    let first = unix_micros();
+    // A directory that is lost, or an old one that is restored, must not lead to tokens that were given out before. Of a clock
+    // that is far ahead nothing is believed: what is kept rises by itself.
+    let first = if first < FIRST_TOKEN_MAX { first } else { 0 };
     let through = Arc::clone(gate);
     let hooks = Hooks {
         on_durable: Box::new(move |mark| through.reached(mark)),
@@ -144,9 +145,11 @@ fn recover(
     let first: (Token, WallTime) = (Token(first), clock.stamp().wall);
     let (journal, appenders) = Journal::start(directory, &mut recovered, first, options, hooks)?;
     gate.reached(journal.intake().durable());
-    let engines = recovered.shards.into_iter().map(|shard| shard.engine);
+    let shards = recovered.shards.into_iter().zip(appenders);
     let beginning = Beginning::Kept {
-        shards: engines.zip(appenders).collect(),
+        shards: shards
+            .map(|(shard, appender)| shard.lives_on(appender))
+            .collect(),
         holds_back: options.durability == journal::Durability::Always,
     };
     Ok((beginning, clock, Some(journal)))

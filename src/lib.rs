@@ -2,7 +2,7 @@
 
 pub mod access;
 pub mod admin;
-mod audit;
+pub mod audit;
 mod clock;
 pub mod config;
 mod connection;

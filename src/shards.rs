@@ -31,13 +31,13 @@ use self::notes::Notes;
 use self::pen::{Pen, bytes_of, bytes_of_commands};
 use self::presence::{Aftermath, Own};
 use self::router::Router;
-use crate::audit;
+use crate::audit::{self, Trail, Watch};
 use crate::clock::{Clock, Stamp};
 use crate::dispatch::requests::OF_ANOTHER_ORG;
-use crate::dispatch::{Item, Work, notices, replies, streams};
+use crate::dispatch::{self, Item, Work, notices, replies, streams};
 use crate::gate::{Gate, Held};
 use crate::homes::{Home, Homes, ShardIndex};
-use crate::journal::{Appender, Full, Mark};
+use crate::journal::{Full, Lived, Mark};
 use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
 use crate::outbox::{Attachment, Outbox};
 use crate::streams::{Epochs, Keeping, Moment, Room, Streams, Woken};
@@ -78,7 +78,7 @@ pub(crate) enum Beginning {
     Memory(Vec<Engine>),
     /// These engines, each with its way into the journal.
     Kept {
-        shards: Vec<(Engine, Appender)>,
+        shards: Vec<Lived>,
         /// Whether what is said waits for the disk.
         holds_back: bool,
     },
@@ -95,6 +95,8 @@ struct Shard {
 struct State {
     home: Home,
     engine: Engine,
+    /// Privileged acts.
+    trail: Trail,
     pen: Pen,
     presence: Presence,
     notes: Notes,
@@ -132,10 +134,11 @@ impl Shards {
         let epochs = Epochs::random();
         let engines = beginning.engines();
         let homes = Homes::new(engines.len());
-        let shard = |(home, (engine, pen)): (Home, (Engine, Pen))| Shard {
+        let shard = |(home, (engine, trail, pen)): (Home, (Engine, Trail, Pen))| Shard {
             state: Mutex::new(State {
                 home,
                 engine,
+                trail,
                 streams: Streams::new(
                     (keeping.each, pen.showing()),
                     Arc::clone(&room),
@@ -363,12 +366,16 @@ impl Shards {
     }
 
     /// Ends history. Gives each shard's engine with its way into the journal, if there is one.
-    pub(crate) fn close(&self) -> Vec<(Engine, Appender)> {
+    pub(crate) fn close(&self) -> Vec<Lived> {
         let close = |shard: &Shard| {
             let mut state = shard.state.lock();
             let appender = state.pen.close()?;
             let nothing = Engine::new(state.engine.next_token());
-            Some((std::mem::replace(&mut state.engine, nothing), appender))
+            Some(Lived {
+                engine: std::mem::replace(&mut state.engine, nothing),
+                trail: std::mem::take(&mut state.trail),
+                appender,
+            })
         };
         self.shards.iter().filter_map(close).collect()
     }
@@ -410,11 +417,11 @@ impl Beginning {
         Self::Memory((0..count.max(1)).map(|_| Engine::new(first)).collect())
     }
 
-    fn engines(self) -> Vec<(Engine, Pen)> {
+    fn engines(self) -> Vec<(Engine, Trail, Pen)> {
         match self {
             Self::Memory(engines) => engines
                 .into_iter()
-                .map(|engine| (engine, Pen::Memory))
+                .map(|engine| (engine, Trail::default(), Pen::Memory))
                 .collect(),
             Self::Kept { shards, holds_back } => {
                 let pen = if holds_back {
@@ -424,7 +431,7 @@ impl Beginning {
                 };
                 shards
                     .into_iter()
-                    .map(|(engine, appender)| (engine, pen(appender)))
+                    .map(|lived| (lived.engine, lived.trail, pen(lived.appender)))
                     .collect()
             }
         }
@@ -463,7 +470,8 @@ impl State {
             | Work::Command(_)
             | Work::AcquireAll(_)
             | Work::Stream(_)
-            | Work::Presence(_) => {
+            | Work::Presence(_)
+            | Work::Audit(_) => {
                 self.counters.command(item.kind, CommandOutcome::Rejected);
                 replies::error(item.id, ErrorCode::Unavailable, NO_ROOM, out);
             }
@@ -506,6 +514,11 @@ impl State {
                 self.end_typing(work, stamp, (asker, out))
             }
             Work::Presence(work) => self.attend(item, work, stamp, (asker, out)),
+            Work::Audit(work) => {
+                self.counters.command(item.kind, CommandOutcome::Done);
+                dispatch::audit::page(item.id, work, &self.trail, out);
+                0
+            }
             Work::Command(command) => self.decide(item, *command, stamp, (asker, out)),
             Work::AcquireAll(all) => self.decide(item, all.command(), stamp, (asker, out)),
         }
@@ -629,7 +642,11 @@ impl State {
             wall: stamp.wall,
             command,
         };
-        let outcome = self.engine.apply(&entry, &mut router);
+        let (engine, trail) = (&mut self.engine, &mut self.trail);
+        let watched = Watch::over(&command, stamp.wall, (&mut router, trail), |watch| {
+            engine.apply(&entry, watch)
+        });
+        let outcome = watched.unwrap_or_else(|| engine.apply(&entry, &mut router));
         if outcome.changed {
             self.pen.keep(&command);
         }

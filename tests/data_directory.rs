@@ -239,6 +239,72 @@ async fn fill(client: &mut Client, count: u64) -> u64 {
     opened
 }
 
+fn backup(from: &Path, to: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    let output = command
+        .arg("backup")
+        .arg(to)
+        .arg("--data")
+        .arg(from)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// Copies of a directory that is written, rotated and compacted meanwhile; a server starts from each, knows everything that
+/// was acknowledged before, and gives out no token that the other one has given out since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_running_server_is_a_server_s_beginning() {
+    let data = TempDir::new().unwrap();
+    let copies = TempDir::new().unwrap();
+    let server = serve(data.path(), SMALL);
+    let mut client = Client::introduced(server.addr).await;
+    let session = client.open(ORG, "anna").await;
+    let mut loader = Client::introduced(server.addr).await;
+    let load = tokio::spawn(async move {
+        for _ in 0..200 {
+            fill(&mut loader, 50).await;
+        }
+    });
+    let mut taken = Vec::new();
+    let mut rounds = 0;
+    while rounds < 3 || !load.is_finished() {
+        let path = format!("doc/{rounds}");
+        let token = client.take(exclusive(session.number, &path)).await.token;
+        taken.push((path, token));
+        let to = copies.path().join(rounds.to_string());
+        let from = data.path().to_owned();
+        let done = tokio::task::spawn_blocking(move || backup(&from, &to))
+            .await
+            .unwrap();
+        assert_eq!(done.0, Some(0), "{}", done.1);
+        rounds += 1;
+    }
+    load.await.unwrap();
+    let (status, said) = backup(data.path(), &copies.path().join("0"));
+    assert_eq!(status, Some(2));
+    assert_says(&said, &["has something in it"]);
+    let last = client
+        .take(exclusive(session.number, "doc/last"))
+        .await
+        .token;
+    drop(server);
+    for round in [0, rounds - 1] {
+        let server = serve(&copies.path().join(round.to_string()), SMALL);
+        let mut client = Client::introduced(server.addr).await;
+        for (path, token) in &taken[..=round] {
+            assert_eq!(client.status(ORG, path).await.token, Some(*token), "{path}");
+        }
+        let session = client.open(ORG, "ben").await;
+        let token = client
+            .take(exclusive(session.number, "doc/other"))
+            .await
+            .token;
+        assert!(token > last, "{token} after {last}");
+    }
+}
+
 /// A file system of its own, as small as it is told to be.
 struct Tmpfs(TempDir);
 

@@ -19,7 +19,8 @@ use std::time::Duration;
 use support::{Client, Dice, Process, Session, exclusive, millis, seeds, waiting, within};
 use tempfile::TempDir;
 use tenure_protocol::{
-    FromServer, GrantKind, PolicyLayer, Push, ReleaseScope, Reply, Request, reply, request,
+    ActKind, AuditedAct, FromServer, GrantKind, PolicyLayer, Push, ReleaseScope, Reply, Request,
+    Target, reply, request,
 };
 use tokio::task::JoinSet;
 
@@ -98,6 +99,79 @@ async fn locks_waits_sessions_and_policies_are_there_after_a_kill_and_after_a_st
     anna.release(annas.number, PATH).await;
     let token = ben.granted_token(wait).await;
     assert!(token > grant.token, "{token} is not above {}", grant.token);
+}
+
+/// Who did what to whom, and why: in order, with numbers that go on, over kills and stops, and of no other org.
+#[tokio::test]
+async fn the_audit_trail_is_there_after_a_kill_and_after_a_stop() {
+    let data = TempDir::new().unwrap();
+    let mut expected = Vec::new();
+    for (round, is_killed) in [true, false, true, true].into_iter().enumerate() {
+        let server = serve(data.path(), "always");
+        let mut client = Client::introduced(server.addr).await;
+        assert_eq!(trail(&mut client, ORG, 0, 256).await, expected);
+        let path = format!("doc/{round}");
+        for org in [ORG, "globex"] {
+            let session = client.open(org, "anna").await;
+            client.take(exclusive(session.number, &path)).await;
+            client.force(org, Target::Path { path: &path }).await;
+        }
+        let number = |acts: &[AuditedAct<'_>]| acts.last().map_or(0, |act| act.number);
+        let acts = trail(&mut client, ORG, 0, 256).await;
+        assert_eq!(acts.len(), expected.len() + 1);
+        assert!(number(&acts) > number(&expected));
+        let act = acts.last().unwrap();
+        let what = (act.act, act.path, act.owner);
+        assert_eq!(what, (ActKind::ForceRelease, Some(&*path), Some("anna")));
+        assert!(act.reason.is_some() && act.token.is_some(), "{act:?}");
+        expected = acts;
+        if is_killed {
+            server.kill();
+        } else {
+            server.stop();
+        }
+    }
+    let server = serve(data.path(), "always");
+    let mut client = Client::introduced(server.addr).await;
+    // Page by page, and from a moment on.
+    let mut found = Vec::new();
+    while let [act] = trail(
+        &mut client,
+        ORG,
+        found.last().map_or(0, |act: &AuditedAct<'_>| act.number),
+        1,
+    )
+    .await[..]
+    {
+        found.push(act);
+    }
+    assert_eq!(found, expected);
+    let since = expected[2].at_ms;
+    let late = expected.iter().filter(|act| act.at_ms >= since).count();
+    let list = request::ListAudit {
+        org: ORG,
+        since_ms: since,
+        cursor: 0,
+        page: 256,
+    };
+    let Reply::AuditList(page) = client.ask(Request::AuditList(list)).await else {
+        panic!("expected acts");
+    };
+    assert_eq!(page.acts.len(), late);
+}
+
+async fn trail(client: &mut Client, org: &str, cursor: u64, page: u32) -> Vec<AuditedAct<'static>> {
+    let list = request::ListAudit {
+        org,
+        since_ms: 0,
+        cursor,
+        page,
+    };
+    let reply = client.ask(Request::AuditList(list)).await;
+    let Reply::AuditList(page) = reply else {
+        panic!("expected acts, found {reply:?}");
+    };
+    page.acts
 }
 
 /// A service does nothing for it: its guard goes on under the same token, and whoever waits is granted afterwards.

@@ -118,6 +118,12 @@ fn about(org: &str) -> Vec<Request<'_>> {
             layer: PolicyLayer::default(),
         }),
         Request::PolicyGet(request::GetPolicy { org, kind: None }),
+        Request::AuditList(request::ListAudit {
+            org,
+            since_ms: 0,
+            cursor: 0,
+            page: 256,
+        }),
         Request::StreamSubscribe(request::Subscribe {
             org,
             filters: vec![Filter::ALL],

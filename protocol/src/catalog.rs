@@ -282,6 +282,8 @@ catalog! {
             "Replaces one layer of policy.";
         41 PolicyGet "policy.get", request::GetPolicy<'a> => reply::PolicyInForce, since 1, Observer,
             "Asks for the policy in force.";
+        42 AuditList "audit.list", request::ListAudit<'a> => reply::AuditPage<'a>, since 1, Admin,
+            "Asks for the privileged acts in an org, a page at a time.";
 
         50 StreamSubscribe "stream.subscribe", request::Subscribe<'a> => reply::Subscribed, since 1, Observer,
             "Listens to what happens at some paths of an org.";

@@ -2,9 +2,9 @@
 //! [`Error`]. That a lock is held by somebody else is a reply.
 
 use crate::{
-    Code, CollisionLevel, Counts, EndedHold, Grant, Held, ListedHold, Loss, Missed, OnDisconnect,
-    PathViewers, Policy, PolicyLayer, Position, Recovery, RefusalReason, RefusedItem, ResumeKey,
-    Role, Truth, Waiting,
+    AuditedAct, Code, CollisionLevel, Counts, EndedHold, Grant, Held, ListedHold, Loss, Missed,
+    OnDisconnect, PathViewers, Policy, PolicyLayer, Position, Recovery, RefusalReason, RefusedItem,
+    ResumeKey, Role, Truth, Waiting,
 };
 
 message! {
@@ -337,6 +337,16 @@ message! {
         policy: Policy,
         /// What the layer that was asked for overrides by itself.
         layer: PolicyLayer,
+    }
+}
+
+message! {
+    /// One page of an org's audit trail.
+    AuditPage<'a> {
+        /// The acts, oldest first.
+        acts: Vec<AuditedAct<'a>>,
+        /// The cursor of the next page; absent when this is the last.
+        next: Option<u64>,
     }
 }
 

@@ -370,6 +370,21 @@ message! {
 }
 
 message! {
+    /// Asks for the privileged acts in an org, oldest first, a page at a time.
+    #[derive(Copy)]
+    ListAudit<'a> {
+        /// The tenant.
+        org: &'a str where ORG,
+        /// Only acts since then, in milliseconds of Unix time.
+        since_ms: u64 = 0,
+        /// Goes on after the act with this number.
+        cursor: u64 = 0,
+        /// So many acts at most.
+        page: u32 where PAGE = 256,
+    }
+}
+
+message! {
     /// Listens to an org, on behalf of this connection.
     Subscribe<'a> {
         /// The tenant.

@@ -250,6 +250,45 @@ message! {
     }
 }
 
+names! {
+    /// What a privileged act was.
+    ActKind {
+        /// A hold was ended by an operator.
+        1 ForceRelease "force_release",
+        /// A hold was taken by a moderator.
+        2 Seize "seize",
+        /// A layer of policy was replaced by an admin.
+        3 PolicySet "policy_set",
+    }
+}
+
+message! {
+    /// A privileged act, as the audit trail keeps it.
+    #[derive(Copy)]
+    AuditedAct<'a> {
+        /// Its number, above that of every act of the org before.
+        number: u64,
+        /// When, in milliseconds of Unix time, for people to read.
+        at_ms: u64,
+        /// What it was.
+        act: ActKind,
+        /// Who: the principal of the API key.
+        principal: &'a str,
+        /// What was said; absent for policies.
+        reason: Option<&'a str>,
+        /// The lock whose hold was lost by it; absent for policies.
+        path: Option<&'a str>,
+        /// Whose hold it was; absent for policies.
+        owner: Option<&'a str>,
+        /// The token it had; absent for policies.
+        token: Option<u64>,
+        /// First segment of the paths that a policy is for; absent for an org's own, and for holds.
+        kind: Option<&'a str>,
+        /// What the policy overrides from then on; absent for holds.
+        layer: Option<PolicyLayer>,
+    }
+}
+
 message! {
     /// A hold that an operator has ended, or would end.
     #[derive(Copy)]

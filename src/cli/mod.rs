@@ -11,6 +11,8 @@
 mod acquire;
 mod arguments;
 mod asking;
+mod audit;
+mod backup;
 mod caller;
 mod duration;
 mod endpoint;
@@ -77,7 +79,9 @@ enum Command {
     Publish(publish::Publish),
     ForceRelease(force_release::ForceRelease),
     Policy(policy::Policy),
+    Audit(audit::Audit),
     Journal(journal::Journal),
+    Backup(backup::Backup),
 }
 
 /// Options of every sub-command that talks to a server; before or after its name.
@@ -170,6 +174,8 @@ Examples:
   tenure who acme chat/42                                  who is there, and what they do
   tenure publish acme chat/42 refresh                      tell whoever listens
   tenure force-release acme doc/quote-123 --reason TEXT    end what somebody else holds
+  tenure audit acme --since 24h                            who did so, and why
+  tenure backup /backup/now                                a copy of what the server keeps, while it runs
 
 acme is the org: orgs never see each other. doc/quote-123 is the path; its first segment is its kind.
 Durations: 250ms, 90s, 5m, 1h30m.
@@ -206,7 +212,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Publish(publish) => wait_for(publish.run(shared)),
         Command::ForceRelease(force) => wait_for(force.run(shared)),
         Command::Policy(policy) => wait_for(policy.run(shared)),
+        Command::Audit(audit) => wait_for(audit.run(shared)),
         Command::Journal(journal) => journal.run(shared),
+        Command::Backup(backup) => backup.run(shared),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The only place that knows both vocabularies, since each changes at its own speed. Decides nothing about locks: what it
 //! refuses, it refuses because of who asks (role, org) or of what the connection has not (the session).
 
+pub(crate) mod audit;
 pub(crate) mod events;
 pub(crate) mod notices;
 pub(crate) mod presence;
@@ -14,6 +15,7 @@ pub(crate) mod terms;
 use tenure_engine::{AcquireAll, Command, Item as LockItem, Millis, Query, SessionRef};
 use tenure_protocol::{RequestKind, ResumeKey};
 
+use self::audit::AuditWork;
 use self::presence::PresenceWork;
 use self::streams::StreamWork;
 use crate::homes::ShardIndex;
@@ -38,6 +40,7 @@ pub(crate) enum Work<'a> {
     AcquireAll(Box<All<'a>>),
     Stream(Box<StreamWork<'a>>),
     Presence(PresenceWork<'a>),
+    Audit(AuditWork<'a>),
 }
 
 /// An acquire of several, with the items that its command borrows.
@@ -73,7 +76,8 @@ impl Work<'_> {
             | Work::Command(_)
             | Work::AcquireAll(_)
             | Work::Stream(_)
-            | Work::Presence(_) => None,
+            | Work::Presence(_)
+            | Work::Audit(_) => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use tenure_engine::{
 };
 use tenure_protocol::{ErrorCode, Request, RequestKind, ResumeKey, limits, request};
 
+use super::audit;
 use super::presence::{self, PresenceWork};
 use super::streams::StreamWork;
 use super::terms::{disconnect, layer, mode, role, scope, target};
@@ -145,6 +146,9 @@ impl<'a> Asker<'_, 'a> {
                     kind: get.kind,
                 })
             }),
+            Request::AuditList(list) => {
+                self.in_org(id, kind, list.org, |_| Work::Audit(audit::work(&list)))
+            }
             Request::Hello(_) | Request::Ping(_) | Request::SessionRenew(_) => Err(Refused::new(
                 ErrorCode::Internal,
                 "the connection answers this itself",

@@ -144,7 +144,7 @@ pub(super) struct Configure<'a> {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Layer {
+pub(super) struct Layer {
     ttl_default: Option<u64>,
     ttl_min: Option<u64>,
     ttl_max: Option<u64>,
@@ -442,7 +442,7 @@ impl From<engine::PolicyLayer> for Layer {
 }
 
 impl Layer {
-    fn lent(&self) -> engine::PolicyLayer {
+    pub(super) fn lent(&self) -> engine::PolicyLayer {
         engine::PolicyLayer {
             ttl_default: self.ttl_default.map(Millis),
             ttl_min: self.ttl_min.map(Millis),

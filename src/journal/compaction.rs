@@ -79,7 +79,7 @@ fn compact_shard(
     shard.engine.snapshot(&mut state);
     shard
         .head(index, shards, end, next)
-        .store(storage, &state)?;
+        .store(storage, &state, &shard.trail)?;
     let old = contents.snapshots.range((index, 0)..(index, end));
     for name in old.map(|(_, name)| name) {
         storage.remove(name).about("remove", name)?;

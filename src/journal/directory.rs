@@ -17,7 +17,7 @@ use super::storage::{Disk, Storage};
 /// The format of directories; a later one is not touched.
 pub(super) const FORMAT: u32 = 1;
 
-const ABOUT: &str = "about";
+pub(super) const ABOUT: &str = "about";
 const ABOUT_UNFINISHED: &str = "about.unfinished";
 const LOCK: &str = "lock";
 
@@ -200,7 +200,7 @@ fn write_about(storage: &dyn Storage, shards: u32) -> Result<u32, JournalError> 
 }
 
 /// Only the server's own user may look: secrets of sessions are in it. The folder's own name is brought to disk as well.
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

@@ -33,6 +33,12 @@ pub enum JournalError {
         /// What is missing.
         why: &'static str,
     },
+    /// A copy would be mixed with what is there.
+    #[error("{} has something in it; choose a folder that is empty, or that is not there", .path.display())]
+    NotEmpty {
+        /// Which folder.
+        path: PathBuf,
+    },
     /// A later version wrote it.
     #[error(
         "{file} was written by tenure {binary} in format {found}, and this one reads formats up to {ours}; start tenure \

@@ -10,14 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tenure_engine::{Engine, LogTime, Token, WallTime};
+use tenure_engine::{LogTime, Token, WallTime};
 use tracing::{error, info, warn};
 
 use super::compaction::{Compacted, compact};
 use super::directory::{Contents, Directory};
 use super::error::{About as _, JournalError};
 use super::intake::{Appender, Durability, Intake, Mark};
-use super::recovery::Recovered;
+use super::recovery::{Lived, Recovered};
 use super::segment::segment_name;
 use super::storage::Storage;
 use super::writer::{Ahead, Preparer, Writer, make_segment};
@@ -204,10 +204,7 @@ impl Journal {
     /// # Errors
     ///
     /// The snapshots cannot be written. Nothing is lost: the records are on disk.
-    pub fn close(
-        mut self,
-        shards: Option<(Vec<(Engine, Appender)>, LogTime)>,
-    ) -> Result<(), JournalError> {
+    pub fn close(mut self, shards: Option<(Vec<Lived>, LogTime)>) -> Result<(), JournalError> {
         self.intake.close();
         let ended = self.writer.take().map(JoinHandle::join);
         self.signals.change(|wanted| wanted.is_closing = true);

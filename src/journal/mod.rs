@@ -6,6 +6,7 @@
 //! Must hold: nothing counts as kept before the sync that covers it ([`Intake::is_safe`]); after a write that failed
 //! nothing is written any more; what is read back is exactly what was kept, or an error that says where it is not.
 
+mod backup;
 mod command;
 mod compaction;
 mod directory;
@@ -17,16 +18,18 @@ mod recovery;
 mod segment;
 mod snapshot;
 mod storage;
+mod trail;
 mod verify;
 mod writer;
 
+pub use backup::{Copied, backup};
 pub use compaction::{Compacted, compact};
 pub use directory::{Contents, Directory};
 pub use error::{Damage, JournalError};
 pub use intake::{Appender, Durability, Full, Intake, Mark};
 pub use machinery::{Hooks, INTERVAL, Journal, Options, Parts, SEGMENT_BYTES, end_process};
 pub use record::{Head, Record, RecordError, Step, bytes_max};
-pub use recovery::{Progress, Recovered, Shard, Torn, recover};
+pub use recovery::{Lived, Progress, Recovered, Shard, Torn, recover};
 pub use segment::{Block, SECTOR, Segment, SegmentHead, Tail, segment_index, segment_name};
 pub use snapshot::{SnapshotHead, snapshot_name, snapshot_place};
 pub use storage::{Append, Disk, Storage};

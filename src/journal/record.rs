@@ -148,7 +148,16 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Reads what [`encode`] has written, and nothing behind it.
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+    rmp_serde::from_slice(bytes).map_err(|error| RecordError::of(&error))
+}
+
 impl RecordError {
+    pub(super) const fn new(what: String) -> Self {
+        Self(what)
+    }
+
     fn of(error: &rmp_serde::decode::Error) -> Self {
         Self(error.to_string())
     }
@@ -170,7 +179,8 @@ pub(super) fn encode_tokens(from: u64, below: u64, out: &mut Vec<u8>) {
     encode(&Command::Tokens(Tokens { from, below }), out);
 }
 
-fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
+/// Appends anything by position.
+pub(super) fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
     rmp_serde::encode::write(out, value)
         .expect("memory takes all that is written to it, and every length is known");
 }

@@ -4,7 +4,7 @@
 //! comes after the last record that is whole is cut, and that is said. Reading changes nothing; [`Recovered::mend`] does.
 
 use tenure_engine::limits::BEHAVIOUR;
-use tenure_engine::{Discard, Engine, LogTime, Token};
+use tenure_engine::{Discard, Engine, Entry, LogTime, Outcome, Token};
 
 use super::directory::{Contents, Directory};
 use super::error::{About as _, Damage, JournalError};
@@ -13,6 +13,7 @@ use super::record::{Head, Record, Step};
 use super::segment::{Segment, Tail, is_unfinished};
 use super::snapshot::SnapshotHead;
 use super::storage::Storage;
+use crate::audit::{Trail, Watch};
 
 /// How far a recovery has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +63,8 @@ pub struct Recovered {
 pub struct Shard {
     /// Its state.
     pub engine: Engine,
+    /// What privileged acts there have been.
+    pub trail: Trail,
     /// Number of its next record.
     pub number: u64,
     /// Tokens below this one may have been given out, also by what is lost.
@@ -70,6 +73,17 @@ pub struct Shard {
     pub(super) at: u64,
     /// The first segment that it needs.
     pub(super) segment: u64,
+}
+
+/// A shard at the end of a run.
+#[derive(Debug)]
+pub struct Lived {
+    /// Its state.
+    pub engine: Engine,
+    /// What privileged acts there have been.
+    pub trail: Trail,
+    /// Its way into the journal.
+    pub appender: Appender,
 }
 
 /// Reads a directory. Calls `progress` after each segment.
@@ -256,6 +270,7 @@ impl Shard {
     pub(super) fn first() -> Self {
         Self {
             engine: Engine::new(Token(1)),
+            trail: Trail::default(),
             number: 0,
             tokens_below: 0,
             at: 0,
@@ -280,11 +295,31 @@ impl Shard {
                 self.tokens_below = self.tokens_below.max(below);
                 Ok(())
             }
-            Step::Entry(entry) if self.engine.apply(&entry, &mut Discard).changed => Ok(()),
+            Step::Entry(entry) if self.live(&entry).changed => Ok(()),
             Step::Entry(_) => Err(String::from(
                 "expected a command that changes something, found one that changes nothing here",
             )),
         })
+    }
+
+    /// It goes on, by this way into the journal.
+    #[must_use]
+    pub fn lives_on(self, appender: Appender) -> Lived {
+        Lived {
+            engine: self.engine,
+            trail: self.trail,
+            appender,
+        }
+    }
+
+    fn live(&mut self, entry: &Entry<'_>) -> Outcome {
+        let Self { engine, trail, .. } = self;
+        let mut discard = Discard;
+        let (command, wall) = (&entry.command, entry.wall);
+        let watched = Watch::over(command, wall, (&mut discard, trail), |watch| {
+            engine.apply(entry, watch)
+        });
+        watched.unwrap_or_else(|| engine.apply(entry, &mut discard))
     }
 
     /// The head of a snapshot of it, after which `segment` comes.
@@ -313,11 +348,12 @@ pub(super) fn load(
         return Ok(None);
     };
     let bytes = storage.read(name).about("read", name)?;
-    let (head, state) = SnapshotHead::load(name, &bytes)?;
+    let (head, state, trail) = SnapshotHead::load(name, &bytes)?;
     let engine = Engine::restore(state);
     let engine = engine.map_err(|error| Damage::new(name, 0, error.to_string()))?;
     let shard = Shard {
         engine,
+        trail,
         number: head.number,
         tokens_below: head.tokens_below,
         at: head.at,
@@ -327,12 +363,6 @@ pub(super) fn load(
 }
 
 impl Recovered {
-    /// Whether nothing has ever been kept.
-    #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        self.shards.iter().all(|shard| shard.number == 0)
-    }
-
     /// Brings to disk what was read, cuts what was torn, and removes what is not needed, so that what comes next stands on
     /// whole ground: a process that was killed may have left in the cache what a loss of power would take away.
     ///
@@ -352,11 +382,17 @@ impl Recovered {
     }
 
     /// What engines that have ended would be recovered as, when `next` would be the next record.
-    pub(super) fn of_engines(engines: Vec<(Engine, Appender)>, now: LogTime, next: u64) -> Self {
-        let shard = |(engine, appender): (Engine, Appender)| {
+    pub(super) fn of_engines(engines: Vec<Lived>, now: LogTime, next: u64) -> Self {
+        let shard = |lived: Lived| {
+            let Lived {
+                engine,
+                trail,
+                appender,
+            } = lived;
             let (number, tokens_below) = appender.place();
             Shard {
                 engine,
+                trail,
                 number,
                 tokens_below,
                 at: now.0,
@@ -387,7 +423,7 @@ impl Recovered {
             shard.engine.snapshot(&mut state);
             shard
                 .head(index, shards, segment, self.next)
-                .store(storage, &state)?;
+                .store(storage, &state, &shard.trail)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The file of a snapshot: one shard's state, and where in its history that is.
+//! The file of a snapshot: one shard's state and its audit trail, and where in its history that is.
 //!
 //! Knows nothing of what the state means. Must hold: a snapshot is complete under its name, or is not there; one that is
 //! damaged is an error.
@@ -6,6 +6,8 @@
 use super::error::{About as _, Damage, JournalError};
 use super::segment::{long, number};
 use super::storage::Storage;
+use super::trail;
+use crate::audit::Trail;
 
 /// The format of snapshot files; a later one is not read.
 pub(super) const FORMAT: u32 = 1;
@@ -64,11 +66,17 @@ impl SnapshotHead {
     /// # Errors
     ///
     /// The disk is full, or fails. Nothing has changed for whoever reads.
-    pub fn store(&self, storage: &dyn Storage, state: &[u8]) -> Result<(), JournalError> {
+    pub fn store(
+        &self,
+        storage: &dyn Storage,
+        state: &[u8],
+        trail: &Trail,
+    ) -> Result<(), JournalError> {
         let name = snapshot_name(self.shard, self.segment);
         let unfinished = format!("{name}{UNFINISHED}");
         let mut bytes = self.encode(state.len() as u64);
         bytes.extend_from_slice(state);
+        trail::encode(trail, &mut bytes);
         let crc = crc32fast::hash(&bytes[4..]);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         let length = bytes.len() as u64;
@@ -103,12 +111,12 @@ impl SnapshotHead {
         out
     }
 
-    /// Reads a snapshot: its head and the state.
+    /// Reads a snapshot: its head, the state, and the audit trail.
     ///
     /// # Errors
     ///
     /// It is none, is damaged, or of a format that is not known here.
-    pub fn load<'b>(name: &str, bytes: &'b [u8]) -> Result<(Self, &'b [u8]), JournalError> {
+    pub fn load<'b>(name: &str, bytes: &'b [u8]) -> Result<(Self, &'b [u8], Trail), JournalError> {
         let damage = |what: &str| Err(JournalError::from(Damage::new(name, 0, what)));
         let Some(head) = bytes.get(..HEAD).filter(|head| head[4..12] == MAGIC) else {
             return damage("expected the head of a snapshot, found none");
@@ -127,10 +135,12 @@ impl SnapshotHead {
                 binary,
             });
         }
-        let state = &bytes[HEAD..];
-        if state.len() as u64 != long(head, 68) {
+        let length = usize::try_from(long(head, 68)).unwrap_or(usize::MAX);
+        let Some((state, trail)) = bytes[HEAD..].split_at_checked(length) else {
             return damage("the snapshot has another length than was written");
-        }
+        };
+        let trail =
+            trail::decode(trail).map_err(|error| Damage::new(name, 0, error.to_string()))?;
         let head = Self {
             behaviour: number(head, 16),
             shard: number(head, 20),
@@ -146,7 +156,7 @@ impl SnapshotHead {
             Some(place) if place != (head.shard, head.segment) => {
                 damage("the file has been renamed: its head names another place")
             }
-            _ => Ok((head, state)),
+            _ => Ok((head, state, trail)),
         }
     }
 }

@@ -132,7 +132,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, JournalError> {
     let bytes = Disk::at(folder).read(&name);
     let bytes = bytes.about("read", &path.display().to_string())?;
     if snapshot_place(&name).is_some() {
-        let (head, state) = SnapshotHead::load(&name, &bytes)?;
+        let (head, state, _) = SnapshotHead::load(&name, &bytes)?;
         return Ok(Inspected::Snapshot {
             head,
             bytes: state.len() as u64,

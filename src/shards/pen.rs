@@ -101,7 +101,7 @@ fn bytes_of_item(item: &Item<'_>) -> usize {
         Work::Command(command) => bytes_max(command),
         Work::AcquireAll(all) => bytes_max(&all.command()),
         Work::Query(_) => super::SWEEPS_MAX * SMALL,
-        Work::Stream(_) | Work::Presence(_) => 0,
+        Work::Stream(_) | Work::Presence(_) | Work::Audit(_) => 0,
     };
     own + SMALL
 }

@@ -49,9 +49,11 @@ impl World {
         let mut disk = Parts::assemble(&directory, &mut recovered, first, options).unwrap();
         let gate = Arc::new(Gate::new());
         gate.reached(disk.intake.durable());
-        let engines = recovered.shards.into_iter().map(|shard| shard.engine);
+        let shards = recovered.shards.into_iter().zip(disk.appenders.drain(..));
         let beginning = Beginning::Kept {
-            shards: engines.zip(disk.appenders.drain(..)).collect(),
+            shards: shards
+                .map(|(shard, appender)| shard.lives_on(appender))
+                .collect(),
             holds_back: true,
         };
         let bounds = (

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use tenure::audit::Trail;
 use tenure::journal::{
     Directory, Durability, Options, Parts, Record, Segment, SegmentHead, SnapshotHead, Step,
     Storage as _, Tail, bytes_max, recover, segment_name,
@@ -424,11 +425,14 @@ fn a_snapshot_of_old_is_a_snapshot() {
         binary: "0.1.0".to_owned(),
     };
     let disk = Faulty::default();
-    head.store(&disk, b"state").unwrap();
+    head.store(&disk, b"state", &Trail::default()).unwrap();
     let bytes = disk.read("snapshot-00005-000000000003").unwrap();
     assert_eq!(hex(&bytes), SNAPSHOT);
-    let (read, state) = SnapshotHead::load("snapshot-00005-000000000003", &bytes).unwrap();
-    assert_eq!((read, state), (head, &b"state"[..]));
+    let (read, state, trail) = SnapshotHead::load("snapshot-00005-000000000003", &bytes).unwrap();
+    assert_eq!(
+        (read, state, trail),
+        (head, &b"state"[..], Trail::default())
+    );
 }
 
 const SNAPSHOT: &str = "4b5daaf254454e555245530a0100000001000000050000000800000003000000000000002900000000000000640000000000\

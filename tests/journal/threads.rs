@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
+use tenure::audit::Trail;
 use tenure::journal::{
-    Appender, Directory, Durability, Hooks, Inspected, Journal, Mark, Options, bytes_max, inspect,
-    recover, verify,
+    Appender, Directory, Durability, Hooks, Inspected, Journal, Lived, Mark, Options, bytes_max,
+    inspect, recover, verify,
 };
 use tenure_engine::{Command, Discard, Engine, Entry, LogTime, Token, WallTime};
 
@@ -126,7 +127,12 @@ fn what_many_appended_comes_back_after_a_kill_and_after_a_close() {
             "as a kill would leave it"
         );
 
-        journal.close(Some((shards, LogTime(77)))).unwrap();
+        let ended = shards.into_iter().map(|(engine, appender)| Lived {
+            engine,
+            trail: Trail::default(),
+            appender,
+        });
+        journal.close(Some((ended.collect(), LogTime(77)))).unwrap();
         let report = verify(folder.path(), |_| {}).unwrap();
         let found: Vec<_> = report.shards.iter().map(|shard| shard.digest).collect();
         assert_eq!(

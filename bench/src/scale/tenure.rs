@@ -96,6 +96,7 @@ impl TenureCrowd {
             | Reply::LockCheck(_)
             | Reply::PolicySet(_)
             | Reply::PolicyGet(_)
+            | Reply::AuditList(_)
             | Reply::StreamSubscribe(_)
             | Reply::StreamUnsubscribe(_)
             | Reply::StreamPublish(_)

@@ -7,10 +7,10 @@ mod presence;
 mod streams;
 
 use tenure_protocol::{
-    Cause, Disconnect, EndedHold, ErrorCode, FromClient, FromServer, Grant, GrantKind, Held,
-    Holder, Item, ListedHold, Loss, Missed, Mode, OnDisconnect, Policy, PolicyLayer, Push,
-    RefusalReason, RefusedItem, ReleaseScope, Reply, Request, ResumeKey, Role, Secret, SessionEnd,
-    Target, Truth, WaitEnd, Waiting, Who, push, reply, request,
+    ActKind, AuditedAct, Cause, Disconnect, EndedHold, ErrorCode, FromClient, FromServer, Grant,
+    GrantKind, Held, Holder, Item, ListedHold, Loss, Missed, Mode, OnDisconnect, Policy,
+    PolicyLayer, Push, RefusalReason, RefusedItem, ReleaseScope, Reply, Request, ResumeKey, Role,
+    Secret, SessionEnd, Target, Truth, WaitEnd, Waiting, Who, push, reply, request,
 };
 
 /// A message with a name of its own.
@@ -484,6 +484,15 @@ fn requests() -> Vec<Sample> {
                 kind: Some("doc"),
             }),
         ),
+        (
+            "audit.list",
+            Request::AuditList(request::ListAudit {
+                org: ORG,
+                since_ms: 1_760_000_000_000,
+                cursor: 12,
+                page: 256,
+            }),
+        ),
     ];
     let others = [streams::requests(), presence::requests()]
         .into_iter()
@@ -887,6 +896,20 @@ fn replies() -> Vec<Sample> {
                 },
             }),
         ),
+        (
+            "audit.list",
+            Reply::AuditList(reply::AuditPage {
+                acts: vec![released(), seized(), policy_set()],
+                next: Some(15),
+            }),
+        ),
+        (
+            "audit.list, none",
+            Reply::AuditList(reply::AuditPage {
+                acts: vec![],
+                next: None,
+            }),
+        ),
     ];
     let others = [streams::replies(), presence::replies()]
         .into_iter()
@@ -899,6 +922,46 @@ fn replies() -> Vec<Sample> {
             message: Message::FromServer(FromServer::Reply { id: ID, reply }),
         });
     numbered.collect()
+}
+
+const fn released() -> AuditedAct<'static> {
+    AuditedAct {
+        number: 13,
+        at_ms: 1_760_000_000_001,
+        act: ActKind::ForceRelease,
+        principal: "ops",
+        reason: Some("on holiday"),
+        path: Some(PATH),
+        owner: Some(ANNA.owner),
+        token: Some(TOKEN),
+        kind: None,
+        layer: None,
+    }
+}
+
+fn seized() -> AuditedAct<'static> {
+    AuditedAct {
+        number: 14,
+        act: ActKind::Seize,
+        ..released()
+    }
+}
+
+fn policy_set() -> AuditedAct<'static> {
+    AuditedAct {
+        number: 15,
+        act: ActKind::PolicySet,
+        reason: None,
+        path: None,
+        owner: None,
+        token: None,
+        kind: Some("doc"),
+        layer: Some(PolicyLayer {
+            queue_max: Some(7),
+            ..PolicyLayer::default()
+        }),
+        ..released()
+    }
 }
 
 fn errors() -> Vec<Sample> {
