@@ -36,6 +36,12 @@ const EDGES: &[Edges] = &[
         ours: &["tenure-client", "tenure-engine", "tenure-protocol"],
         others: None,
     },
+    // The companion: Tenure's client like any other, so the client is all that it knows of Tenure.
+    Edges {
+        manifest: "chat/Cargo.toml",
+        ours: &["tenure-client"],
+        others: None,
+    },
     Edges {
         manifest: "bench/Cargo.toml",
         ours: &[

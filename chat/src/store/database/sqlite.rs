@@ -1,0 +1,112 @@
+//! SQLite: one connection that writes, several that read, one file.
+//!
+//! Writers stand in line for their connection, so none is ever told that the database is busy. A write begins with
+//! `BEGIN IMMEDIATE`: a transaction that begins to read and then writes would fail at once beside another process.
+//! A commit is on disk when it returns (`synchronous = FULL`).
+
+use std::str::FromStr;
+
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Executor, Sqlite, SqlitePool, Transaction};
+
+use super::migrations::{self, SQLITE};
+use super::values::{Row, Value};
+use crate::store::StoreOptions;
+use crate::store::error::{Error, Result};
+
+/// One connection that writes, and those that read.
+pub(super) struct Pools {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// Opens the file, or makes it.
+pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Pools> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(Error::Unusable(
+            "expected a file, found a database in memory: nothing would survive a restart"
+                .to_owned(),
+        ));
+    }
+    let file = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .busy_timeout(options.patience)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(options.patience)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+    };
+    let writer = pool().max_connections(1).connect_with(file.clone()).await?;
+    migrations::run(&SQLITE, &writer).await?;
+    let readers = pool()
+        .max_connections(options.connections_max.max(1))
+        .connect_with(file.read_only(true).create_if_missing(false))
+        .await?;
+    Ok(Pools { writer, readers })
+}
+
+impl Pools {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.readers.begin().await?)
+    }
+
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+pub(super) async fn rows<'e>(
+    executor: impl Executor<'e, Database = Sqlite>,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> sqlx::Result<Vec<Row>> {
+    let rows = bind(sql, values).fetch_all(executor).await?;
+    Ok(rows.into_iter().map(Row::Sqlite).collect())
+}
+
+pub(super) async fn run<'e>(
+    executor: impl Executor<'e, Database = Sqlite>,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> sqlx::Result<u64> {
+    let done = bind(sql, values).execute(executor).await?;
+    Ok(done.rows_affected())
+}
+
+fn bind(sql: &'static str, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+    let query = sqlx::query(sql);
+    values.into_iter().fold(query, |query, value| match value {
+        Value::Int(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Id(value) => query.bind(value),
+        Value::Bytes(value) => query.bind(value),
+        Value::Ints(values) => query.bind(json(values)),
+        Value::Texts(values) => query.bind(json(values)),
+        // Hexadecimal, as `unhex` reads it.
+        Value::Ids(values) => query.bind(json(values.iter().map(|id| id.simple().to_string()))),
+    })
+}
+
+fn json<T: Into<serde_json::Value>>(values: impl IntoIterator<Item = T>) -> String {
+    values
+        .into_iter()
+        .collect::<serde_json::Value>()
+        .to_string()
+}
