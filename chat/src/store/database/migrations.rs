@@ -4,11 +4,11 @@
 //! this program does not is newer, and left alone.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::LazyLock;
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Database, Pool};
+use sqlx::{Acquire, SqlSafeStr};
 
 use crate::store::error::{Error, Result};
 
@@ -30,12 +30,14 @@ pub(super) static SQLITE: LazyLock<Migrator> = steps!("sqlite": 1 "0001_chats", 
 /// Those of PostgreSQL.
 pub(super) static POSTGRES: LazyLock<Migrator> = steps!("postgres": 1 "0001_chats", 2 "0002_words");
 
-/// Does those that are missing. Companions that start together do them once.
-pub(super) async fn run<DB: Database>(migrator: &Migrator, pool: &Pool<DB>) -> Result<()>
+/// Does those that are missing. Companions that start together do them once: PostgreSQL is locked by the migrator itself, and
+/// SQLite by the transaction that has to be given here.
+pub(super) async fn run<'a, A>(migrator: &Migrator, database: A) -> Result<()>
 where
-    DB::Connection: Migrate,
+    A: Acquire<'a>,
+    <A::Connection as Deref>::Target: Migrate,
 {
-    match migrator.run(pool).await {
+    match migrator.run(database).await {
         Ok(()) => Ok(()),
         Err(MigrateError::Execute(error)) => Err(Error::Database(error)),
         Err(MigrateError::VersionMissing(step)) => Err(Error::Unusable(format!(

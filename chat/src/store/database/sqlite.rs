@@ -45,7 +45,9 @@ pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Pools> {
             .test_before_acquire(false)
     };
     let writer = pool().max_connections(1).connect_with(file.clone()).await?;
-    migrations::run(&SQLITE, &writer).await?;
+    let mut alone = writer.begin_with("BEGIN IMMEDIATE").await?;
+    migrations::run(&SQLITE, &mut *alone).await?;
+    alone.commit().await?;
     let readers = pool()
         .max_connections(options.connections_max.max(1))
         .connect_with(file.read_only(true).create_if_missing(false))

@@ -1,0 +1,253 @@
+//! What is old: it moves to the archive and is there all the same; chats that are empty go; and each run says what it did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_chat::store::{
+    ArchiveRun, ChatId, Error, EventName, HistoryPage, Mark, PageRequest, Role, SearchRequest,
+    Store, Stored, UnixMs,
+};
+use uuid::Uuid;
+
+use crate::place::{DAY, Place, actor, all, member, message, on_both, private, talk, view};
+
+on_both!(
+    what_is_archived_is_there_all_the_same,
+    an_archive_run_goes_on_where_it_stopped,
+    senders_and_an_archive_run_do_not_disturb_each_other,
+    empty_chats_go,
+    a_run_is_one_line_for_each_organisation,
+);
+
+fn run(place: &Place, batch: u32) -> ArchiveRun {
+    ArchiveRun {
+        run: Uuid::now_v7(),
+        before: place.now().before(365 * DAY),
+        org: None,
+        batch,
+    }
+}
+
+async fn archive(store: &Store, run: &ArchiveRun) -> Vec<i64> {
+    let mut steps = Vec::new();
+    let mut from = None;
+    loop {
+        let step = store
+            .archive_step(run, from)
+            .await
+            .expect("it can be archived");
+        steps.push(step.done);
+        from = step.next;
+        if from.is_none() {
+            return steps;
+        }
+    }
+}
+
+async fn what_is_archived_is_there_all_the_same(place: Arc<Place>) {
+    let store = place.open().await;
+    let (ann, bob) = (member("ann"), member("bob"));
+    let chat = private(&store, &["bob"]).await;
+    talk(&place, &store, chat, 9).await;
+    let first = store.send(&ann, chat, message("key", "treasure")).await;
+    let first = first.expect("it can be sent").into_inner();
+    talk(&place, &store, chat, 4).await;
+    store
+        .mark(&bob, chat, Mark::Read(3))
+        .await
+        .expect("his own");
+    place.pass(400 * DAY);
+    talk(&place, &store, chat, 5).await;
+    let before = all(&store, &bob, chat).await;
+    let seen = view(&store, &bob, chat).await;
+    let changes = store.changes(&bob, chat, 0, 500).await.expect("his own");
+    assert_eq!(
+        store.archive_count(&run(&place, 1)).await.expect("counted"),
+        14
+    );
+    assert_eq!(archive(&store, &run(&place, 6)).await, [6, 6, 2, 0]);
+    assert_eq!(
+        store.archive_count(&run(&place, 1)).await.expect("counted"),
+        0
+    );
+    assert_eq!(all(&store, &bob, chat).await, before);
+    assert_eq!(view(&store, &bob, chat).await, seen);
+    assert_eq!(
+        store.changes(&bob, chat, 0, 500).await.expect("his own"),
+        changes
+    );
+    let page = HistoryPage::Around { seq: 14, limit: 6 };
+    let around = store.history(&bob, chat, page).await.expect("his own");
+    let numbers: Vec<i64> = around.items.iter().map(|message| message.seq).collect();
+    assert_eq!(numbers, [11, 12, 13, 14, 15, 16], "across the border");
+    assert_eq!(
+        store
+            .message(&bob, chat, first.id)
+            .await
+            .expect("it is there"),
+        first
+    );
+    let again = store.send(&ann, chat, message("key", "treasure")).await;
+    assert_eq!(again.expect("it was sent"), Stored::Replayed(first.clone()));
+    let other = store.send(&ann, chat, message("key", "other")).await;
+    assert!(matches!(other, Err(Error::Mismatch)));
+    let search = SearchRequest {
+        text: "treasure".to_owned(),
+        ..SearchRequest::default()
+    };
+    let found = store.search(&bob, search.clone()).await.expect("found");
+    assert_eq!(found.items[0].message, first);
+    let edited = store.edit(&ann, chat, first.id, "x".to_owned()).await;
+    assert!(matches!(edited, Err(Error::Final("archived"))));
+    let marked = store
+        .mark(&bob, chat, Mark::Read(12))
+        .await
+        .expect("his own");
+    assert_eq!(marked.unread, 7);
+    let deleted = store.delete(&ann, chat, first.id).await.expect("her own");
+    assert_eq!(deleted.body, "");
+    assert_eq!(store.search(&bob, search).await.expect("none").items, []);
+    assert_eq!(all(&store, &bob, chat).await[9], deleted);
+    let counted = store
+        .recount("acme", None)
+        .await
+        .expect("it can be counted");
+    assert_eq!(counted.wrong, 0);
+}
+
+async fn an_archive_run_goes_on_where_it_stopped(place: Arc<Place>) {
+    let store = place.open().await;
+    let mut chats = Vec::new();
+    for _ in 0..4 {
+        let chat = private(&store, &["bob"]).await;
+        talk(&place, &store, chat, 6).await;
+        chats.push(chat);
+    }
+    place.pass(366 * DAY);
+    let young = private(&store, &["bob"]).await;
+    talk(&place, &store, young, 3).await;
+    let first = run(&place, 4);
+    let step = store.archive_step(&first, None).await.expect("archived");
+    assert_eq!(step.done, 4);
+    store.close().await;
+    // Another process, which knows nothing of the first.
+    let store = place.open().await;
+    let rest: i64 = archive(&store, &run(&place, 4)).await.iter().sum();
+    assert_eq!(rest, 4 * 5 - 4, "the last message of each chat stays");
+    for chat in chats {
+        assert_eq!(all(&store, &member("bob"), chat).await.len(), 6);
+        let listed = view(&store, &member("bob"), chat).await;
+        assert_eq!(listed.last_message.expect("it stays").seq, 6);
+    }
+}
+
+async fn senders_and_an_archive_run_do_not_disturb_each_other(place: Arc<Place>) {
+    let store = place.open().await;
+    let chat = private(&store, &["bob"]).await;
+    talk(&place, &store, chat, 60).await;
+    place.pass(400 * DAY);
+    let sending = {
+        let (place, store) = (Arc::clone(&place), store.clone());
+        tokio::spawn(async move { talk(&place, &store, chat, 40).await })
+    };
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..40 {
+                let page = HistoryPage::After { seq: 0, limit: 200 };
+                let history = store.history(&member("bob"), chat, page).await;
+                let history = history.expect("his own");
+                let numbers: Vec<i64> = history.items.iter().map(|message| message.seq).collect();
+                assert_eq!(
+                    numbers,
+                    (1..=history.last_seq).collect::<Vec<_>>(),
+                    "no hole"
+                );
+            }
+        })
+    };
+    let moved: i64 = archive(&store, &run(&place, 3)).await.iter().sum();
+    // The last of the old ones is the last of all, until another is sent.
+    assert!((59..=60).contains(&moved), "{moved}");
+    sending.await.expect("nobody is refused");
+    reading.await.expect("nothing is missing");
+    assert_eq!(all(&store, &member("bob"), chat).await.len(), 100);
+    assert_eq!(store.recount("acme", None).await.expect("counted").wrong, 0);
+}
+
+async fn empty_chats_go(place: Arc<Place>) {
+    let store = place.open().await;
+    let (ann, bob) = (member("ann"), member("bob"));
+    let never = private(&store, &["bob"]).await;
+    let emptied = private(&store, &["bob"]).await;
+    talk(&place, &store, emptied, 3).await;
+    let full = private(&store, &["bob"]).await;
+    talk(&place, &store, full, 1).await;
+    for message in all(&store, &ann, emptied).await {
+        store
+            .delete(&ann, emptied, message.id)
+            .await
+            .expect("her own");
+    }
+    place.pass(91 * DAY);
+    let young = private(&store, &["bob"]).await;
+    let run = ArchiveRun {
+        before: place.now().before(90 * DAY),
+        ..run(&place, 50)
+    };
+    let told = store
+        .outbox_take(Uuid::now_v7(), 500, Duration::from_secs(60))
+        .await;
+    let ids: Vec<i64> = told.expect("taken").iter().map(|row| row.id).collect();
+    store.outbox_done(&ids).await.expect("done");
+    assert_eq!(store.cleanup_count(&run).await.expect("counted"), 2);
+    let step = store.cleanup_step(&run).await.expect("cleaned up");
+    assert_eq!((step.done, step.next), (2, None));
+    assert_eq!(store.cleanup_count(&run).await.expect("counted"), 0);
+    for gone in [never, emptied] {
+        assert!(matches!(
+            store.chat(&bob, gone).await,
+            Err(Error::NotFound(_))
+        ));
+    }
+    for there in [full, young] {
+        view(&store, &bob, there).await;
+    }
+    let told = store
+        .outbox_take(Uuid::now_v7(), 500, Duration::from_secs(60))
+        .await;
+    let told = told.expect("taken");
+    let mut gone: Vec<ChatId> = told.iter().map(|row| row.chat).collect();
+    gone.sort();
+    let mut expected = vec![never, emptied];
+    expected.sort();
+    assert_eq!(gone, expected);
+    assert!(told.iter().all(|row| row.event == EventName::ChatDeleted));
+}
+
+async fn a_run_is_one_line_for_each_organisation(place: Arc<Place>) {
+    let store = place.open().await;
+    for _ in 0..3 {
+        let chat = private(&store, &[]).await;
+        talk(&place, &store, chat, 5).await;
+    }
+    place.pass(400 * DAY);
+    let of_others = ArchiveRun {
+        org: Some("rival".to_owned()),
+        ..run(&place, 2)
+    };
+    assert_eq!(archive(&store, &of_others).await, [0]);
+    let run = run(&place, 2);
+    let moved: i64 = archive(&store, &run).await.iter().sum();
+    assert_eq!(moved, 12);
+    let root = actor("acme", "root", Role::Admin);
+    let lines = store.audit(&root, UnixMs(0), PageRequest::default()).await;
+    let lines = lines.expect("an admin may").items;
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        (lines[0].act.as_str(), lines[0].count),
+        ("messages.archived", 12)
+    );
+    assert_eq!(lines[0].actor, "system");
+    assert_eq!(lines[0].detail["run"], run.run.to_string());
+}
