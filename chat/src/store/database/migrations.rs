@@ -4,11 +4,10 @@
 //! this program does not is newer, and left alone.
 
 use std::borrow::Cow;
-use std::ops::Deref;
 use std::sync::LazyLock;
 
+use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Acquire, SqlSafeStr};
 
 use crate::store::error::{Error, Result};
 
@@ -32,12 +31,9 @@ pub(super) static POSTGRES: LazyLock<Migrator> = steps!("postgres": 1 "0001_chat
 
 /// Does those that are missing. Companions that start together do them once: PostgreSQL is locked by the migrator itself, and
 /// SQLite by the transaction that has to be given here.
-pub(super) async fn run<'a, A>(migrator: &Migrator, database: A) -> Result<()>
-where
-    A: Acquire<'a>,
-    <A::Connection as Deref>::Target: Migrate,
-{
-    match migrator.run(database).await {
+pub(super) async fn run(migrator: &Migrator, connection: &mut impl Migrate) -> Result<()> {
+    // As `Migrator::run`, whose bounds keep its future from moving between threads.
+    match migrator.run_direct(None, connection, false).await {
         Ok(()) => Ok(()),
         Err(MigrateError::Execute(error)) => Err(Error::Database(error)),
         Err(MigrateError::VersionMissing(step)) => Err(Error::Unusable(format!(

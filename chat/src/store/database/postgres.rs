@@ -22,7 +22,7 @@ pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<PgPool> {
         .max_connections(options.connections_max.max(1))
         .connect_with(server)
         .await?;
-    migrations::run(&POSTGRES, &pool).await?;
+    migrations::run(&POSTGRES, &mut *pool.acquire().await?).await?;
     complain_of_lost_commits(&pool).await?;
     Ok(pool)
 }
