@@ -1,5 +1,5 @@
--- Chats, who is in them, what was said. Times are milliseconds since the Unix epoch; ids are UUIDv7 as sixteen bytes, so
--- they sort by time. Every number that is kept here besides the rows themselves can be counted again from them.
+-- Chats, who is in them, what was said. Times are milliseconds since the Unix epoch; ids are UUIDv7 as sixteen bytes,
+-- so they sort by time. Every number that is kept here besides the rows themselves can be counted again from them.
 
 CREATE TABLE chats (
     id BLOB NOT NULL PRIMARY KEY,

@@ -1,7 +1,8 @@
 //! Who may see a chat, and the chat's lock: every act on a chat begins here.
 //!
-//! Visible is an open chat to its organisation, any chat to its participants, and all of an organisation's to its admins.
-//! To everybody else there is none. Writing is for those it is meant for: an admin from outside takes part first.
+//! Visible is an open chat to its organisation, any chat to its participants, and all of an organisation's to its
+//! admins. To everybody else there is none. Writing is for those it is meant for: an admin from outside takes part
+//! first.
 
 use super::database::{Database, Row, Transaction, values};
 use super::error::{Error, Result, Thing};
@@ -106,8 +107,8 @@ pub(super) async fn look_in(tx: &mut Transaction, who: &Actor, chat: ChatId) -> 
     Seen::checked(row, who)
 }
 
-/// Locks a chat until the transaction ends, and looks at it then. Whoever else is about to change it waits; so its numbers
-/// have no holes, and nobody writes who was removed meanwhile.
+/// Locks a chat until the transaction ends, and looks at it then. Whoever else is about to change it waits; so its
+/// numbers have no holes, and nobody writes who was removed meanwhile.
 pub(super) async fn lock(tx: &mut Transaction, who: &Actor, chat: ChatId) -> Result<Seen> {
     lock_row(tx, &who.org, chat).await?;
     // A statement of its own: on PostgreSQL it sees what was committed while the one before has waited.

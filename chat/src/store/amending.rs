@@ -1,8 +1,8 @@
-//! What becomes of a message later: it is edited, or it becomes a tombstone. Its number stays; its `rev` rises, so that the
-//! changes feed shows it again.
+//! What becomes of a message later: it is edited, or it becomes a tombstone. Its number stays; its `rev` rises, so
+//! that the changes feed shows it again.
 //!
-//! What is deleted is gone from the row and from the index of words at once, also in the archive; what is left is that there
-//! was something. A message in the archive is not edited any more.
+//! What is deleted is gone from the row and from the index of words at once, also in the archive; what is left is that
+//! there was something. A message in the archive is not edited any more.
 
 use super::Shared;
 use super::access::{self, Seen};
@@ -13,7 +13,8 @@ use super::limits;
 use super::messages::{AboutMessage, to_notify};
 use super::outbox::{self, Told};
 use super::rows::{self, message_columns};
-use super::types::{Actor, ChatId, EventName, Message, MessageId, NewAudit, Notify, Role, UnixMs};
+use super::types::{Actor, ChatId, Message, MessageId, Role, UnixMs};
+use super::upkeep::{EventName, NewAudit, Notify};
 use super::words;
 
 /// Changes what one's own message says.

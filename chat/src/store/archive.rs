@@ -1,7 +1,8 @@
-//! What is old moves to the archive, and chats that are empty go. In steps that never keep a sender waiting for long, which may
-//! stop anywhere and go on at any time: each is one commit for one chat.
+//! What is old moves to the archive, and chats that are empty go. In steps that never keep a sender waiting for long,
+//! which may stop anywhere and go on at any time: each is one commit for one chat.
 //!
-//! Within a chat times rise with numbers, so what is old is a beginning, and the chat knows up to where. Its last message stays.
+//! Within a chat times rise with numbers, so what is old is a beginning, and the chat knows up to where. Its last
+//! message stays.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -14,7 +15,8 @@ use super::error::Result;
 use super::limits;
 use super::outbox::{self, Told};
 use super::rows;
-use super::types::{ArchiveRun, ArchiveStep, ChatId, EventName, Notify};
+use super::types::ChatId;
+use super::upkeep::{ArchiveRun, ArchiveStep, EventName, Notify};
 
 /// Rows of one step at most.
 const STEP_MAX: u32 = 10_000;
@@ -61,7 +63,8 @@ pub(super) async fn step(
     })
 }
 
-/// The first chat from here on whose first message outside of the archive is old, and not its last. A look without a lock.
+/// The first chat from here on whose first message outside of the archive is old, and not its last. A look without a
+/// lock.
 async fn next_chat(
     store: &Shared,
     run: &ArchiveRun,

@@ -1,5 +1,5 @@
-//! The audit log: who did what is not everybody's to do, and what ran by itself. Lines are added, never changed, but for the
-//! count of a run that goes on.
+//! The audit log: who did what is not everybody's to do, and what ran by itself. Lines are added, never changed, but
+//! for the count of a run that goes on.
 
 use uuid::Uuid;
 
@@ -9,7 +9,8 @@ use super::error::{Error, Result};
 use super::limits::{self, PAGE_MAX};
 use super::page::Below;
 use super::rows;
-use super::types::{Actor, AuditLine, ChatId, NewAudit, Page, PageRequest, Role, UnixMs};
+use super::types::{Actor, ChatId, Page, PageRequest, Role, UnixMs};
+use super::upkeep::{AuditLine, NewAudit};
 
 /// Adds a line, if the transaction is committed.
 pub(super) async fn add(

@@ -1,7 +1,8 @@
 //! Making chats, and who takes part in them.
 //!
-//! Whoever joins has read what was said before: a newcomer's marks begin at the last message, so that "read by all" never goes
-//! back. Whoever leaves stays as a row that does not take part, and is counted on, so that its marks hold when it comes back.
+//! Whoever joins has read what was said before: a newcomer's marks begin at the last message, so that "read by all"
+//! never goes back. Whoever leaves stays as a row that does not take part, and is counted on, so that its marks hold
+//! when it comes back.
 
 use std::collections::HashSet;
 
@@ -16,22 +17,21 @@ use super::limits::{self, BATCH_MAX, MEMBERS_MAX, PARTICIPANTS_MAX};
 use super::outbox::{self, Told};
 use super::rows::{self, member_columns};
 use super::types::{
-    Actor, Audience, ChatId, ChatView, EventName, Listeners, Member, NewChat, NewParticipant,
-    Notify, Participant, Role, Stored, UnixMs,
+    Actor, Audience, ChatId, ChatView, Member, NewChat, NewParticipant, Participant, Role, Stored,
+    UnixMs,
 };
+use super::upkeep::{EventName, Listeners, Notify};
 use super::views;
 
 /// Makes a chat, in which whoever makes it takes part.
 pub(super) async fn create(store: &Shared, who: &Actor, new: NewChat) -> Result<Stored<ChatView>> {
+    limits::chat(&new)?;
     let NewChat {
         audience,
         title,
         participants,
         client_chat_id,
-    } = {
-        limits::chat(&new)?;
-        new
-    };
+    } = new;
     let people = with_maker(who, participants);
     at_most_all(people.len())?;
     let now = store.now();

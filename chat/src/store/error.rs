@@ -1,7 +1,7 @@
 //! Why the store does not do what it was asked: the answer is no, or the database has failed.
 //!
-//! A refusal leaves nothing behind. What must not be known to exist is `NotFound`, whatever the reason. Texts hold no message
-//! and no secret.
+//! A refusal leaves nothing behind. What must not be known to exist is `NotFound`, whatever the reason. Texts hold no
+//! message and no secret.
 
 use thiserror::Error as ThisError;
 

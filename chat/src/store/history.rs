@@ -1,7 +1,8 @@
 //! What was said, by number, and what has changed since.
 //!
-//! Numbers are dense, so every page is a range of them that is known before anything is read, and says of itself whether there
-//! is more on either side. What lies in the archive is shown like the rest. Each answer is of one instant.
+//! Numbers are dense, so every page is a range of them that is known before anything is read, and says of itself
+//! whether there is more on either side. What lies in the archive is shown like the rest. Each answer is of one
+//! instant.
 
 use super::Shared;
 use super::access;
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn pages_are_ranges() {
-        use HistoryPage::{After, Around, Before, Newest, Numbered};
+        use HistoryPage::{After, Before, Newest};
         check(Newest { limit: 3 }, 10, (8, 10));
         check(Newest { limit: 30 }, 10, (1, 10));
         check(Newest { limit: 3 }, 0, (1, 0));
@@ -301,6 +302,11 @@ mod tests {
             10,
             (1, 3),
         );
+    }
+
+    #[test]
+    fn pages_around_and_by_number_are_ranges() {
+        use HistoryPage::{Around, Numbered};
         check(Around { seq: 5, limit: 4 }, 10, (3, 6));
         check(Around { seq: 1, limit: 4 }, 10, (1, 4));
         check(

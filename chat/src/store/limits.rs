@@ -1,9 +1,11 @@
-//! What may come in, and how much of it. Checked before a statement sees it; what is outside is refused with what was expected.
+//! What may come in, and how much of it. Checked before a statement sees it; what is outside is refused with what was
+//! expected.
 //!
 //! No text may hold NUL, which PostgreSQL cannot keep. Lengths are bytes, but for what people read: that is characters.
 
 use super::error::{Error, Result};
-use super::types::{Attachment, NewAudit, NewChat, NewMessage, NewParticipant};
+use super::types::{Attachment, NewChat, NewMessage, NewParticipant};
+use super::upkeep::NewAudit;
 
 /// Participants of a chat.
 pub const PARTICIPANTS_MAX: usize = 256;

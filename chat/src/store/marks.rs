@@ -1,8 +1,8 @@
 //! How far everybody is, and what that leaves unread.
 //!
-//! Marks only go up. `unread` is a counter, and is at every commit what a count of the rows would say: messages of others above
-//! one's read mark that are not deleted. A mark at the end makes it nothing; one in between counts what it passes over, so each
-//! message is counted at most once for each reader.
+//! Marks only go up. `unread` is a counter, and is at every commit what a count of the rows would say: messages of
+//! others above one's read mark that are not deleted. A mark at the end makes it nothing; one in between counts what
+//! it passes over, so each message is counted at most once for each reader.
 
 use serde::Serialize;
 
@@ -13,10 +13,8 @@ use super::error::Result;
 use super::limits::{self, PARTICIPANTS_MAX, RECEIPTS_MAX};
 use super::outbox::{self, Told};
 use super::rows::{self, member_columns};
-use super::types::{
-    Actor, ChatId, EventName, Mark, Marked, Member, NewAudit, Notify, Receipts, Recounted,
-    UnreadTotals,
-};
+use super::types::{Actor, ChatId, Mark, Marked, Member, Receipts, Recounted, UnreadTotals};
+use super::upkeep::{EventName, NewAudit, Notify};
 
 /// Says how far somebody is.
 pub(super) async fn mark(store: &Shared, who: &Actor, chat: ChatId, mark: Mark) -> Result<Marked> {

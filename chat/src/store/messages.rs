@@ -1,8 +1,8 @@
 //! Sending: a message, its number, who has not read it, and what has to be told of it, by one commit.
 //!
-//! A message is known for good by chat, sender and the name that the sender's client gave it, in the message's own table. The
-//! chat is locked from the first look on, so numbers are dense, and the lock's token is compared at the very instant of the
-//! insert: that is what a fencing token is for.
+//! A message is known for good by chat, sender and the name that the sender's client gave it, in the message's own
+//! table. The chat is locked from the first look on, so numbers are dense, and the lock's token is compared at the
+//! very instant of the insert: that is what a fencing token is for.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::Serialize;
@@ -15,9 +15,8 @@ use super::error::{Error, Result, Thing};
 use super::limits::{self, MISSED_MAX};
 use super::outbox::{self, Told};
 use super::rows::{self, message_columns};
-use super::types::{
-    Actor, ChatId, EventName, Message, MessageId, NewAudit, NewMessage, Notify, Stored,
-};
+use super::types::{Actor, ChatId, Message, MessageId, NewMessage, Stored};
+use super::upkeep::{EventName, NewAudit, Notify};
 use super::words;
 
 /// Sends a message.
@@ -318,8 +317,8 @@ fn forced(message: &Message, new: &NewMessage, seen: &Seen) -> NewAudit {
     }
 }
 
-/// What makes two sends the same: what they say and what hangs on them. Every part has its length before it, so that nothing
-/// can move from one to the next.
+/// What makes two sends the same: what they say and what hangs on them. Every part has its length before it, so that
+/// nothing can move from one to the next.
 fn content_hash(new: &NewMessage) -> Vec<u8> {
     let mut context = Context::new(&SHA256);
     let mut part = |bytes: &[u8]| {

@@ -1,8 +1,8 @@
 //! The companion's database: chats, messages, marks, and what has to be told of them.
 //!
-//! Each act is one transaction, and its answer comes after a durable commit. What follows from it for others lies in the
-//! outbox by the same commit. Knows no HTTP, no token and no Tenure; who asks was found out before. Everything is scoped
-//! by organisation, and whoever may not see a chat is told that there is none.
+//! Each act is one transaction, and its answer comes after a durable commit. What follows from it for others lies in
+//! the outbox by the same commit. Knows no HTTP, no token and no Tenure; who asks was found out before. Everything is
+//! scoped by organisation, and whoever may not see a chat is told that there is none.
 
 mod access;
 mod amending;
@@ -20,6 +20,7 @@ mod page;
 mod rows;
 mod search;
 mod types;
+mod upkeep;
 mod views;
 mod words;
 
@@ -32,6 +33,7 @@ use uuid::{Builder, NoContext, Timestamp, Uuid};
 use database::{Database, Transaction};
 pub use error::{Error, Result, Thing};
 pub use types::*;
+pub use upkeep::*;
 
 /// How a database is opened.
 #[derive(Clone)]
@@ -97,7 +99,7 @@ impl Store {
     /// Opens `sqlite:PATH` or `postgres://...`, and brings its tables up to date.
     ///
     /// # Errors
-    /// [`Error::Unusable`] if the URL is neither, the database is newer than this program, or is not a database of chats.
+    /// [`Error::Unusable`] if the URL is neither, or the database is newer than this program or not one of chats.
     pub async fn open(url: &str, options: StoreOptions) -> Result<Self> {
         let database = Database::open(url, &options).await?;
         Ok(Self {
@@ -163,8 +165,8 @@ impl Store {
         views::chats(&self.shared, who, &page).await
     }
 
-    /// Adds and removes participants. Whoever takes part may add, and leave; others are removed by whoever made the chat, or
-    /// by a moderator.
+    /// Adds and removes participants. Whoever takes part may add, and leave; others are removed by whoever made the
+    /// chat, or by a moderator.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Invalid`] (more than 256 in all).
@@ -186,8 +188,8 @@ impl Store {
         chats::members(&self.shared, who, chat).await
     }
 
-    /// Sends a message. The answer comes after a durable commit. A repetition is answered with the original, before any other
-    /// refusal; then the lock token is compared, then the view.
+    /// Sends a message. The answer comes after a durable commit. A repetition is answered with the original, before
+    /// any other refusal; then the lock token is compared, then the view.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Mismatch`], [`Error::StaleToken`], [`Error::StaleView`].
@@ -211,7 +213,8 @@ impl Store {
     /// Changes what one's own message says.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`] (somebody else's), [`Error::Final`] (deleted, archived), [`Error::Invalid`].
+    /// [`Error::NotFound`], [`Error::Forbidden`] (somebody else's), [`Error::Final`] (deleted, archived),
+    /// [`Error::Invalid`].
     pub async fn edit(
         &self,
         who: &Actor,
@@ -277,8 +280,8 @@ impl Store {
         marks::unread(&self.shared, who).await
     }
 
-    /// Counts again what is unread, and what is there, in the chats of an organisation, or of one person of it, chat by chat;
-    /// puts right what was wrong, and leaves a line in the audit log if anything was.
+    /// Counts again what is unread, and what is there, in the chats of an organisation, or of one person of it, chat
+    /// by chat; puts right what was wrong, and leaves a line in the audit log if anything was.
     ///
     /// # Errors
     /// Only those of the database.
@@ -316,8 +319,9 @@ impl Store {
         chats::listeners(&self.shared, org, chat).await
     }
 
-    /// Takes the oldest rows (at most 500) that nobody else has taken, for so long. Within a chat they come in order, and a
-    /// chat of which another worker has something is passed over. What is not done in time is given to the next who asks.
+    /// Takes the oldest rows (at most 500) that nobody else has taken, for so long. Within a chat they come in order,
+    /// and a chat of which another worker has something is passed over. What is not done in time is given to the next
+    /// who asks.
     ///
     /// # Errors
     /// Only those of the database.
@@ -420,8 +424,8 @@ impl Store {
         archive::count(&self.shared, run).await
     }
 
-    /// Moves a batch of old messages of one chat to the archive: of the first chat from this one on that has any. To be called
-    /// with what it names as next, until that is nothing. May stop anywhere and begin again at any time.
+    /// Moves a batch of old messages of one chat to the archive: of the first chat from this one on that has any. To
+    /// be called with what it names as next, until that is nothing. May stop anywhere and begin again at any time.
     ///
     /// # Errors
     /// Only those of the database.

@@ -1,8 +1,9 @@
 //! What has to be told to others: written by the transaction that made it so, and gone once it is told.
 //!
-//! Rows of one chat are told in their order. Who takes rows of a chat has it for a lease; others pass it over meanwhile. Taking
-//! is done by one worker at a time, and leases go by the database's clock, so companions need not agree on the time.
-//! What a worker that dies has taken is taken again when its lease is over, with the same event ids.
+//! Rows of one chat are told in their order. Who takes rows of a chat has it for a lease; others pass it over
+//! meanwhile. Taking is done by one worker at a time, and leases go by the database's clock, so companions need not
+//! agree on the time. What a worker that dies has taken is taken again when its lease is over, with the same event
+//! ids.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::database::{Row, Sql, Transaction, values};
 use super::error::{Error, Result};
 use super::limits::{self, BATCH_MAX};
 use super::rows;
-use super::types::{Actor, ChatId, EventName, Notify, OutboxLag, OutboxRow, UnixMs};
+use super::types::{Actor, ChatId, UnixMs};
+use super::upkeep::{EventName, Notify, OutboxLag, OutboxRow};
 
 /// What is to be told of one act.
 pub(super) struct Told {
@@ -66,8 +68,8 @@ pub(super) async fn tell_org(
 /// One worker at a time: SQLite has one writer anyway.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(7310571906)";
 
-/// Rows are looked at in the order of their writing, at most so many for each that is asked for, so that one chat with a
-/// long backlog that is being told does not hide all others.
+/// Rows are looked at in the order of their writing, at most so many for each that is asked for, so that one chat with
+/// a long backlog that is being told does not hide all others.
 const LOOKAHEAD: i64 = 8;
 
 const TAKE: Sql = Sql::each(
@@ -85,7 +87,8 @@ const TAKE: Sql = Sql::each(
                       WHERE leased_until < CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT) \
                       ORDER BY id LIMIT $4) o \
                   WHERE (SELECT first.leased_until FROM outbox first WHERE first.chat_id = o.chat_id \
-                         ORDER BY first.rev LIMIT 1) < CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT) \
+                         ORDER BY first.rev LIMIT 1) \
+                      < CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT) \
                   ORDER BY o.id LIMIT $3) \
      RETURNING id, org, chat_id, rev, event_id, event, payload, notify, committed_at, attempts - 1 AS attempts",
 );

@@ -1,8 +1,8 @@
-//! Pages of lists: each names the next by what it ended with, so that nothing is met twice or passed over while rows come
-//! and go. Nothing is skipped by counting.
+//! Pages of lists: each names the next by what it ended with, so that nothing is met twice or passed over while rows
+//! come and go. Nothing is skipped by counting.
 //!
-//! A cursor is opaque to whoever carries it. One that was made up finds another page of what the asker may see anyway, or is
-//! refused.
+//! A cursor is opaque to whoever carries it. One that was made up finds another page of what the asker may see anyway,
+//! or is refused.
 
 use std::fmt;
 

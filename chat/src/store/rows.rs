@@ -1,4 +1,5 @@
-//! From rows to the words of the store. Knows the names of columns, and no statement.
+//! From rows to the words of the store, and to the JSON that it keeps in columns.
+//! Knows the names of columns, and no statement.
 
 use std::borrow::Cow;
 

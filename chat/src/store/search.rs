@@ -1,7 +1,8 @@
 //! Looking for messages by their words, newest first, in the chats that the asker may see.
 //!
-//! Words go into the index by the message's own commit, so the index reaches up to the newest message there is. What is cut out
-//! as a snippet is the same on both databases. Who asks for the next page gets what is older than the page before.
+//! Words go into the index by the message's own commit, so the index reaches up to the newest message there is. What
+//! is cut out as a snippet is the same on both databases. Who asks for the next page gets what is older than the page
+//! before.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -15,7 +16,8 @@ use super::error::Result;
 use super::limits::{self, PAGE_MAX};
 use super::page::Below;
 use super::rows::{self, message_columns};
-use super::types::{Actor, ChatId, Found, Hit, Message, MessageId, Reach, Role, SearchRequest};
+use super::types::{Actor, ChatId, Message, MessageId, Role};
+use super::upkeep::{Found, Hit, Reach, SearchRequest};
 use super::words::{self, Scope};
 
 /// Words that can be looked for at once.

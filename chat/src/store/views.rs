@@ -1,7 +1,7 @@
 //! Chats as one person sees them: one, or a list, each by one statement, however many chats there are.
 //!
-//! The last message of a chat never moves to the archive, so it is found in one place. A list of one's own comes in the order
-//! of an index over one's own rows, and one of what is open in that of another; two short lists are merged.
+//! The last message of a chat never moves to the archive, so it is found in one place. A list of one's own comes in
+//! the order of an index over one's own rows, and one of what is open in that of another; two short lists are merged.
 
 use super::Shared;
 use super::database::{Sql, Transaction, values};
@@ -60,7 +60,8 @@ macro_rules! views {
             concat!(
                 "SELECT ",
                 columns!(),
-                ", (SELECT COALESCE(CAST(json_agg(json_build_object('person', p.person, 'name', p.name)) AS TEXT), '[]') ",
+                ", (SELECT COALESCE(CAST(json_agg(json_build_object( \
+                    'person', p.person, 'name', p.name)) AS TEXT), '[]') ",
                 participants!(),
                 " FROM ",
                 $chats,

@@ -1,8 +1,9 @@
 //! Words: what a message can be found by.
 //!
-//! They are made here, the same for both databases, so neither a tokenizer nor a server's locale decides what is found: runs of
-//! letters and digits in lower case, and each Chinese or Japanese character by itself. The databases keep which message has which,
-//! and beside them the message's organisation and chat. Nothing of a text is ever read as a query.
+//! They are made here, the same for both databases, so neither a tokenizer nor a server's locale decides what is
+//! found: runs of letters and digits in lower case, and each Chinese or Japanese character by itself. The databases
+//! keep which message has which, and beside them the message's organisation and chat. Nothing of a text is ever read
+//! as a query.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! To whom a chat is not shown, there is none: every act says the same to a stranger as about a chat that never was. And who
-//! sees it, but has no part in it, changes nothing.
+//! To whom a chat is not shown, there is none: every act says the same to a stranger as about a chat that never was.
+//! And who sees it, but has no part in it, changes nothing.
 
 use std::sync::Arc;
 

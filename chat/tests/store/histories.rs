@@ -1,5 +1,5 @@
-//! Random histories of one chat, of several people, with everything that can happen to it: whatever happens, an older copy
-//! with the changes applied is what a fresh reading shows; counters are what a count says; marks never go back.
+//! Random histories of one chat, of several people, with everything that can happen to it: whatever happens, an older
+//! copy with the changes applied is what a fresh reading shows; counters are what a count says; marks never go back.
 //!
 //! The model is a list of messages and a table of marks, written down as they are told, and counted by a loop.
 

@@ -1,4 +1,5 @@
 //! Lists and pages: complete, in order, nothing twice, and at the same cost however much there is.
+//! What they cost is counted in statements.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Searching: all messages that say all of the words, in the chats one may see and in no other; whatever is typed is words.
+//! Searching: all messages that say all of the words, in the chats one may see and in no other; whatever is typed is
+//! words. Both databases find the same, as sets.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

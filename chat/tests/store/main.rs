@@ -1,5 +1,5 @@
-//! What the store promises, the same on both databases: every test here runs on SQLite, and on a PostgreSQL that it starts
-//! itself where there is one. It sees the store as the web side does, and no table.
+//! What the store promises, the same on both databases: every test here runs on SQLite, and on a PostgreSQL that it
+//! starts itself where there is one. It sees the store as the web side does, and no table.
 
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -1,4 +1,5 @@
-//! What is old: it moves to the archive and is there all the same; chats that are empty go; and each run says what it did.
+//! What is old: it moves to the archive and is there all the same; chats that are empty go; and each run says what it
+//! did. Time is the test's own, so a year passes at once.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! A database is opened by whoever understands it, and by nobody else; what was kept is there when it is opened again.
+//! Only here do tests reach below the store, to make a database of another version.
 
 use std::sync::Arc;
 

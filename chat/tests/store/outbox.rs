@@ -1,5 +1,5 @@
-//! What has to be told is there when the act is, in the order of its chat, until it was told: with several workers, and when
-//! one of them dies.
+//! What has to be told is there when the act is, in the order of its chat, until it was told: with several workers,
+//! and when one of them dies.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

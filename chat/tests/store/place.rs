@@ -1,4 +1,5 @@
-//! Where a test runs: a fresh database of one kind, with a clock that it can set, and the people of a small organisation.
+//! Where a test runs: a fresh database of one kind, with a clock that it can set, and the people of a small
+//! organisation. `ann` makes all chats.
 
 use std::future::Future;
 use std::sync::Arc;

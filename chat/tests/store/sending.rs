@@ -1,4 +1,5 @@
 //! A message is there once, in its place, or not at all: also when many send at once, and when one sends again.
+//! What is refused leaves nothing behind.
 
 use std::collections::HashSet;
 use std::sync::Arc;

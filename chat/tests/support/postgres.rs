@@ -1,8 +1,9 @@
 //! A PostgreSQL server of one's own, on a socket in a temporary folder, for as long as the test's process lives.
 //!
-//! A shell beside it waits for the end of its standard input, which comes with the end of the test's process however that ends;
-//! then it stops the server and removes the folder. As root it runs as another user, since PostgreSQL refuses to be root.
-//! Where there is no PostgreSQL there is no server, and with `TENURE_REQUIRE_POSTGRES=1` that is a failure.
+//! A shell beside it waits for the end of its standard input, which comes with the end of the test's process however
+//! that ends; then it stops the server and removes the folder. As root it runs as another user, since PostgreSQL
+//! refuses to be root. Where there is no PostgreSQL there is no server, and with `TENURE_REQUIRE_POSTGRES=1` that is a
+//! failure.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;

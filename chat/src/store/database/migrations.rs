@@ -1,7 +1,7 @@
 //! How tables come to be: numbered steps, each done once, compiled into the program.
 //!
-//! A step that has been released never changes; what is to be different is another step. A database that knows a step which
-//! this program does not is newer, and left alone.
+//! A step that has been released never changes; what is to be different is another step. A database that knows a step
+//! which this program does not is newer, and left alone.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -29,8 +29,8 @@ pub(super) static SQLITE: LazyLock<Migrator> = steps!("sqlite": 1 "0001_chats", 
 /// Those of PostgreSQL.
 pub(super) static POSTGRES: LazyLock<Migrator> = steps!("postgres": 1 "0001_chats", 2 "0002_words");
 
-/// Does those that are missing. Companions that start together do them once: PostgreSQL is locked by the migrator itself, and
-/// SQLite by the transaction that has to be given here.
+/// Does those that are missing. Companions that start together do them once: PostgreSQL is locked by the migrator
+/// itself, and SQLite by the transaction that has to be given here.
 pub(super) async fn run(migrator: &Migrator, connection: &mut impl Migrate) -> Result<()> {
     // As `Migrator::run`, whose bounds keep its future from moving between threads.
     match migrator.run_direct(None, connection, false).await {

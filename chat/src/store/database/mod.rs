@@ -1,8 +1,8 @@
 //! One narrow door to both databases: statements go in with their values, rows come out by column name.
 //!
-//! Statements number their parameters `$1`, which both understand; where the dialects differ, a statement is written twice
-//! ([`Sql`]). Values and rows are of the few types that the store keeps, mapped to each driver by hand. Knows no table.
-//! A transaction that is dropped without a commit has done nothing.
+//! Statements number their parameters `$1`, which both understand; where the dialects differ, a statement is written
+//! twice ([`Sql`]). Values and rows are of the few types that the store keeps, mapped to each driver by hand. Knows no
+//! table. A transaction that is dropped without a commit has done nothing.
 
 mod migrations;
 mod postgres;

@@ -1,7 +1,7 @@
 //! PostgreSQL: one pool for all. Several companions may share a database.
 //!
-//! Acts that change a chat lock its row first, so they wait for each other and never deadlock. A commit is on disk when it
-//! returns, if the server is set up so; a server that is not is complained of in the log.
+//! Acts that change a chat lock its row first, so they wait for each other and never deadlock. A commit is on disk
+//! when it returns, if the server is set up so; a server that is not is complained of in the log.
 
 use std::str::FromStr;
 

@@ -1,4 +1,5 @@
-//! What goes into statements and comes out of rows, for either driver.
+//! What goes into statements and comes out of rows, for either driver: the few types that the store keeps. A value of
+//! another type is an error of the program, and says which column it was.
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
