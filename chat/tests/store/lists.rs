@@ -159,7 +159,7 @@ async fn a_list_shows_what_a_chat_shows(place: Arc<Place>) {
             },
         )
         .await;
-    assert_eq!(listed.expect("his own").items, [seen.clone()]);
+    assert_eq!(listed.expect("his own").items, std::slice::from_ref(&seen));
     assert_eq!((seen.unread, seen.read_seq, seen.message_count), (2, 1, 4));
     assert_eq!(seen.last_message.expect("there are some").body, "mine");
     let people: Vec<_> = seen

@@ -55,6 +55,10 @@ impl Server {
     }
 }
 
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs the tests has to know what they did not run"
+)]
 fn start() -> Option<Server> {
     let Some(programs) = programs() else {
         let is_required = env::var("TENURE_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
