@@ -100,7 +100,8 @@ async fn in_sqlite(
     Ok((tx.rows(MESSAGES, values![keys]).await?, next))
 }
 
-/// PostgreSQL finds the rows by its inverted index, in both tables.
+/// PostgreSQL finds the rows by its inverted index, in both tables. `IS TRUE` keeps it from walking the index of ids
+/// besides: a plan that does not know how far the cursor is takes all of it, 0.3 s for a million messages.
 async fn in_postgres(
     tx: &mut Transaction,
     who: &Actor,
@@ -109,8 +110,9 @@ async fn in_postgres(
     cursor: Option<&str>,
     limit: i64,
 ) -> Result<(Vec<Row>, Option<String>)> {
-    const IDS: &str = "SELECT x.id FROM (SELECT id, chat_id FROM messages WHERE words @@ $1::tsquery AND id < $2 \
-             UNION ALL SELECT id, chat_id FROM messages_archive WHERE words @@ $1::tsquery AND id < $2) x \
+    const IDS: &str = "SELECT x.id FROM ( \
+             SELECT id, chat_id FROM messages WHERE words @@ $1::tsquery AND (id < $2) IS TRUE \
+             UNION ALL SELECT id, chat_id FROM messages_archive WHERE words @@ $1::tsquery AND (id < $2) IS TRUE) x \
          JOIN chats c ON c.id = x.chat_id \
          LEFT JOIN members m ON m.chat_id = c.id AND m.person = $4 \
          WHERE c.org = $3 AND (c.audience = 1 OR m.participating = 1 OR $5 = 1) \
