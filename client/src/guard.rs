@@ -179,6 +179,22 @@ impl LockGuard {
         }
     }
 
+    /// Renews the lock from here on only while there is activity, as [`Renewal::WhileActive`](crate::Renewal::WhileActive)
+    /// says: for a guard that came by another way than an acquire, such as [a session that was taken
+    /// over](crate::Client::take_over).
+    pub fn while_active(mut self, idle_after: Duration) -> Self {
+        let key = self.session.key();
+        if let Some(held) = &mut self.held {
+            let shared = self.session.shared();
+            let activity = shared.with(|ledger, now| {
+                let before = held.activity.as_ref();
+                ledger.renew_while_active(now, key, &held.cell, before, idle_after)
+            });
+            held.activity = activity.or_else(|| held.activity.take());
+        }
+        self
+    }
+
     /// Makes a shared hold exclusive without letting go, ahead of all who wait. Waits for the other holders to leave for
     /// as long as `wait`; zero wants an answer at once. A success brings a new token.
     ///

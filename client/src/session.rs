@@ -140,7 +140,8 @@ impl Session {
         self.shared().request(send, answer).await
     }
 
-    /// Renews a path of the owner without a guard, and says how long the hold lives from now on.
+    /// Renews a path of the owner without a guard, and says how long the hold lives from now on. Guards of this session on
+    /// the path know it too.
     ///
     /// # Errors
     /// [`NotHeld`](crate::ErrorKind::NotHeld) when the owner does not hold the path, or not under this token.
@@ -160,18 +161,21 @@ impl Session {
             token,
         });
         let sent = tokio::time::Instant::now();
-        let path = path.to_owned();
+        let held = path.to_owned();
         let read = move |reply: Reply<'_>| {
             let Reply::LockRenew(reply) = reply else {
                 return Err(unexpected());
             };
             match reply {
-                reply::Renew::Granted { grant } => Ok(convert::span(grant.remaining_ms)),
-                reply::Renew::NotHeld { lost, .. } => Err(convert::not_held(&path, lost)),
+                reply::Renew::Granted { grant } => Ok(grant),
+                reply::Renew::NotHeld { lost, .. } => Err(convert::not_held(&held, lost)),
             }
         };
-        let remaining = self.shared().ask(request, Effect::Changes, read).await?;
-        Ok(remaining.saturating_sub(sent.elapsed()))
+        let grant = self.shared().ask(request, Effect::Changes, read).await?;
+        let key = self.handle.key;
+        self.shared()
+            .with(|ledger, _| ledger.renewed_by_hand(key, path, sent, &grant));
+        Ok(convert::span(grant.remaining_ms).saturating_sub(sent.elapsed()))
     }
 
     /// What lets another client take the session over, with all that it holds. It is a secret.

@@ -330,3 +330,35 @@ async fn renewals_get_through_however_busy_callers_are() {
     }
     line.expect("session.renew").await;
 }
+
+#[tokio::test]
+async fn a_renewal_by_hand_is_known_to_the_guard() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let idle_after = Duration::from_millis(1);
+    let renewal = Renewal::WhileActive { idle_after };
+    let guard = acquired(&ada, &mut line, "doc/a", renewal).await;
+    let (renewed, ()) = tokio::join!(ada.renew("doc/a", None, Some(5)), async {
+        let asked = line.expect("lock.renew").await;
+        let grant = short_grant(5, 60_000);
+        line.reply(asked.id, Reply::LockRenew(reply::Renew::Granted { grant }))
+            .await;
+    });
+    assert!(renewed.unwrap() > Duration::from_secs(59));
+    tokio::time::sleep(2 * TTL).await;
+    assert!(guard.is_held(), "it lives as long as the server has said");
+}
+
+#[tokio::test]
+async fn a_guard_may_come_to_be_renewed_while_there_is_activity() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let ada = session(&client, &mut line, 11).await;
+    let guard = acquired(&ada, &mut line, "doc/a", Renewal::Always).await;
+    let guard = guard.while_active(Duration::from_millis(1));
+    // Nobody is active, so nothing is renewed, and it runs out.
+    assert_eq!(soon(guard.lost()).await.cause, LossCause::ExpiredHere);
+    let asked = line.next().await;
+    assert!(matches!(asked.request(), Request::LockRelease(_)));
+}

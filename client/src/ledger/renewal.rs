@@ -18,7 +18,7 @@ use super::sessions::{SessionEntry, SessionKey};
 use super::{Ledger, Link, RETRY_AFTER, mismatch};
 use crate::convert;
 use crate::error::{ErrorKind, Result};
-use crate::standing::HoldCell;
+use crate::standing::{Activity, HoldCell};
 use crate::types::SessionEnd;
 
 /// A hold is renewed when this part of its TTL has passed: twice it may fail.
@@ -236,6 +236,44 @@ impl Ledger {
         });
         let then = Then::RenewHold(session, Arc::clone(cell), lease.token, wait);
         self.calls.send(now, Some(permit), &request, then);
+    }
+
+    /// A caller has renewed a path by itself: what this side knows of the hold lives as long.
+    pub(crate) fn renewed_by_hand(
+        &mut self,
+        session: SessionKey,
+        path: &str,
+        sent: Instant,
+        grant: &tenure_protocol::Grant,
+    ) {
+        let entry = self.sessions.get(&session);
+        let hold = entry.and_then(|entry| entry.slots.get(path)?.hold.as_ref());
+        if let Some(hold) = hold.filter(|hold| hold.token() == grant.token) {
+            let deadline = sent + convert::span(grant.remaining_ms);
+            hold.cell.update(|lease| {
+                lease.ttl = convert::span(grant.ttl_ms);
+                lease.deadline = lease.deadline.max(deadline);
+            });
+        }
+    }
+
+    /// A guard of the hold counts from here on by its activity. Gives it; `None` when the hold is over.
+    pub(crate) fn renew_while_active(
+        &mut self,
+        now: Instant,
+        session: SessionKey,
+        cell: &Arc<HoldCell>,
+        before: Option<&Arc<Activity>>,
+        idle_after: Duration,
+    ) -> Option<Arc<Activity>> {
+        let entry = self.sessions.get_mut(&session)?;
+        let hold = entry.slots.get_mut(&cell.path)?.hold_of(cell)?;
+        let activity = Activity::new(idle_after, now);
+        let is_before =
+            |other: &Arc<Activity>| before.is_some_and(|before| Arc::ptr_eq(other, before));
+        hold.activities.retain(|other| !is_before(other));
+        hold.activities.push(Arc::clone(&activity));
+        Some(activity)
     }
 
     /// The answer to the renewal of one hold.
