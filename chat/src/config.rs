@@ -1,0 +1,393 @@
+//! What an operator may set: flags, each with an environment variable, and what holds where nothing is set.
+//!
+//! Knows neither sockets nor the database. Rules: a secret is named by a file or a variable, never by a flag; an error says
+//! what was expected, what was found and what to do; without a key for tokens the service is for development, and then it
+//! listens on this machine alone.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
+use jsonwebtoken::Algorithm;
+
+/// Where browsers and services connect, unless told otherwise.
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7430);
+
+/// The database, unless told otherwise: a file beside the service.
+pub const DATABASE: &str = "sqlite:tenure-chat.db";
+
+/// Everything the service is told when it starts.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Where to listen for HTTP.
+    #[arg(long, env = "TENURE_CHAT_LISTEN", default_value_t = LISTEN, value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Where the lock server is.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_TENURE",
+        default_value = "127.0.0.1:7420",
+        value_name = "HOST:PORT"
+    )]
+    pub tenure: String,
+    /// A file with the API key for the lock server. The role of the key is the most that anybody may do to locks.
+    #[arg(long, env = "TENURE_CHAT_TENURE_KEY_FILE", value_name = "FILE")]
+    pub tenure_key_file: Option<PathBuf>,
+    /// The authority that the lock server's certificate is from, PEM; turns on TLS to the lock server.
+    #[arg(long, env = "TENURE_CHAT_TENURE_CA", value_name = "FILE")]
+    pub tenure_ca: Option<PathBuf>,
+    /// The database: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/NAME`; with a password, set the variable.
+    #[arg(long, env = "TENURE_CHAT_DATABASE", default_value = DATABASE, value_name = "URL", hide_env_values = true)]
+    pub database: Secret,
+    /// Connections to a PostgreSQL, or readers of an SQLite.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_DATABASE_CONNECTIONS",
+        default_value_t = 8,
+        value_name = "COUNT"
+    )]
+    pub database_connections: u32,
+    /// How people's tokens (JWT) are identified, and for whom they are.
+    #[command(flatten)]
+    pub tokens: TokenSettings,
+    /// What a page of another origin may do.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_CORS_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN,..."
+    )]
+    pub cors_origins: Vec<String>,
+    /// What becomes of a message while the lock server is away, since nobody knows whether somebody holds the chat.
+    #[arg(long, env = "TENURE_CHAT_WHEN_TENURE_IS_AWAY", value_enum, default_value_t = WhenAway::Accept)]
+    pub when_tenure_is_away: WhenAway,
+    /// How long a browser's locks outlive its feed, in seconds.
+    #[arg(
+        long = "grace",
+        env = "TENURE_CHAT_GRACE",
+        default_value_t = 15,
+        value_name = "SECONDS"
+    )]
+    pub grace_s: u64,
+    /// How long a session without a feed lives without a sign of life, in seconds.
+    #[arg(
+        long = "idle",
+        env = "TENURE_CHAT_IDLE",
+        default_value_t = 300,
+        value_name = "SECONDS"
+    )]
+    pub idle_s: u64,
+    /// How much one person may ask for.
+    #[command(flatten)]
+    pub rates: RateSettings,
+    /// Feeds at a time; one more is turned away.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_FEEDS_MAX",
+        default_value_t = 20_000,
+        value_name = "COUNT"
+    )]
+    pub feeds_max: usize,
+    /// Which log lines are written: a filter such as `info` or `warn,tenure_chat=debug`.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_LOG",
+        default_value = "info,sqlx=warn",
+        value_name = "FILTER"
+    )]
+    pub log: String,
+    /// How they are written.
+    #[arg(long, env = "TENURE_CHAT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// How long a graceful shutdown waits for answers that are under way, in seconds.
+    #[arg(
+        long = "shutdown-grace",
+        env = "TENURE_CHAT_SHUTDOWN_GRACE",
+        default_value_t = 10,
+        value_name = "SECONDS"
+    )]
+    pub shutdown_grace_s: u64,
+}
+
+/// How people's tokens are looked at.
+#[derive(Debug, Clone, Args)]
+pub struct TokenSettings {
+    /// The only algorithm that is taken.
+    #[arg(long, env = "TENURE_CHAT_JWT_ALGORITHM", value_enum, default_value_t = JwtAlgorithm::Hs256)]
+    pub jwt_algorithm: JwtAlgorithm,
+    /// The key: the secret itself for HS256 (at least 32 bytes), else the public key as PEM. Without it the service is for
+    /// development.
+    #[arg(long, env = "TENURE_CHAT_JWT_KEY_FILE", value_name = "FILE")]
+    pub jwt_key_file: Option<PathBuf>,
+    /// Whom the tokens must be for (`aud`).
+    #[arg(long, env = "TENURE_CHAT_JWT_AUDIENCE", value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
+    /// Whom the tokens must be from (`iss`).
+    #[arg(long, env = "TENURE_CHAT_JWT_ISSUER", value_name = "TEXT")]
+    pub jwt_issuer: Option<String>,
+    /// Where the key of the development mode is kept. It is made when it is not there.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_DEVELOPMENT_KEY",
+        default_value = "tenure-chat-development.key",
+        value_name = "FILE"
+    )]
+    pub development_key: PathBuf,
+}
+
+/// How often one person may do what, a second; twice as often for a moment.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RateSettings {
+    /// Messages sent, edited and deleted.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_RATE_SEND",
+        default_value_t = 10,
+        value_name = "PER_SECOND"
+    )]
+    pub rate_send: u32,
+    /// Presence and typing.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_RATE_TYPING",
+        default_value_t = 10,
+        value_name = "PER_SECOND"
+    )]
+    pub rate_typing: u32,
+    /// Locks: taken, kept and given back.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_RATE_LOCK",
+        default_value_t = 20,
+        value_name = "PER_SECOND"
+    )]
+    pub rate_lock: u32,
+    /// Everything else.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_RATE_READ",
+        default_value_t = 50,
+        value_name = "PER_SECOND"
+    )]
+    pub rate_read: u32,
+}
+
+/// What becomes of a message while nobody knows whether the chat is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhenAway {
+    /// It is refused with 503, to be sent again.
+    Refuse,
+    /// It is taken, and the answer says that nobody looked (`unguarded`).
+    Accept,
+}
+
+/// What tokens may be signed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JwtAlgorithm {
+    /// A secret that both sides know.
+    Hs256,
+    /// RSA.
+    Rs256,
+    /// The elliptic curve P-256.
+    Es256,
+    /// Ed25519.
+    Eddsa,
+}
+
+impl JwtAlgorithm {
+    pub(crate) const fn of_the_standard(self) -> Algorithm {
+        match self {
+            Self::Hs256 => Algorithm::HS256,
+            Self::Rs256 => Algorithm::RS256,
+            Self::Es256 => Algorithm::ES256,
+            Self::Eddsa => Algorithm::EdDSA,
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people: one line of text.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// A text that is not shown, such as an address with a password in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+impl Config {
+    /// Whether tokens are made with the key of the development mode.
+    #[must_use]
+    pub const fn is_for_development(&self) -> bool {
+        self.tokens.jwt_key_file.is_none()
+    }
+
+    /// How long a browser's locks outlive its feed.
+    #[must_use]
+    pub const fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_s)
+    }
+
+    /// How long a session without a feed lives without a sign of life.
+    #[must_use]
+    pub const fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_s)
+    }
+
+    /// Looks whether the settings go together.
+    ///
+    /// # Errors
+    /// Says which do not, and what to do.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.is_for_development() && !self.listen.ip().is_loopback() {
+            bail!(
+                "--listen {}: expected an address of this machine alone (127.0.0.1) while there is no --jwt-key-file, \
+                 since anybody could make a token for the development mode; give the key that your tokens are signed with",
+                self.listen
+            );
+        }
+        for (flag, value) in [
+            ("--rate-send", self.rates.rate_send),
+            ("--rate-typing", self.rates.rate_typing),
+            ("--rate-lock", self.rates.rate_lock),
+            ("--rate-read", self.rates.rate_read),
+            ("--database-connections", self.database_connections),
+        ] {
+            ensure!(value > 0, "{flag}: expected at least 1, found 0");
+        }
+        ensure!(
+            (1..=3600).contains(&self.grace_s),
+            "--grace: expected 1 to 3600 seconds, found {}",
+            self.grace_s
+        );
+        for origin in &self.cors_origins {
+            ensure!(
+                is_origin(origin),
+                "--cors-origins: expected origins such as https://app.example.com, found {origin:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The API key for the lock server, from its file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds nothing.
+    pub fn tenure_key(&self) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.tenure_key_file else {
+            return Ok(None);
+        };
+        let key = read(file, "--tenure-key-file")?;
+        let key = key.trim();
+        ensure!(
+            !key.is_empty(),
+            "--tenure-key-file: expected an API key in {}, found nothing",
+            file.display()
+        );
+        Ok(Some(key.to_owned()))
+    }
+}
+
+pub(crate) fn read(file: &Path, setting: &str) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| {
+        format!(
+            "{setting}: cannot read {}; check the path and the permissions",
+            file.display()
+        )
+    })
+}
+
+/// Scheme, host and port: what browsers send.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"/?#*,".contains(&b))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Given {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn given(arguments: &[&str]) -> Config {
+        Given::parse_from([&["tenure-chat"], arguments].concat()).config
+    }
+
+    #[test]
+    fn the_defaults_are_for_development_on_this_machine() {
+        let config = given(&[]);
+        assert!(config.is_for_development());
+        assert_eq!(config.listen, LISTEN);
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn development_stays_on_this_machine() {
+        let error = given(&["--listen", "0.0.0.0:7430"]).check().unwrap_err();
+        assert!(error.to_string().contains("--jwt-key-file"), "{error}");
+        given(&["--listen", "0.0.0.0:7430", "--jwt-key-file", "k"])
+            .check()
+            .unwrap();
+    }
+
+    #[test]
+    fn origins_are_origins() {
+        given(&["--cors-origins", "https://a.example,http://localhost:3000"])
+            .check()
+            .unwrap();
+        for wrong in ["*", "a.example", "https://", "https://a.example/"] {
+            given(&["--cors-origins", wrong]).check().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_may_hold_a_password_is_not_shown() {
+        let config = given(&["--database", "postgres://chat:sesame@db/chat"]);
+        assert!(!format!("{config:?}").contains("sesame"));
+    }
+}

@@ -1,0 +1,151 @@
+//! Who is in a chat, and what they do there.
+//!
+//! Rule: only who may see a chat may be in it, or see who is.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use tenure_client::Activity;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::input::{Acting, At, By, Input, Reading, session};
+use super::locks::{is_seen, present};
+use super::problem::{Answer, ProblemDetails};
+use crate::identity::Person;
+use crate::locks::{ViewersView, chat_path};
+use crate::store::ChatId;
+
+/// What somebody does in a chat.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Doing {
+    /// Looks at it.
+    Viewing,
+    /// Has it open and does nothing.
+    Idle,
+    /// Writes something: ends by itself after some seconds, and with the message.
+    Typing,
+    /// Changes it.
+    Editing,
+}
+
+/// What one does there.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct NewPresence {
+    /// What.
+    activity: Doing,
+}
+
+/// One is there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Here {
+    /// How near others come: `none`, `viewing`, `typing` or `editing`.
+    collision: &'static str,
+    /// Your session. Show it as `tenure-session` from now on.
+    session: String,
+}
+
+impl From<Doing> for Activity {
+    fn from(doing: Doing) -> Self {
+        match doing {
+            Doing::Viewing => Self::Viewing,
+            Doing::Idle => Self::Idle,
+            Doing::Typing => Self::Typing,
+            Doing::Editing => Self::Editing,
+        }
+    }
+}
+
+/// Says that one is in a chat, and what one does there. Goes on as long as the session lives.
+#[utoipa::path(put, path = "/v1/chats/{chat}/presence", tag = "presence", request_body = NewPresence,
+    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session; without one, one is made")),
+    responses(
+    (status = 200, description = "You are there", body = Here),
+    (status = 410, description = "`session_over`: make another session",
+        body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(super) async fn enter(
+    State(app): State<Shared>,
+    By(person, _): By<Acting>,
+    At(chat): At<ChatId>,
+    headers: HeaderMap,
+    Input(new): Input<NewPresence>,
+) -> Answer<Json<Here>> {
+    act(&app, &person, chat, &headers, new.activity).await
+}
+
+/// Says that one types: with every key stroke, if you like, though one in three seconds will do.
+#[utoipa::path(post, path = "/v1/chats/{chat}/typing", tag = "presence",
+    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session; without one, one is made")),
+    responses(
+    (status = 200, description = "It is told to the others", body = Here),
+    (status = 410, description = "`session_over`: make another session",
+        body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(super) async fn typing(
+    State(app): State<Shared>,
+    By(person, _): By<Acting>,
+    At(chat): At<ChatId>,
+    headers: HeaderMap,
+) -> Answer<Json<Here>> {
+    act(&app, &person, chat, &headers, Doing::Typing).await
+}
+
+async fn act(
+    app: &Shared,
+    person: &Person,
+    chat: ChatId,
+    headers: &HeaderMap,
+    doing: Doing,
+) -> Answer<Json<Here>> {
+    is_seen(app, person, chat).await?;
+    let present = present(app, person, headers).await?;
+    let collision = present.browser.act(&chat_path(chat), doing.into()).await?;
+    Ok(Json(Here {
+        collision: collision.level.name(),
+        session: present.ticket,
+    }))
+}
+
+/// Leaves a chat. Where one is not, that is as good.
+#[utoipa::path(delete, path = "/v1/chats/{chat}/presence", tag = "presence",
+    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session")),
+    responses(
+    (status = 204, description = "You are not there"),
+    (status = 410, description = "`session_over`",
+        body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(super) async fn leave(
+    State(app): State<Shared>,
+    By(person, _): By<Acting>,
+    At(chat): At<ChatId>,
+    headers: HeaderMap,
+) -> Answer<StatusCode> {
+    if let Some(ticket) = session(&headers)? {
+        let present = app.sessions.find(ticket, &person).await?;
+        present.browser.leave(&chat_path(chat));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who is in a chat.
+#[utoipa::path(get, path = "/v1/chats/{chat}/viewers", tag = "presence", params(("chat" = uuid::Uuid, Path)), responses(
+    (status = 200, description = "Who is there at this moment", body = ViewersView),
+))]
+pub(super) async fn viewers(
+    State(app): State<Shared>,
+    By(person, _): By<Reading>,
+    At(chat): At<ChatId>,
+) -> Answer<Json<ViewersView>> {
+    is_seen(&app, &person, chat).await?;
+    let listing = app
+        .link
+        .client()
+        .viewers(person.org.as_str(), chat_path(chat));
+    let paths = app.link.ask(listing.all()).await?;
+    Ok(Json(
+        paths.first().map(ViewersView::from).unwrap_or_default(),
+    ))
+}
