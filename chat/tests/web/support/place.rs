@@ -1,0 +1,429 @@
+//! A place: a lock server, a database, and companions between them, in this process or as processes that can be killed.
+//!
+//! Rule: nothing outlives its test, however that ends.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use clap::Parser;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure::config::{Config as TenureConfig, Durability};
+use tenure::server::Server;
+use tenure_chat::config::Config;
+use tenure_chat::identity::{self, Issuer, development_key};
+use tenure_chat::service::Service;
+use tenure_chat::store::Role;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Hearing, Http, PATIENCE, until};
+use crate::postgres;
+
+/// Names the address to a test that is started as a lock server.
+const AS_TENURE: &str = "CHAT_TEST_TENURE_LISTEN";
+
+/// What differs from the defaults.
+pub(crate) type Options<'a> = &'a [&'a str];
+
+/// See the file's header.
+pub(crate) struct Place {
+    folder: TempDir,
+    database: String,
+    pub(crate) tenure: Tenure,
+}
+
+#[derive(Parser)]
+struct Given {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// A lock server as a process of its own, since it is killed now and then.
+pub(crate) struct Tenure {
+    child: Option<Child>,
+    pub(crate) addr: SocketAddr,
+}
+
+/// A companion.
+pub(crate) struct Companion {
+    pub(crate) addr: SocketAddr,
+    issuer: Issuer,
+    running: Running,
+}
+
+enum Running {
+    Here(CancellationToken, Option<JoinHandle<anyhow::Result<()>>>),
+    Process(Child),
+}
+
+/// Somebody who asks a companion.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) addr: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) session: Option<String>,
+}
+
+pub(crate) fn on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(Place) -> F) {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", folder.path().join("chat.db").display());
+        test(Place::new(folder, database).await).await;
+    });
+}
+
+pub(crate) fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Place) -> F) {
+    if let Some(server) = postgres::server() {
+        run(async {
+            let database = server.database().await;
+            test(Place::new(tempfile::tempdir().unwrap(), database).await).await;
+        });
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    // The provider is there already after the first test.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+impl Place {
+    async fn new(folder: TempDir, database: String) -> Self {
+        Self {
+            folder,
+            database,
+            tenure: Tenure::start(free_port()).await,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arguments(&self, options: Options<'_>, listen: &str) -> Vec<String> {
+        let key = self.file("development.key").display().to_string();
+        let given = ["tenure-chat", "--listen", listen, "--tenure"].map(str::to_owned);
+        let mut all: Vec<String> = given.into();
+        all.push(self.tenure.addr.to_string());
+        all.extend([
+            "--database".to_owned(),
+            self.database.clone(),
+            "--development-key".to_owned(),
+            key,
+        ]);
+        // Tests ask more often than people do.
+        for rate in ["--rate-send", "--rate-typing", "--rate-lock", "--rate-read"] {
+            if !options.contains(&rate) {
+                all.extend([rate.to_owned(), "100000".to_owned()]);
+            }
+        }
+        all.extend(options.iter().map(|&option| option.to_owned()));
+        all
+    }
+
+    /// A companion in this process, which is connected to the lock server, if that is there.
+    pub(crate) async fn companion(&self, options: Options<'_>) -> Companion {
+        let config = Given::parse_from(self.arguments(options, "127.0.0.1:0")).config;
+        let issuer = self.issuer(&config);
+        let service = Service::bind(config).await.unwrap();
+        let addr = service.local_addr();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(service.serve(stop.clone()));
+        let companion = Companion {
+            addr,
+            issuer,
+            running: Running::Here(stop, Some(serving)),
+        };
+        companion.is_connected(self.tenure.is_running()).await;
+        companion
+    }
+
+    /// A companion as a process of its own.
+    pub(crate) async fn companion_process(&self, options: Options<'_>) -> Companion {
+        let listen = free_port();
+        let arguments = self.arguments(options, &listen.to_string());
+        let config = Given::parse_from(&arguments).config;
+        let child = Command::new(env!("CARGO_BIN_EXE_tenure-chat"))
+            .args(&arguments[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let issuer = self.issuer(&config);
+        let companion = Companion {
+            addr: listen,
+            issuer,
+            running: Running::Process(child),
+        };
+        companion.is_connected(self.tenure.is_running()).await;
+        companion
+    }
+
+    fn issuer(&self, config: &Config) -> Issuer {
+        let secret = development_key(&self.file("development.key")).unwrap();
+        Issuer::new(&config.tokens, &secret)
+    }
+}
+
+impl Companion {
+    async fn is_connected(&self, tenure_is_there: bool) {
+        let ready = if tenure_is_there { "ready\n" } else { "ready" };
+        until("the companion is ready", || async {
+            let asked = Http::ask(self.addr, "GET", "/readyz", &[], None).await;
+            let Ok(asked) = asked else { return false };
+            asked.whole().await.is_ok_and(|answer| {
+                answer.text == ready || (!tenure_is_there && answer.text.starts_with(ready))
+            })
+        })
+        .await;
+    }
+
+    pub(crate) fn person(&self, id: &str) -> Person {
+        self.with_role(id, Role::Member)
+    }
+
+    pub(crate) fn with_role(&self, id: &str, role: Role) -> Person {
+        self.of_org("acme", id, role, Duration::from_secs(3600))
+    }
+
+    pub(crate) fn of_org(&self, org: &str, id: &str, role: Role, lifetime: Duration) -> Person {
+        let person = identity::Person {
+            org: org.into(),
+            id: id.into(),
+            name: format!("{}{}", id[..1].to_uppercase(), &id[1..]),
+            role,
+            expires: 0,
+        };
+        Person {
+            addr: self.addr,
+            token: self.issuer.token(&person, lifetime).unwrap(),
+            session: None,
+        }
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn stop(mut self) {
+        if let Running::Here(stop, serving) = &mut self.running {
+            stop.cancel();
+            let serving = serving.take().unwrap();
+            tokio::time::timeout(PATIENCE, serving)
+                .await
+                .unwrap()
+                .unwrap()
+                .unwrap();
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        if let Running::Process(child) = &mut self.running {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        match &mut self.running {
+            Running::Here(stop, _) => stop.cancel(),
+            Running::Process(child) => {
+                drop(child.kill());
+                drop(child.wait());
+            }
+        }
+    }
+}
+
+impl Person {
+    pub(crate) async fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> std::io::Result<Answer> {
+        let bearer = format!("Bearer {}", self.token);
+        let mut headers = vec![("authorization", bearer.as_str())];
+        let text = body.map(|body| body.to_string());
+        if text.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
+        if let Some(session) = &self.session {
+            headers.push(("tenure-session", session));
+        }
+        Http::ask(self.addr, method, path, &headers, text.as_deref())
+            .await?
+            .whole()
+            .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.try_ask("GET", path, None).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.try_ask("POST", path, Some(body)).await.unwrap()
+    }
+
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.try_ask(method, path, body).await.unwrap()
+    }
+
+    /// A chat with these people; its id.
+    pub(crate) async fn chat_with(&self, people: &[&str]) -> String {
+        let people: Vec<_> = people
+            .iter()
+            .map(|id| json!({"person": id, "name": id}))
+            .collect();
+        let chat = self
+            .post("/v1/chats", json!({"participants": people}))
+            .await
+            .expect(201);
+        chat["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn send(&self, chat: &str, id: &str, body: &str) -> Answer {
+        let message = json!({"client_msg_id": id, "body": body});
+        self.post(&format!("/v1/chats/{chat}/messages"), message)
+            .await
+    }
+
+    /// Takes the chat's lock, and goes on with the session that came with it; the token.
+    pub(crate) async fn lock(&mut self, chat: &str) -> u64 {
+        let lock = self
+            .post(&format!("/v1/chats/{chat}/lock"), json!({}))
+            .await
+            .expect(200);
+        self.session = Some(lock["session"].as_str().unwrap().to_owned());
+        lock["token"].as_u64().unwrap()
+    }
+
+    /// Goes on with a session of one's own.
+    pub(crate) async fn with_session(mut self) -> Self {
+        let session = self.post("/v1/sessions", json!({})).await.expect(201);
+        self.session = Some(session["session"].as_str().unwrap().to_owned());
+        self
+    }
+
+    pub(crate) async fn hear(&self) -> Hearing {
+        self.hear_from(None).await
+    }
+
+    pub(crate) async fn hear_from(&self, last_id: Option<String>) -> Hearing {
+        let bearer = format!("Bearer {}", self.token);
+        let mut headers = vec![("authorization", bearer.as_str())];
+        if let Some(session) = &self.session {
+            headers.push(("tenure-session", session));
+        }
+        if let Some(last_id) = &last_id {
+            headers.push(("last-event-id", last_id));
+        }
+        let http = Http::ask(self.addr, "GET", "/v1/feed", &headers, None)
+            .await
+            .unwrap();
+        Hearing::new(http, last_id.clone())
+    }
+
+    pub(crate) fn at(&self, companion: &Companion) -> Self {
+        Self {
+            addr: companion.addr,
+            ..self.clone()
+        }
+    }
+}
+
+/// A port that nobody listens on at this moment, so that a server can come back to it.
+fn free_port() -> SocketAddr {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+impl Tenure {
+    async fn start(addr: SocketAddr) -> Self {
+        let mut tenure = Self { child: None, addr };
+        tenure.start_again().await;
+        tenure
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// This test's own program, as a lock server.
+    pub(crate) async fn start_again(&mut self) {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "support::place::as_tenure",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(AS_TENURE, self.addr.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let addr = self.addr;
+        until("the lock server listens", || async move {
+            tokio::net::TcpStream::connect(addr).await.is_ok()
+        })
+        .await;
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Not a test: what this program is when it is started as a lock server. It ends with whoever started it.
+#[test]
+#[ignore = "a lock server for the other tests"]
+fn as_tenure() {
+    let Ok(listen) = std::env::var(AS_TENURE) else {
+        return;
+    };
+    std::thread::spawn(|| {
+        // The end of the input comes with the end of whoever has its other side.
+        drop(std::io::Read::read_to_end(
+            &mut std::io::stdin(),
+            &mut Vec::new(),
+        ));
+        std::process::exit(0);
+    });
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let config = TenureConfig {
+            listen: listen.parse().unwrap(),
+            admin: None,
+            durability: Durability::Memory,
+            ..TenureConfig::default()
+        };
+        let server = Server::bind(config).await.unwrap();
+        server.serve(CancellationToken::new()).await.unwrap();
+    });
+}
