@@ -43,7 +43,8 @@ impl File {
     /// Whether it is compiled into a crate that is shipped, and not a test of its own.
     pub(crate) fn is_shipped(&self) -> bool {
         let (folder, _) = self.path.split_once("src/").unwrap_or(("none", ""));
-        ["", "chat/", "client/", "engine/", "protocol/"].contains(&folder) && self.name() != "tests.rs"
+        ["", "chat/", "client/", "engine/", "protocol/"].contains(&folder)
+            && self.name() != "tests.rs"
     }
 
     /// Its lines before the first inline module of tests, without those that are comments.
