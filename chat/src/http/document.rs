@@ -286,7 +286,7 @@ fn shape(schema: &Value) -> String {
                 .collect();
             kinds.join(" or ")
         }
-        _ => "anything".to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => "anything".to_owned(),
     }
 }
 

@@ -68,6 +68,7 @@ fn request_id(request: &Request) -> String {
 }
 
 /// What a panic becomes: our bug, told as such.
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives it away")]
 pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     use axum::response::IntoResponse as _;
     let what = panic

@@ -156,7 +156,7 @@ pub(super) const fn release_name(released: Released) -> &'static str {
     match released {
         Released::Ended => "ended",
         Released::AlreadyExpired => "already_expired",
-        _ => "owner_holds",
+        Released::OwnerHolds | Released::SessionHolds | _ => "owner_holds",
     }
 }
 

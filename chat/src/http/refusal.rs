@@ -122,8 +122,8 @@ pub(super) fn kept_out(lock: &LockView, code: Code) -> Problem {
 
 /// What a chat that is held by somebody else says.
 pub(super) fn locked(trouble: Trouble) -> Problem {
-    match trouble {
-        Trouble::Refused(refusal) => held(&refusal, Code::Locked),
-        other => other.into(),
+    if let Trouble::Refused(refusal) = trouble {
+        return held(&refusal, Code::Locked);
     }
+    trouble.into()
 }

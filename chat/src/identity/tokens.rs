@@ -252,6 +252,10 @@ fn person(claims: Claims) -> Result<Person, Rejected> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "however else it is wrong, it is no token"
+)]
 fn rejection(kind: &ErrorKind) -> Rejected {
     let detail = match kind {
         ErrorKind::ExpiredSignature => {

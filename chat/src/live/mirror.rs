@@ -74,7 +74,13 @@ impl Mirror {
             }
             StreamEvent::Happened(happened) => self.happened(happened),
             StreamEvent::ViewersChanged(change) => return self.changed(change),
-            _ => {}
+            StreamEvent::StateBegins(_)
+            | StreamEvent::StateWhole(_)
+            | StreamEvent::Recovered { .. }
+            | StreamEvent::Lost { .. }
+            | StreamEvent::ViewersLost
+            | StreamEvent::Ended { .. }
+            | _ => {}
         }
         None
     }
@@ -122,7 +128,10 @@ impl Mirror {
             Event::LockEnded { who, .. } => holders.retain(|holder| holder.person != who.owner),
             Event::LockOrphaned { who, .. } => orphaned(holders, &who.owner, true),
             Event::LockAdopted { who, .. } => orphaned(holders, &who.owner, false),
-            _ => {}
+            Event::LockQueued { .. }
+            | Event::LockWaitEnded { .. }
+            | Event::Published { .. }
+            | _ => {}
         }
         if holders.is_empty() {
             self.holders.remove(&chat);

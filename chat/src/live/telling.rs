@@ -141,7 +141,7 @@ fn of_lock(event: &Event) -> Option<(&'static str, Value)> {
             data["why"] = json!(why.name());
             ("chat.lock_wait_ended", data)
         }
-        _ => return None,
+        Event::Published { .. } | _ => return None,
     };
     Some(told)
 }

@@ -351,7 +351,7 @@ impl Browser {
             Activity::Idle => presence.idle(),
             Activity::Typing => presence.typing(),
             Activity::Editing => presence.editing(),
-            _ => presence.viewing(),
+            Activity::Viewing | _ => presence.viewing(),
         }
         Some(presence.collision())
     }
@@ -439,7 +439,7 @@ async fn watch_sitting(
             }
             PresenceEvent::Swept => browser.tell(Told::Swept { path: path.clone() }),
             PresenceEvent::SessionEnded(_) => return,
-            _ => {}
+            PresenceEvent::Missed { .. } | _ => {}
         }
     }
 }

@@ -134,7 +134,7 @@ impl From<Error> for Trouble {
             ErrorKind::Unavailable => Self::Full(error.to_string()),
             ErrorKind::BadRequest => Self::Wrong(error.to_string()),
             ErrorKind::NotAllowed => Self::Forbidden(error.to_string()),
-            _ => Self::Failed(error.to_string()),
+            ErrorKind::Server | ErrorKind::Protocol | _ => Self::Failed(error.to_string()),
         }
     }
 }

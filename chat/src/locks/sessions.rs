@@ -147,10 +147,14 @@ impl Sessions {
         self.has_room(person)?;
         let (number, text) = (ticket.number(), ticket.encode());
         let taken = self.link.ask(self.link.client().take_over(ticket)).await;
-        let taken = taken.map_err(|trouble| match trouble {
+        let taken = taken.map_err(|trouble| {
             // One of this very connection that is being closed.
-            Trouble::Wrong(_) => Trouble::SessionOver,
-            other => other,
+            let is_here = matches!(trouble, Trouble::Wrong(_));
+            if is_here {
+                Trouble::SessionOver
+            } else {
+                trouble
+            }
         })?;
         if taken.session.owner() != person.id {
             tracing::warn!(
