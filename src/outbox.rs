@@ -130,17 +130,16 @@ impl Outbox {
         self.ready.notify_one();
     }
 
-    /// Has `fill` append events, and writes them, if the connection sleeps and nothing else is to be said to it. Tells
+    /// Has `fill` give or append events, and writes them, if the connection sleeps and nothing else is to be said to it. Tells
     /// whether all has been written; if not, it is to be [woken](Self::wake).
-    pub(crate) fn write_past(&self, fill: impl FnOnce(&mut BytesMut) -> Filled) -> bool {
+    pub(crate) fn write_past<'f>(&self, fill: impl FnOnce(&mut BytesMut) -> Filled<'f>) -> bool {
         self.outlet.write(|out| {
             if self.state.lock().is_empty() {
                 return fill(out);
             }
             Filled {
-                frames: 0,
-                gaps: 0,
                 has_more: true,
+                ..Filled::default()
             }
         })
     }

@@ -59,9 +59,9 @@ impl Outlet {
         self.lent.lock().take()
     }
 
-    /// Has `fill` append something, tell how many frames and gaps that is, and whether there is more, and writes it. Tells
+    /// Has `fill` append something or give a frame, tell how much that is, and whether there is more, and writes it. Tells
     /// whether it did, and that was all; if not, the connection has to be woken.
-    pub(crate) fn write(&self, fill: impl FnOnce(&mut BytesMut) -> Filled) -> bool {
+    pub(crate) fn write<'f>(&self, fill: impl FnOnce(&mut BytesMut) -> Filled<'f>) -> bool {
         // Somebody else is writing: that was not the connection, which is woken for this then.
         let Some(mut lent) = self.lent.try_lock() else {
             return false;
@@ -70,34 +70,53 @@ impl Outlet {
             return false;
         };
         let filled = fill(&mut lent.unwritten);
-        lent.passed.bytes += lent.unwritten.len() as u64;
         lent.passed.frames += filled.frames;
         lent.passed.gaps += filled.gaps;
-        lent.write_once();
+        match filled.frame {
+            Some(frame) => lent.write_frame(frame),
+            None => lent.write_appended(),
+        }
         lent.unwritten.is_empty() && !filled.has_more
     }
 }
 
-/// What has been appended, to be written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filled {
+/// What is to be written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Filled<'f> {
+    /// A frame that many get, if nothing has been appended: it need not be copied for each.
+    pub(crate) frame: Option<&'f [u8]>,
     pub(crate) frames: u64,
     pub(crate) gaps: u64,
     pub(crate) has_more: bool,
 }
 
 impl Lent {
-    /// Writes what the socket takes without waiting. An error is for the connection to find, which writes the rest.
-    fn write_once(&mut self) {
+    /// Writes what the socket takes of the frame without waiting, and keeps the rest.
+    fn write_frame(&mut self, frame: &[u8]) {
+        self.passed.bytes += frame.len() as u64;
+        let count = self.socket.try_write(frame);
+        self.unwritten.extend_from_slice(&frame[count..]);
+    }
+
+    /// Writes what the socket takes of what has been appended without waiting.
+    fn write_appended(&mut self) {
         if self.unwritten.is_empty() {
             return;
         }
-        let count = self.socket.0.try_write(&self.unwritten).unwrap_or(0);
+        self.passed.bytes += self.unwritten.len() as u64;
+        let count = self.socket.try_write(&self.unwritten);
         if count == self.unwritten.len() {
             self.unwritten.clear();
         } else {
             self.unwritten.advance(count);
         }
+    }
+}
+
+impl Socket {
+    /// An error is for the connection to find, which writes the rest.
+    fn try_write(&self, bytes: &[u8]) -> usize {
+        self.0.try_write(bytes).unwrap_or(0)
     }
 }
 

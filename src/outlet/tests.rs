@@ -23,14 +23,13 @@ async fn pair() -> (Socket, TcpStream) {
     (Socket::from(server), client.unwrap())
 }
 
-fn all(bytes: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled {
+fn all(bytes: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'static> {
     let bytes = bytes.to_vec();
     move |out| {
         out.extend_from_slice(&bytes);
         Filled {
             frames: 1,
-            gaps: 0,
-            has_more: false,
+            ..Filled::default()
         }
     }
 }
@@ -69,33 +68,47 @@ async fn what_is_written_past_it_is_read_and_counted() {
     );
 }
 
+/// Gives it without appending it.
+fn given(frame: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'_> {
+    move |_| Filled {
+        frame: Some(frame),
+        frames: 1,
+        ..Filled::default()
+    }
+}
+
 #[tokio::test]
 async fn what_the_socket_does_not_take_is_kept_and_nothing_is_written_after_it() {
-    let (mut socket, mut client) = pair().await;
-    let outlet = Outlet::default();
-    outlet.lend(socket.clone(), BytesMut::new());
     let block: Vec<u8> = (0..64 * 1024_u32).map(|number| number as u8).collect();
-    let mut expected = Vec::new();
-    loop {
-        expected.extend_from_slice(&block);
-        if !outlet.write(all(&block)) {
-            break;
+    for is_given in [false, true] {
+        let (mut socket, mut client) = pair().await;
+        let outlet = Outlet::default();
+        outlet.lend(socket.clone(), BytesMut::new());
+        let mut expected = Vec::new();
+        let mut is_taken = true;
+        while is_taken {
+            expected.extend_from_slice(&block);
+            is_taken = if is_given {
+                outlet.write(given(&block))
+            } else {
+                outlet.write(all(&block))
+            };
         }
+        let is_written = outlet.write(all(b"later"));
+        assert!(!is_written, "there is something to be written first");
+        let lent = outlet.take_back().unwrap();
+        assert_eq!(lent.passed.bytes, expected.len() as u64);
+        let mut unwritten = lent.unwritten;
+        assert!(!unwritten.is_empty());
+        let mut read = vec![0; expected.len()];
+        let (written, whole) = tokio::join!(
+            socket.write_all_buf(&mut unwritten),
+            timeout(PATIENCE, client.read_exact(&mut read))
+        );
+        written.unwrap();
+        whole.unwrap().unwrap();
+        assert!(read == expected, "expected what was written");
     }
-    assert!(
-        !outlet.write(all(b"later")),
-        "there is something to be written first"
-    );
-    let mut unwritten = outlet.take_back().unwrap().unwritten;
-    assert!(!unwritten.is_empty());
-    let mut read = vec![0; expected.len()];
-    let (written, whole) = tokio::join!(
-        socket.write_all_buf(&mut unwritten),
-        timeout(PATIENCE, client.read_exact(&mut read))
-    );
-    written.unwrap();
-    whole.unwrap().unwrap();
-    assert!(read == expected, "expected what was written");
 }
 
 /// A connection that wakes and sleeps, and others that write past it, on threads of their own.
@@ -119,8 +132,7 @@ async fn one_writes_at_a_time() {
                     number(&next, out);
                     Filled {
                         frames: 1,
-                        gaps: 0,
-                        has_more: false,
+                        ..Filled::default()
                     }
                 });
                 tokio::task::yield_now().await;

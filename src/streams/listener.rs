@@ -143,17 +143,16 @@ impl Listener {
             return;
         };
         let is_told = outbox.write_past(|out| match newest {
-            Some(newest) if self.take_newest(newest, now) => {
-                out.extend_from_slice(&newest.frame);
-                Filled {
-                    frames: 1,
-                    gaps: 0,
-                    has_more: self.hears_presence() && self.presence.is_behind(),
-                }
-            }
+            Some(newest) if self.take_newest(newest, now) => Filled {
+                frame: Some(&newest.frame),
+                frames: 1,
+                gaps: 0,
+                has_more: self.hears_presence() && self.presence.is_behind(),
+            },
             _ => {
                 let drained = self.drain(now, out);
                 Filled {
+                    frame: None,
                     frames: drained.frames,
                     gaps: drained.gaps,
                     has_more: drained.has_more,

@@ -19,8 +19,11 @@ use super::stream::Stream;
 /// Listeners that are woken in one go.
 const WOKEN_AT_ONCE: usize = 64;
 
-/// Listeners that are told in one go: each may be a write to a socket.
-const TOLD_AT_ONCE: usize = 8;
+/// So many are told by whoever has made the event. To wake another worker for them would cost as much as it saves.
+const TOLD_ALONE: usize = 32;
+
+/// Of more, so many are told before others have their turn: each may be a write to a socket.
+const TOLD_AT_ONCE: usize = 16;
 
 /// See the file's header.
 #[derive(Debug, Default)]
@@ -152,7 +155,7 @@ impl Woken {
     /// come together meanwhile, and is for when much happens.
     pub(crate) fn tell(self, now: Instant) {
         self.show();
-        if self.listeners.len() <= TOLD_AT_ONCE {
+        if self.listeners.len() <= TOLD_ALONE {
             self.tell_some(&self.listeners, now);
             return;
         }
