@@ -69,7 +69,7 @@ async fn what_is_written_past_it_is_read_and_counted() {
 }
 
 /// Gives it without appending it.
-fn given(frame: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'_> {
+fn given<'f>(frame: &'f [u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'f> {
     move |_| Filled {
         frame: Some(frame),
         frames: 1,
