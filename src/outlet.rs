@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// See the file's header.
 #[derive(Debug, Default)]
@@ -39,9 +40,9 @@ pub(crate) struct Passed {
     pub(crate) gaps: u64,
 }
 
-/// A socket that can be written to from several places, though never at once.
+/// The half of a socket that is written to, from several places, though never at once.
 #[derive(Debug, Clone)]
-pub(crate) struct Socket(Arc<TcpStream>);
+pub(crate) struct Socket(Arc<OwnedWriteHalf>);
 
 impl Outlet {
     /// The connection is about to sleep.
@@ -114,31 +115,19 @@ impl Lent {
 }
 
 impl Socket {
+    /// The other half is read from as tokio does it: after a read that has not filled its buffer it does not ask again.
+    pub(crate) fn halves_of(stream: TcpStream) -> (OwnedReadHalf, Self) {
+        let (reader, writer) = stream.into_split();
+        (reader, Self(Arc::new(writer)))
+    }
+
     /// An error is for the connection to find, which writes the rest.
     fn try_write(&self, bytes: &[u8]) -> usize {
         self.0.try_write(bytes).unwrap_or(0)
     }
-}
 
-impl From<TcpStream> for Socket {
-    fn from(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
-            }
-        }
+    fn stream(&self) -> &TcpStream {
+        (*self.0).as_ref()
     }
 }
 
@@ -149,7 +138,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
+            ready!(self.stream().poll_write_ready(cx))?;
             match self.0.try_write(bytes) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
@@ -162,7 +151,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(self.stream()).shutdown(Shutdown::Write))
     }
 }
 

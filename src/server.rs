@@ -257,10 +257,8 @@ async fn admit(
     );
     match acceptor {
         None => {
-            let socket = Socket::from(stream);
-            connection
-                .serve(socket.clone(), socket.clone(), Some(socket))
-                .await;
+            let (reader, socket) = Socket::halves_of(stream);
+            connection.serve(reader, socket.clone(), Some(socket)).await;
         }
         Some(acceptor) => {
             if let Some(stream) = shake_hands(&shared, &acceptor, stream, peer, &outbox).await {

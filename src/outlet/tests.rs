@@ -20,7 +20,7 @@ async fn pair() -> (Socket, TcpStream) {
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let server = accepted.unwrap().0;
     SockRef::from(&server).set_send_buffer_size(1).unwrap();
-    (Socket::from(server), client.unwrap())
+    (Socket::halves_of(server).1, client.unwrap())
 }
 
 fn all(bytes: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'static> {
