@@ -25,7 +25,7 @@ pub(crate) struct Outlet {
 /// What a connection leaves here while it sleeps.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    pub(crate) socket: Socket,
+    socket: Socket,
     /// What the socket has not taken: nothing, when it is left here.
     pub(crate) unwritten: BytesMut,
     /// What has been written meanwhile.
@@ -63,7 +63,7 @@ impl Outlet {
     /// Has `fill` append something or give a frame, tell how much that is, and whether there is more, and writes it. Tells
     /// whether it did, and that was all; if not, the connection has to be woken.
     pub(crate) fn write<'f>(&self, fill: impl FnOnce(&mut BytesMut) -> Filled<'f>) -> bool {
-        // Somebody else is writing: that was not the connection, which is woken for this then.
+        // Somebody else is at it: another writer, or the connection, which is waking. It is woken for this, too.
         let Some(mut lent) = self.lent.try_lock() else {
             return false;
         };

@@ -127,7 +127,7 @@ impl Cursor {
             // What is marked may have been for this one alone: it has to be looked at.
             let marked = self.mark.load(Ordering::Relaxed);
             if marked > 0 && !place.is_behind {
-                place.passed = place.passed.max(marked - 1);
+                place.pass_unmarked(marked, marked);
                 place.is_behind = true;
             }
         }

@@ -1,7 +1,8 @@
 //! One connection's listening in one org: where it reads, in the org's events and in its presence, and what for.
 //!
-//! Shards subscribe and mark it under their mutex; its connection drains it without. A wake carries no bytes: what is to
-//! be read stays in the rings until the connection has room for it, so a slow one costs nobody anything.
+//! Shards subscribe and mark it under their mutex; its connection drains it without, or whoever writes past that while it
+//! sleeps. A wake carries no bytes: what is to be read stays in the rings until the connection has room for it, so a slow
+//! one costs nobody anything.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,7 +53,7 @@ pub(crate) struct Listener {
     reading: Mutex<Reading>,
 }
 
-/// How far its connection is with it. Nobody else looks at this.
+/// How far it is with what it reads: its connection, and whoever writes past that while it sleeps.
 #[derive(Debug, Default)]
 struct Reading {
     readiness: Readiness,
