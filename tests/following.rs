@@ -172,8 +172,8 @@ async fn whoever_has_lost_something_begins_anew_and_comes_to_the_truth() {
     );
 }
 
-/// Holds so many paths by sessions that keep them, and gives the sessions' connections.
-async fn hold_many(server: &TestServer, count: usize) -> Vec<Raw> {
+/// Has so many paths held by sessions that keep them and whose connections are gone, and the server knows.
+async fn hold_many(server: &TestServer, count: usize) {
     let parts = (0..CHURNERS).map(|part| {
         let addr = server.addr;
         tokio::spawn(async move {
@@ -187,21 +187,31 @@ async fn hold_many(server: &TestServer, count: usize) -> Vec<Raw> {
                 metadata: b"",
             };
             let numbers: Vec<_> = (part..count).step_by(CHURNERS).collect();
+            let mut one_of_each = Vec::new();
             // A session has a bounded number of them.
             for some in numbers.chunks(1000) {
                 let session = client.open_with(open).await.number;
                 for number in some {
                     client.take(held(session, &format!("doc/{number}"))).await;
                 }
+                one_of_each.extend(some.last().copied());
             }
-            client
+            one_of_each
         })
     });
-    let mut holders = Vec::new();
+    let mut asking = Raw::introduced(server.addr).await;
     for part in parts.collect::<Vec<_>>() {
-        holders.push(part.await.unwrap());
+        for number in part.await.unwrap() {
+            let path = format!("doc/{number}");
+            // All that it holds at once: it would be an event for each, to whoever listens by then.
+            let noticed = async {
+                while !asking.status(ORG, &path).await.holders[0].orphaned {
+                    sleep(millis(1)).await;
+                }
+            };
+            within(PATIENCE, "the holds are orphaned", noticed).await;
+        }
     }
-    holders
 }
 
 fn held(session: u64, path: &str) -> request::Acquire<'_> {
@@ -238,7 +248,7 @@ async fn many_holds_are_read_while_they_change() {
     // A million takes some minutes: `TENURE_HOLDS=1000000 cargo test --release --test following many`.
     let count = std::env::var("TENURE_HOLDS").map_or(20_000, |count| count.parse().unwrap());
     let server = TestServer::with(config()).await;
-    drop(hold_many(&server, count).await);
+    hold_many(&server, count).await;
     let is_over = Arc::new(AtomicBool::new(false));
     let churners: Vec<_> = (0..CHURNERS)
         .map(|part| tokio::spawn(churn(server.addr, part, count, Arc::clone(&is_over))))

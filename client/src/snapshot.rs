@@ -2,7 +2,7 @@
 //!
 //! Knows neither the wire nor the ledger: it asks as any caller would, and only when its reader wants more, while what
 //! happens meanwhile waits in the feed. Rule: what is told after the pages is everything above the position of the first
-//! of them, so that whoever takes it all in, in order, comes to the truth.
+//! of them, and all that applications have published, so that whoever takes it in, in order, comes to the truth.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::client::Client;
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::happened::{Position, StateOf, StreamEvent};
+use crate::happened::{Event, Position, StateOf, StreamEvent};
 use crate::policy::{ListedHold, Target};
 use crate::viewers::ViewerPages;
 use crate::viewing::PathViewers;
@@ -160,12 +160,16 @@ impl Snapshots {
         }
     }
 
-    /// Whether it is in the state already.
+    /// Whether it is in the state already. What applications publish is in none.
     fn is_told(&self, event: &StreamEvent) -> bool {
         match event {
-            StreamEvent::Happened(happened) => self.holds_at.is_some_and(|at| {
-                at.epoch == happened.position.epoch && happened.position.offset <= at.offset
-            }),
+            StreamEvent::Happened(happened) => {
+                let is_in_holds = |at: Position| {
+                    at.epoch == happened.position.epoch && happened.position.offset <= at.offset
+                };
+                let is_published = matches!(happened.event, Event::Published { .. });
+                !is_published && self.holds_at.is_some_and(is_in_holds)
+            }
             StreamEvent::ViewersChanged(change) => {
                 self.viewers_at.is_some_and(|at| change.version <= at)
             }

@@ -98,7 +98,8 @@ impl Subscribe {
     ///
     /// The state comes in pages between [`StateBegins`](StreamEvent::StateBegins) and
     /// [`StateWhole`](StreamEvent::StateWhole), and what has happened since follows. A long list may have changed while it
-    /// was read: then something that is in it already is told once more, in order, so that it comes to the same.
+    /// was read: then something that is in it already is told once more, in order, so that it comes to the same. What
+    /// applications publish is in no state, and told as ever: once, behind the pages if it came while they were read.
     pub const fn with_state(mut self) -> Self {
         self.state = true;
         self

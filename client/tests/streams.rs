@@ -60,6 +60,21 @@ async fn happened(line: &mut Line, offset: u64, path: &str) {
     published(line, offset, path, b"").await;
 }
 
+async fn orphaned(line: &mut Line, offset: u64, path: &str) {
+    let (owner, name) = ("bob", "Bob");
+    line.push(Push::StreamEvent(push::Happened {
+        org: "acme",
+        offset,
+        at_ms: 1_763_628_000_000,
+        event: wire::Event::LockOrphaned {
+            path,
+            who: wire::Who { owner, name },
+            token: 3,
+        },
+    }))
+    .await;
+}
+
 async fn published(line: &mut Line, offset: u64, path: &str, payload: &[u8]) {
     line.push(Push::StreamEvent(push::Happened {
         org: "acme",
@@ -511,8 +526,8 @@ async fn the_state_comes_first_and_then_what_changes_it() {
     let subscribe = client.subscribe("acme", ["doc/**", "x"]);
     let mut all = listen(subscribe.with_presence().with_state(), &mut line, 1, 10).await;
     // These overtake the pages. One of them is in the state already.
-    happened(&mut line, 11, "doc/a").await;
-    happened(&mut line, 12, "doc/b").await;
+    orphaned(&mut line, 11, "doc/a").await;
+    orphaned(&mut line, 12, "doc/b").await;
     line.push(changed(44, "doc/a")).await;
     line.push(changed(45, "doc/a")).await;
 
@@ -583,9 +598,40 @@ async fn the_state_is_read_anew_after_a_loss_and_over_a_reconnect() {
     let (told, _) = tokio::join!(next(&mut all), holds(&mut line, &["c"], 91, None));
     assert_eq!(told, "holds c");
     assert_eq!(next(&mut all).await, "whole Holds");
-    happened(&mut line, 91, "c").await;
-    happened(&mut line, 92, "c").await;
+    orphaned(&mut line, 91, "c").await;
+    orphaned(&mut line, 92, "c").await;
     assert_eq!(next(&mut all).await, "92 c");
+}
+
+/// What an application publishes is in no state: it is given once, however the state was read meanwhile.
+#[tokio::test]
+async fn what_is_published_while_the_state_is_read_is_not_taken_for_a_part_of_it() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let subscribe = client.subscribe("acme", ["**"]).with_state();
+    let mut all = listen(subscribe, &mut line, 1, 10).await;
+    published(&mut line, 11, "a", b"before the page").await;
+    orphaned(&mut line, 12, "a").await;
+    assert_eq!(next(&mut all).await, "begins Holds");
+    let (told, _) = tokio::join!(next(&mut all), holds(&mut line, &["a"], 12, None));
+    assert_eq!(told, "holds a");
+    assert_eq!(next(&mut all).await, "whole Holds");
+    assert_eq!(next(&mut all).await, "11 a");
+    line.push(Push::StreamGap(push::Gap {
+        org: "acme",
+        from: 13,
+        to: 20,
+    }))
+    .await;
+    published(&mut line, 21, "b", b"behind the hole").await;
+    orphaned(&mut line, 22, "b").await;
+    assert_eq!(next(&mut all).await, "lost slow_connection 7:20");
+    assert_eq!(next(&mut all).await, "begins Holds");
+    let (told, _) = tokio::join!(next(&mut all), holds(&mut line, &["b"], 22, None));
+    assert_eq!(told, "holds b");
+    assert_eq!(next(&mut all).await, "whole Holds");
+    assert_eq!(next(&mut all).await, "21 b");
+    nothing_comes(&mut all).await;
 }
 
 #[tokio::test]
