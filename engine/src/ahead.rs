@@ -8,12 +8,15 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 
 use crate::engine::Engine;
-use crate::keys::{LockKey, SessionKey};
+use crate::keys::LockKey;
 use crate::limits::SWEEP_MAX;
-use crate::org::Address;
+use crate::path_order;
 
 /// With so few locks, everything is near at hand.
 const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 * 1024 };
+
+/// So many are looked at together: more than a processor fetches at once, and few enough to be still there afterwards.
+pub(crate) const TOGETHER: usize = SWEEP_MAX;
 
 impl Engine {
     /// Looks at what the next holds need that are over, as many as one step ends.
@@ -22,17 +25,28 @@ impl Engine {
             return;
         }
         let due = self.deadlines.begun().take(SWEEP_MAX);
-        let due: Vec<_> = due.filter_map(|(_, _, lock)| self.glance(lock)).collect();
-        let sessions = due.iter().filter_map(|(_, session)| *session);
-        let sessions = sessions.filter_map(|session| self.sessions.get(session));
-        black_box(sessions.fold(0, |seen, session| seen ^ session.glance()));
-        let table = due.iter().map(|(at, _)| self.org(at.org).paths.glance(at));
-        black_box(table.fold(0, |seen, place| seen ^ place));
-        let order = due.iter().map(|(at, _)| {
-            let paths = &self.org(at.org).paths;
-            paths.in_order.glance(at.path)
+        let due: Vec<_> = due.map(|(_, _, lock)| lock).collect();
+        self.look_at_locks(&due);
+        let found: Vec<_> = (due.iter().filter_map(|lock| self.locks.get(lock.place()))).collect();
+        let losses = found.iter().filter_map(|lock| {
+            let session = self.sessions.get(lock.holds.first()?.first)?;
+            Some(session.losses.ends())
         });
-        black_box(order.fold(0, |seen, place| seen ^ place));
+        look_at(losses.flatten());
+        let found = found.into_iter();
+        let found = found.map(|lock| (self.address(lock.org, &lock.path), self.org(lock.org)));
+        let found: Vec<_> = found.collect();
+        look_at(found.iter().filter_map(|(at, org)| org.paths.near(at)));
+        path_order::glance(found.iter().map(|(at, org)| (&org.paths.in_order, at.path)));
+    }
+
+    /// Looks at locks themselves.
+    pub(crate) fn look_at_locks(&self, locks: &[LockKey]) {
+        if self.locks.len() <= FEW {
+            return;
+        }
+        let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
+        black_box(found.fold(0, |seen, lock| seen ^ lock.glance()));
     }
 
     /// Looks at where these locks will stand in path order.
@@ -40,16 +54,15 @@ impl Engine {
         if self.locks.len() <= FEW {
             return;
         }
-        let order = locks.iter().map(|lock| {
-            let found = self.lock(*lock);
-            self.org(found.org).paths.in_order.glance(&found.path)
-        });
-        black_box(order.fold(0, |seen, place| seen ^ place));
+        let locks = locks.iter().map(|key| self.lock(*key));
+        path_order::glance(locks.map(|lock| (&self.org(lock.org).paths.in_order, &*lock.path)));
     }
+}
 
-    fn glance(&self, lock: LockKey) -> Option<(Address<'_>, Option<SessionKey>)> {
-        let found = self.locks.get(lock.place())?;
-        let session = found.holds.first().map(|hold| hold.first);
-        Some((self.address(found.org, &found.path), session))
-    }
+/// Where each of them lies is found out first; so a processor does next to nothing between one and the next, and is far
+/// ahead of what it waits for.
+fn look_at<'n, N: Copy + Into<u64> + 'n>(all: impl Iterator<Item = &'n N>) {
+    let all: Vec<_> = all.collect();
+    let seen = |seen, one: &N| seen ^ (*one).into();
+    black_box(all.into_iter().fold(0, seen));
 }

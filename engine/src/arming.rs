@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use crate::ahead::TOGETHER;
 use crate::deadlines::{Deadlines, Due};
 use crate::engine::Engine;
 use crate::keys::{LockKey, SlotKey};
@@ -33,7 +34,10 @@ impl Engine {
     fn begin(&mut self, up: LogTime, slot: SlotKey, locks: &[LockKey]) {
         let end = Deadlines::end_of(up);
         let (mut due, mut later) = (Vec::with_capacity(locks.len()), Vec::new());
-        for &lock in locks {
+        for (index, &lock) in locks.iter().enumerate() {
+            if index % TOGETHER == 0 {
+                self.look_at_locks(&locks[index..locks.len().min(index + TOGETHER)]);
+            }
             let found = self.locks.get_mut(lock.place());
             let Some(found) = found.filter(|lock| lock.stage() == Stage::Grown(Some(slot))) else {
                 continue;

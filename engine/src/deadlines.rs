@@ -119,7 +119,7 @@ impl Deadlines {
         } else {
             self.begun.append(holds);
         }
-        self.begun.sort_unstable_by_key(|hold| Reverse(*hold));
+        sort_last_first(&mut self.begun);
     }
 
     /// The holds that have been begun, first to last.
@@ -202,6 +202,14 @@ impl Deadlines {
         let slots = self.far.slots.iter();
         let locks = slots.map(|(_, slot)| slot.locks.len() - slot.gone);
         (self.near.len(), locks.sum())
+    }
+}
+
+/// A list has few deadlines, and its holds mostly stand by age: to part them by the first is nearly all there is to do.
+fn sort_last_first(holds: &mut [DueHold]) {
+    holds.sort_by_key(|(at, ..)| Reverse(*at));
+    for alike in holds.chunk_by_mut(|(at, ..), (next, ..)| at == next) {
+        alike.sort_unstable_by_key(|hold| Reverse(*hold));
     }
 }
 

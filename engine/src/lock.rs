@@ -136,6 +136,11 @@ impl Lock {
         }
     }
 
+    /// Looks at all of it; see `ahead.rs`.
+    pub(crate) fn glance(&self) -> u64 {
+        self.token().0 ^ self.path.len() as u64
+    }
+
     /// Whether nothing is left that makes it worth keeping.
     pub(crate) fn is_unused(&self) -> bool {
         self.holds.is_empty() && !self.is_awaited()

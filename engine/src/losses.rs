@@ -46,9 +46,10 @@ impl Losses {
         }
     }
 
-    /// Looks at where the next will be kept; see `ahead.rs`.
-    pub(crate) fn glance(&self) -> u64 {
-        self.0.back().map_or(0, |(at, _)| at.0)
+    /// When the first and the last were; see `ahead.rs`.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = &u64> {
+        let ends = [self.0.front(), self.0.back()];
+        ends.into_iter().flatten().map(|(at, _)| &at.0)
     }
 
     /// The last loss of a lock.

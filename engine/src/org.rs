@@ -162,9 +162,9 @@ impl Paths {
         self.by_path.find(at.hash, is_there)
     }
 
-    /// Looks at where an address stands; see `ahead.rs`.
-    pub(crate) fn glance(&self, at: &Address<'_>) -> u64 {
-        self.by_path.glance(at.hash)
+    /// Where an address stands, or near to that; see `ahead.rs`.
+    pub(crate) fn near(&self, at: &Address<'_>) -> Option<&u32> {
+        self.by_path.near(at.hash)
     }
 
     /// Takes in a lock whose path is not in here.

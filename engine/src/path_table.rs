@@ -1,27 +1,51 @@
 //! The locks of an org by their paths: a table of keys with 32 bits of each path's hash beside them.
 //!
-//! Entries stand by hash, as near to where it points as others let them: a look at one line of memory nearly always, and no
-//! look at a lock but the one that is meant. So a table of millions grows by walking along it, in steps of an eighth,
-//! and three quarters of it are full. Eight bytes an entry. Knows paths only as their hashes.
+//! It lies in parts, by the first bits of the hash, each of which is cut in two, or joined with its neighbour, on its own
+//! (extendible hashing, Fagin et al. 1979). So one insert costs no more among millions than among thousands. In a part,
+//! entries stand by hash, as near to where it points as others let them (Robin Hood, Celis 1986): a look at one line of
+//! memory nearly always, and no look at a lock but the one that is meant. A part grows in steps of an eighth, and three
+//! quarters of it are full. Eight bytes an entry. Knows paths only as their hashes.
 
 use alloc::vec::Vec;
+use core::mem;
+
+use slab::Slab;
 
 use crate::keys::LockKey;
 
-/// So many entries are kept room for, however few there are.
-const KEPT: usize = 16 * 1024;
+/// A part with more is cut in two: so much is moved at once, and no more. Few where mistakes are looked for.
+const PART_MAX: usize = if cfg!(debug_assertions) { 8 } else { 4096 };
 
-/// It grows by so many at least.
-const LEAST: usize = if cfg!(debug_assertions) { 4 } else { 64 };
+/// Two neighbours with fewer each are joined.
+const PART_FEW: usize = PART_MAX / 8;
+
+/// Parts have no more bits of the hash in common: who shares so many may be very many.
+const DEPTH_MAX: u32 = if cfg!(debug_assertions) { 6 } else { 20 };
+
+/// A part grows by so many at least.
+const LEAST: usize = if cfg!(debug_assertions) { 4 } else { 32 };
 
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PathTable {
+    /// Where the part is, by as many of the first bits of the hash as the deepest parts have in common.
+    directory: Vec<u32>,
+    parts: Slab<Part>,
+    /// How many parts are as deep as the directory.
+    deepest: usize,
+    len: usize,
+}
+
+/// The entries whose hashes begin alike.
+#[derive(Debug, Clone, Default)]
+struct Part {
     /// By hash, with holes; every entry at its home or beyond it, and nothing empty between.
     places: Vec<Place>,
     /// How many homes there are. What is beyond them has been pushed there.
     homes: usize,
     len: usize,
+    /// How many bits all hashes have in common.
+    depth: u32,
 }
 
 type Place = (u32, Option<LockKey>);
@@ -29,9 +53,120 @@ type Place = (u32, Option<LockKey>);
 impl PathTable {
     /// The first lock with this hash of which the question is answered with yes.
     pub(crate) fn find(&self, hash: u32, is_it: impl Fn(LockKey) -> bool) -> Option<LockKey> {
-        self.place_of(hash, is_it).and_then(|at| self.places[at].1)
+        let part = &self.parts[self.part_of(hash)?];
+        part.place_of(hash, is_it).and_then(|at| part.places[at].1)
     }
 
+    /// Where an entry stands, or near to that; see `ahead.rs`.
+    pub(crate) fn near(&self, hash: u32) -> Option<&u32> {
+        let part = &self.parts[self.part_of(hash)?];
+        part.places.get(part.home(hash)).map(|(known, _)| known)
+    }
+
+    /// Takes in a lock that is not in here.
+    pub(crate) fn insert(&mut self, hash: u32, lock: LockKey) {
+        let mut at = self.part_of(hash).unwrap_or_else(|| self.first_part());
+        while self.parts[at].len >= PART_MAX && self.parts[at].depth < DEPTH_MAX {
+            self.cut(at, hash);
+            at = self
+                .part_of(hash)
+                .expect("a table with parts has one for each hash");
+        }
+        self.parts[at].insert(hash, lock);
+        self.len += 1;
+    }
+
+    /// Takes out a lock. Gives room back when little of it is used.
+    pub(crate) fn remove(&mut self, hash: u32, lock: LockKey) {
+        let Some(at) = self.part_of(hash) else {
+            return;
+        };
+        if self.parts[at].remove(hash, lock) {
+            self.len -= 1;
+            self.join(at, hash);
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many bits the directory goes by.
+    fn bits(&self) -> u32 {
+        self.directory.len().checked_ilog2().unwrap_or(0)
+    }
+
+    fn part_of(&self, hash: u32) -> Option<usize> {
+        let index = u64::from(hash) >> (32 - self.bits());
+        self.directory.get(index as usize).map(|at| *at as usize)
+    }
+
+    fn first_part(&mut self) -> usize {
+        let at = self.parts.insert(Part::default());
+        self.directory.push(at as u32);
+        self.deepest = 1;
+        at
+    }
+
+    /// The places of the directory that lead to whatever part of a depth has the hash.
+    fn led_from(&mut self, hash: u32, depth: u32) -> &mut [u32] {
+        let span = self.bits() - depth;
+        let first = (u64::from(hash) >> (32 - depth) << span) as usize;
+        &mut self.directory[first..first + (1 << span)]
+    }
+
+    /// Cuts the part in two that has the hash.
+    fn cut(&mut self, at: usize, hash: u32) {
+        let depth = self.parts[at].depth + 1;
+        if depth > self.bits() {
+            self.directory = self.directory.iter().flat_map(|at| [*at, *at]).collect();
+            self.deepest = 0;
+        }
+        if depth == self.bits() {
+            self.deepest += 2;
+        }
+        let upper = self.parts[at].cut();
+        let upper = self.parts.insert(upper) as u32;
+        let led = self.led_from(hash, depth - 1);
+        let half = led.len() / 2;
+        led[half..].fill(upper);
+    }
+
+    /// Joins the part that has the hash with its neighbour, if both have few, and so on.
+    fn join(&mut self, at: usize, hash: u32) {
+        while let Some(neighbour) = self.neighbour_to_join(at, hash) {
+            let depth = self.parts[at].depth;
+            let other = self.parts.remove(neighbour);
+            self.parts[at].join(other);
+            self.led_from(hash, depth - 1).fill(at as u32);
+            if depth == self.bits() {
+                self.deepest -= 2;
+            }
+            if self.deepest == 0 {
+                self.directory = self.directory.iter().copied().step_by(2).collect();
+                let bits = self.bits();
+                let parts = self.parts.iter();
+                self.deepest = parts.filter(|(_, part)| part.depth == bits).count();
+            }
+        }
+        if self.len == 0 {
+            *self = Self::default();
+        }
+    }
+
+    fn neighbour_to_join(&self, at: usize, hash: u32) -> Option<usize> {
+        let part = &self.parts[at];
+        let (shift, has_few) = (32_u32.checked_sub(part.depth)?, part.len <= PART_FEW);
+        if part.depth == 0 || !has_few {
+            return None;
+        }
+        let neighbour = self.part_of(hash ^ 1 << shift)?;
+        let other = &self.parts[neighbour];
+        (other.depth == part.depth && other.len <= PART_FEW).then_some(neighbour)
+    }
+}
+
+impl Part {
     fn place_of(&self, hash: u32, is_it: impl Fn(LockKey) -> bool) -> Option<usize> {
         let home = self.home(hash);
         for (at, &(known, lock)) in self.places.get(home..)?.iter().enumerate() {
@@ -46,15 +181,7 @@ impl PathTable {
         None
     }
 
-    /// Looks at where an entry stands; see `ahead.rs`.
-    pub(crate) fn glance(&self, hash: u32) -> u64 {
-        self.places
-            .get(self.home(hash))
-            .map_or(0, |(known, _)| u64::from(*known))
-    }
-
-    /// Takes in a lock that is not in here.
-    pub(crate) fn insert(&mut self, hash: u32, lock: LockKey) {
+    fn insert(&mut self, hash: u32, lock: LockKey) {
         if 16 * (self.len + 1) > 13 * self.homes {
             self.resize(self.homes + self.homes / 8 + LEAST);
         }
@@ -62,10 +189,10 @@ impl PathTable {
         self.len += 1;
     }
 
-    /// Takes out a lock. Gives room back when little of it is used.
-    pub(crate) fn remove(&mut self, hash: u32, lock: LockKey) {
+    /// Tells whether it was there.
+    fn remove(&mut self, hash: u32, lock: LockKey) -> bool {
         let Some(mut hole) = self.place_of(hash, |known| known == lock) else {
-            return;
+            return false;
         };
         // Those behind it that are not at home come nearer to it.
         while let Some(&(next, Some(lock))) = self.places.get(hole + 1)
@@ -76,17 +203,15 @@ impl PathTable {
         }
         self.places[hole] = (0, None);
         self.len -= 1;
-        if self.homes > KEPT && self.homes > 4 * self.len {
-            self.resize(2 * self.len);
+        if self.homes > 4 * (self.len + LEAST) {
+            self.resize(2 * (self.len + LEAST));
         }
+        true
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
-
+    /// By the bits that not all have in common.
     const fn home(&self, hash: u32) -> usize {
-        ((hash as u64 * self.homes as u64) >> 32) as usize
+        (((hash << self.depth) as u64 * self.homes as u64) >> 32) as usize
     }
 
     fn put(&mut self, hash: u32, lock: LockKey) {
@@ -94,6 +219,9 @@ impl PathTable {
         let mut at = self.home(hash);
         loop {
             let Some(place) = self.places.get_mut(at) else {
+                if self.places.len() == self.places.capacity() {
+                    self.places.reserve_exact(LEAST);
+                }
                 self.places.push((carried.0, Some(carried.1)));
                 return;
             };
@@ -113,16 +241,50 @@ impl PathTable {
     }
 
     fn resize(&mut self, homes: usize) {
-        let places = core::mem::take(&mut self.places);
+        let places = mem::take(&mut self.places);
         self.homes = homes;
-        // What is pushed beyond the homes finds room without all of them being copied.
-        self.places.reserve_exact(homes + homes / 64 + LEAST);
+        self.places.reserve_exact(homes + LEAST);
         self.places.resize(homes, (0, None));
         for (hash, lock) in places {
             if let Some(lock) = lock {
                 self.put(hash, lock);
             }
         }
+    }
+
+    /// Gives the upper half of it.
+    fn cut(&mut self) -> Self {
+        let is_upper = |hash: u32| hash << self.depth >> 31 == 1;
+        let entries = mem::take(&mut self.places).into_iter();
+        let entries = entries.filter(|(_, lock)| lock.is_some());
+        let (upper, lower) = entries.partition::<Vec<_>, _>(|(hash, _)| is_upper(*hash));
+        let depth = self.depth + 1;
+        *self = Self::of(&lower, depth);
+        Self::of(&upper, depth)
+    }
+
+    /// Takes in what its neighbour has.
+    fn join(&mut self, neighbour: Self) {
+        let both = mem::take(&mut self.places)
+            .into_iter()
+            .chain(neighbour.places);
+        let both: Vec<_> = both.filter(|(_, lock)| lock.is_some()).collect();
+        *self = Self::of(&both, self.depth - 1);
+    }
+
+    fn of(entries: &[Place], depth: u32) -> Self {
+        let mut part = Self {
+            depth,
+            len: entries.len(),
+            ..Self::default()
+        };
+        part.resize(entries.len() + entries.len() / 4 + LEAST);
+        for (hash, lock) in entries {
+            if let Some(lock) = lock {
+                part.put(*hash, *lock);
+            }
+        }
+        part
     }
 }
 
@@ -134,11 +296,49 @@ mod tests {
 
     use super::*;
 
+    impl PathTable {
+        /// Every part is led to from all of its places in the directory, which is no larger than it has to be.
+        fn assert_whole(&self) {
+            let bits = self.bits();
+            assert_eq!(self.directory.len(), usize::from(self.len > 0) << bits);
+            let mut led = BTreeMap::<usize, u32>::new();
+            for at in &self.directory {
+                *led.entry(*at as usize).or_default() += 1;
+            }
+            assert_eq!(led.len(), self.parts.len());
+            let depths = self.parts.iter().map(|(_, part)| part.depth);
+            assert_eq!(
+                depths.clone().filter(|depth| *depth == bits).count(),
+                self.deepest
+            );
+            assert!(bits == 0 || self.deepest > 0);
+            for (at, part) in &self.parts {
+                assert_eq!(led[&at], 1 << (bits - part.depth));
+                let entries = part.places.iter().filter(|(_, lock)| lock.is_some());
+                assert_eq!(entries.clone().count(), part.len);
+                assert!(part.len <= PART_MAX || part.depth == DEPTH_MAX);
+                assert!(
+                    entries
+                        .clone()
+                        .all(|(hash, _)| self.part_of(*hash) == Some(at))
+                );
+                assert!(entries.is_sorted_by_key(|(hash, _)| *hash));
+            }
+            assert_eq!(
+                self.parts.iter().map(|(_, part)| part.len).sum::<usize>(),
+                self.len
+            );
+        }
+    }
+
     proptest! {
         /// As a `BTreeMap` would have it, with few hashes and at both ends of them.
         #[test]
         fn whoever_is_in_the_table_is_found(
-            steps in prop::collection::vec((0_usize..60, prop_oneof![0_u32..5, any::<u32>(), u32::MAX - 5..]), 1..300),
+            steps in prop::collection::vec(
+                (0_usize..80, prop_oneof![0_u32..5, any::<u32>(), any::<u32>(), u32::MAX - 5..]),
+                1..400,
+            ),
         ) {
             let mut table = PathTable::default();
             let mut expected = BTreeMap::<LockKey, u32>::new();
@@ -156,6 +356,11 @@ mod tests {
                 for (&lock, &hash) in &expected {
                     prop_assert_eq!(table.find(hash, |known| known == lock), Some(lock));
                 }
+                table.assert_whole();
+            }
+            for (lock, hash) in expected {
+                table.remove(hash, lock);
+                table.assert_whole();
             }
         }
     }

@@ -144,12 +144,6 @@ impl Session {
         }
     }
 
-    /// Looks at what an end of one of its holds touches; see `ahead.rs`.
-    pub(crate) fn glance(&self) -> u64 {
-        let ended = u64::from(self.ended.is_some()) ^ u64::from(self.attach.0);
-        self.losses.glance() ^ self.renewed_at.0 ^ self.id.0 ^ ended ^ self.locks.len() as u64
-    }
-
     /// The attachment that speaks for it.
     pub(crate) fn attached(&self) -> Option<SessionRef> {
         (self.link == Link::Attached && self.ended.is_none()).then_some(SessionRef {

@@ -36,11 +36,13 @@ impl Step<'_> {
         self.drop_if_unused(lock);
     }
 
-    /// Whether there can be nothing to settle: nobody waits, and nothing at all is over, as is nearly always so.
+    /// Whether there can be nothing to settle: nobody waits, and nobody holds it or nothing at all is over, as is nearly
+    /// always so.
     fn is_plain(&self, lock: LockKey) -> bool {
+        let found = self.engine.lock(lock);
         self.to_try.is_empty()
-            && !self.engine.lock(lock).is_awaited()
-            && self.engine.nothing_is_over(self.now)
+            && !found.is_awaited()
+            && (!found.is_held() || self.engine.nothing_is_over(self.now))
     }
 
     /// Settles a lock, those who wait for several locks aside. Keeps the lock.
