@@ -85,12 +85,14 @@ impl Outbox {
         state.append(bytes, frames, mark);
     }
 
-    /// Appends what the connection has not asked for. Whoever does wakes it when the mark is reached.
-    pub(crate) fn tell(&self, bytes: &[u8], frames: u64, mark: Mark) {
+    /// Appends what the connection has not asked for. Tells whether nothing was to be written before: then it is to be woken
+    /// when the mark is reached. If something was, the connection is at it, or is woken for that, and finds this too.
+    pub(crate) fn tell(&self, bytes: &[u8], frames: u64, mark: Mark) -> bool {
         let mut state = self.put();
         if state.closing.is_some() {
-            return;
+            return false;
         }
+        let was_idle = state.bytes.is_empty();
         state.append(bytes, frames, mark);
         if state.bytes.len() > self.bytes_max {
             state.close(
@@ -98,6 +100,7 @@ impl Outbox {
                 "the client does not read what it is sent; connect again and resume",
             );
         }
+        was_idle
     }
 
     /// Wakes the connection: there is something to be written.
@@ -109,8 +112,9 @@ impl Outbox {
     pub(crate) fn push(&self, push: &Push<'_>) {
         let mut bytes = BytesMut::new();
         push.encode(&mut bytes);
-        self.tell(&bytes, 1, Mark::default());
-        self.notify();
+        if self.tell(&bytes, 1, Mark::default()) {
+            self.notify();
+        }
     }
 
     /// Says goodbye: what is in here is still written, nothing more is taken.

@@ -27,7 +27,7 @@ use tenure_protocol::reply::SessionRenewal;
 use tenure_protocol::{ErrorCode, Position, RequestKind};
 use tokio::sync::Notify;
 
-use self::notes::Notes;
+use self::notes::{Called, Notes};
 use self::pen::{Pen, bytes_of, bytes_of_commands};
 use self::presence::{Aftermath, Own};
 use self::router::Router;
@@ -47,6 +47,9 @@ pub(crate) const BATCH_MAX: usize = 64;
 
 /// Steps that a page is preceded by, of which each ends what is over as far as it gets.
 const SWEEPS_MAX: usize = 16;
+
+/// Steps of a sweep after which those are woken who were told something in them.
+const STEPS_UNTOLD: u32 = 16;
 
 /// What is refused because it cannot be kept is tried again after this, where nobody waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
@@ -114,6 +117,16 @@ struct State {
     moved: HashMap<(Arc<str>, Arc<str>), ()>,
     /// The place that each waiter was told last.
     places: HashMap<WaitId, u32>,
+}
+
+/// What has come of the timekeeper's looking.
+enum Turn {
+    /// Something was due; there may be more.
+    Ticked,
+    /// Something is due, but cannot be kept.
+    Full,
+    /// Nothing is due before this.
+    Early(Option<LogTime>),
 }
 
 #[derive(Debug, Clone)]
@@ -191,7 +204,7 @@ impl Shards {
                 for item in batch {
                     frames += 1 + state.execute(item, stamp, asker, &mut out);
                 }
-                state.finish(stamp, &self.gate)
+                state.finish(stamp)
             }
             Err(Full::Segment | Full::Tokens) => {
                 for item in batch {
@@ -226,7 +239,7 @@ impl Shards {
         for command in commands {
             state.propose(*command, stamp);
         }
-        let mark = state.finish(stamp, &self.gate);
+        let mark = state.finish(stamp);
         let woken = self.leave(shard, state);
         self.let_go(mark, woken);
         Ok(())
@@ -247,7 +260,7 @@ impl Shards {
         let command = Command::RenewSession(by);
         state.begin(bytes_of_commands(&[command]))?;
         let renewal = replies::renewal(&state.apply(command, stamp, None).0);
-        let mark = state.finish(stamp, &self.gate);
+        let mark = state.finish(stamp);
         let woken = self.leave(shard, state);
         self.let_go(mark, woken);
         Ok((renewal, mark))
@@ -260,9 +273,10 @@ impl Shards {
         state.streams.unsubscribe(org, connection, number, now);
     }
 
-    /// Gives the mutex back. Gives whom that what has happened concerns.
+    /// Gives the mutex back, and wakes whoever was told something. Gives whom that what has happened concerns.
     fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Woken {
         let woken = state.streams.woken();
+        let called = state.notes.called();
         if let Some(deadline) = state.next_deadline()
             && state.sleeps_until.is_none_or(|wake| deadline < wake)
         {
@@ -270,6 +284,7 @@ impl Shards {
             self.shards[shard.0].due_earlier.notify_one();
         }
         drop(state);
+        called.wake(&self.gate);
         woken
     }
 
@@ -282,38 +297,47 @@ impl Shards {
 
     /// Proposes a tick whenever something is due in the shard. Never returns.
     pub(crate) async fn keep_time(&self, shard: ShardIndex) {
+        // A long sweep is many short steps. Whoever is told something in each of them is woken now and then, and writes all
+        // of it in one go.
+        let mut called = Called::default();
+        let mut steps = 0;
         loop {
-            let deadline = {
-                let mut state = self.shards[shard.0].state.lock();
-                state.sleeps_until = state.next_deadline();
-                state.sleeps_until
-            };
-            let now = self.clock.now();
-            match deadline {
-                Some(deadline) if deadline <= now => {
-                    if self.tick(shard, deadline, now).is_err() {
-                        tokio::time::sleep(PATIENCE).await;
-                    }
-                    // A long sweep is many short steps, between which others have their turn.
-                    tokio::task::yield_now().await;
-                }
-                _ => self.sleep(shard, deadline).await,
+            let turn = self.tick(shard, &mut called);
+            steps += 1;
+            if steps == STEPS_UNTOLD || !matches!(turn, Turn::Ticked) {
+                std::mem::take(&mut called).wake(&self.gate);
+                steps = 0;
+            }
+            match turn {
+                // Between two steps others have their turn.
+                Turn::Ticked => tokio::task::yield_now().await,
+                Turn::Full => tokio::time::sleep(PATIENCE).await,
+                Turn::Early(deadline) => self.sleep(shard, deadline).await,
             }
         }
     }
 
-    fn tick(&self, shard: ShardIndex, deadline: LogTime, now: LogTime) -> Result<(), Full> {
+    /// One step of a sweep, if anything is due.
+    fn tick(&self, shard: ShardIndex, called: &mut Called) -> Turn {
         let mut state = self.shards[shard.0].state.lock();
         let stamp = self.clock.stamp();
-        state.begin(bytes_of_commands(&[Command::Tick]))?;
-        state.counters.tick(deadline, now);
+        let next = state.next_deadline();
+        state.sleeps_until = next;
+        let Some(deadline) = next.filter(|deadline| *deadline <= stamp.at) else {
+            return Turn::Early(next);
+        };
+        if state.begin(bytes_of_commands(&[Command::Tick])).is_err() {
+            return Turn::Full;
+        }
+        state.counters.tick(deadline, stamp.at);
         state.tick(stamp);
-        let mark = state.finish(stamp, &self.gate);
+        let mark = state.finish(stamp);
         let woken = state.streams.woken();
+        called.join(state.notes.called());
         // Whoever waits for the mutex comes before the next tick.
         MutexGuard::unlock_fair(state);
         self.let_go(mark, woken);
-        Ok(())
+        Turn::Ticked
     }
 
     async fn sleep(&self, shard: ShardIndex, deadline: Option<LogTime>) {
@@ -350,7 +374,10 @@ impl Shards {
             }
         }
         let mark = state.pen.last();
-        state.notes.deliver(mark, &self.gate);
+        state.notes.deliver(mark);
+        let called = state.notes.called();
+        drop(state);
+        called.wake(&self.gate);
     }
 
     /// Keeps how late it is, if anybody holds or awaits anything: so a restart gives them little more time than they had. One
@@ -444,11 +471,11 @@ impl State {
         self.pen.begin(bytes, self.engine.next_token())
     }
 
-    /// Keeps what has been decided since, and has others told. Gives what everything rests on that was said.
-    fn finish(&mut self, stamp: Stamp, gate: &Gate) -> Mark {
+    /// Keeps what has been decided since, and tells others. Gives what everything rests on that was said.
+    fn finish(&mut self, stamp: Stamp) -> Mark {
         let (now, next_token) = (self.engine.now(), self.engine.next_token());
         let mark = self.pen.finish(now, stamp.wall, next_token);
-        self.notes.deliver(mark, gate);
+        self.notes.deliver(mark);
         mark
     }
 
