@@ -98,3 +98,37 @@ impl Called {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tenure_protocol::push;
+
+    use super::*;
+
+    fn taken(outbox: &Outbox) -> usize {
+        let mut bytes = BytesMut::new();
+        outbox.exchange(&mut bytes, &mut Vec::new());
+        bytes.len()
+    }
+
+    #[test]
+    fn what_is_for_one_connection_is_put_together_and_it_is_woken_until_it_has_taken_that() {
+        let outboxes = [(); 2].map(|()| Arc::new(Outbox::new(1 << 16)));
+        let ping = Push::ServerPing(push::Ping {});
+        let mut bytes = BytesMut::new();
+        let one = ping.encode(&mut bytes);
+        let mut notes = Notes::default();
+        let mut tell = |times: usize| {
+            for outbox in outboxes.iter().cycle().take(2 * times) {
+                notes.push(outbox, &ping);
+            }
+            notes.deliver(Mark::default());
+            notes.called().0.len()
+        };
+        assert_eq!(tell(3), 2, "each of them once");
+        assert_eq!(tell(1), 0, "they are at it");
+        assert_eq!(taken(&outboxes[0]), 4 * one);
+        assert_eq!(tell(1), 1, "one has taken what there was");
+        assert_eq!(taken(&outboxes[1]), 5 * one);
+    }
+}
