@@ -85,8 +85,8 @@ impl Outbox {
         state.append(bytes, frames, mark);
     }
 
-    /// Appends what the connection has not asked for. Tells whether nothing was to be written before: then it is to be woken
-    /// when the mark is reached. If something was, the connection is at it, or is woken for that, and finds this too.
+    /// Appends what the connection has not asked for. Tells whether it is to be woken, when the mark is reached. If something
+    /// was to be written before, it is at it, or is woken for that, and finds this too; unless this is too much for it.
     pub(crate) fn tell(&self, bytes: &[u8], frames: u64, mark: Mark) -> bool {
         let mut state = self.put();
         if state.closing.is_some() {
@@ -94,13 +94,14 @@ impl Outbox {
         }
         let was_idle = state.bytes.is_empty();
         state.append(bytes, frames, mark);
-        if state.bytes.len() > self.bytes_max {
+        let is_too_much = state.bytes.len() > self.bytes_max;
+        if is_too_much {
             state.close(
                 ErrorCode::SlowReader,
                 "the client does not read what it is sent; connect again and resume",
             );
         }
-        was_idle
+        was_idle || is_too_much
     }
 
     /// Wakes the connection: there is something to be written.

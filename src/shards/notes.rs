@@ -64,8 +64,7 @@ impl Notes {
     /// Puts them into their outboxes. They may be written when the mark is reached.
     pub(super) fn deliver(&mut self, mark: Mark) {
         for mut note in self.notes.drain(..) {
-            let was_idle = note.to.tell(&note.bytes, note.frames, mark);
-            if was_idle {
+            if note.to.tell(&note.bytes, note.frames, mark) {
                 self.called.0.push((mark, note.to));
             }
             if self.rooms.len() < ROOMS_KEPT && note.bytes.capacity() <= KEPT_BYTES {
