@@ -11,6 +11,9 @@
 //! events are taken from their streams when there is room for them, after what is in the outbox; when the connection ends,
 //! every session that it speaks for is detached.
 
+mod batch;
+mod outbound;
+
 use std::future::ready;
 use std::mem::{replace, take};
 use std::net::SocketAddr;
@@ -24,13 +27,15 @@ use tenure_protocol::frame::{FrameError, Frames};
 use tenure_protocol::{
     ErrorCode, FromClient, Push, Reply, Request, RequestKind, VERSION, limits, push, reply, request,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use self::batch::{Batch, is_alone};
+use self::outbound::Outbound;
 use crate::access::Principal;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
-use crate::dispatch::{Item, replies, terms};
-use crate::gate::{Gate, Held};
+use crate::dispatch::{replies, terms};
+use crate::gate::Gate;
 use crate::homes::ShardIndex;
 use crate::journal::{Full, Mark};
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
@@ -38,7 +43,7 @@ use crate::outbox::{Attachment, Exchanged, Outbox};
 use crate::outlet::{Lent, Socket};
 use crate::server::Shared;
 use crate::shards::{BATCH_MAX, NO_ROOM, PATIENCE};
-use crate::streams::{Listener, Subscriptions, Woken};
+use crate::streams::{Subscriptions, Woken};
 
 /// Silence after which a sign of life is asked for. Clients send one at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -57,14 +62,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 const READ_BYTES_MIN: usize = 512;
 const READ_BYTES: usize = 64 * 1024;
 
-/// A request has seldom fewer.
-const REQUEST_BYTES: usize = 32;
-
 /// Reading stops while more than this is to be written.
 const UNWRITTEN_MAX: usize = 256 * 1024;
-
-/// A buffer that has grown beyond this is given back when it is empty.
-const KEPT_BYTES: usize = 64 * 1024;
 
 /// See the file's header.
 pub(crate) struct Connection {
@@ -110,22 +109,6 @@ struct Io<R, W> {
     outbound: Outbound<W>,
 }
 
-/// What is on its way out.
-struct Outbound<W> {
-    writer: W,
-    /// Swapped with the outbox's when all of it is written.
-    unwritten: BytesMut,
-    /// What is unwritten may be written when this is reached.
-    mark: Mark,
-    /// Whether that is awaited.
-    is_held: bool,
-    /// Whether all that was written has left the writer, which under TLS has a buffer of its own.
-    is_flushed: bool,
-    progress: Instant,
-    /// Where the writer leads, if others may write to it: under TLS what is written has to be enciphered.
-    socket: Option<Socket>,
-}
-
 impl Connection {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -165,15 +148,7 @@ impl Connection {
             reader,
             inbound: BytesMut::new(),
             brought: 0,
-            outbound: Outbound {
-                writer,
-                unwritten: BytesMut::new(),
-                mark: Mark::default(),
-                is_held: false,
-                is_flushed: true,
-                progress: Instant::now(),
-                socket,
-            },
+            outbound: Outbound::new(writer, socket),
         };
         let end = self.run(&mut io).await;
         if self.has_lent {
@@ -670,77 +645,6 @@ impl Connection {
     }
 }
 
-/// Whether nothing may be executed together with this: what comes after it may depend on what it leads to, its answer may
-/// be large, and the outbox is to be looked at first, or it is much work.
-const fn is_alone(kind: RequestKind) -> bool {
-    matches!(
-        kind,
-        RequestKind::SessionOpen
-            | RequestKind::SessionResume
-            | RequestKind::SessionClose
-            | RequestKind::LockList
-            | RequestKind::LockForceRelease
-            | RequestKind::StreamSubscribe
-            | RequestKind::StreamUnsubscribe
-    )
-}
-
-/// What one read has brought, decoded.
-#[derive(Default)]
-struct Batch<'a> {
-    items: Vec<Item<'a>>,
-    /// Answers of the connection's own.
-    own: Own,
-    close: Option<(ErrorCode, String)>,
-}
-
-#[derive(Default)]
-struct Own {
-    bytes: BytesMut,
-    frames: u64,
-    /// What they rest on.
-    mark: Mark,
-}
-
-impl Own {
-    fn add(&mut self, encode: impl FnOnce(&mut BytesMut) -> usize) {
-        encode(&mut self.bytes);
-        self.frames += 1;
-    }
-}
-
-impl Batch<'_> {
-    /// An empty one, with room for the requests that may be in so many bytes.
-    fn for_bytes(count: usize) -> Self {
-        Self {
-            items: Vec::with_capacity((count / REQUEST_BYTES).min(BATCH_MAX)),
-            ..Self::default()
-        }
-    }
-
-    /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came. Gives whom to
-    /// tell of it, if it was a single request; whom many concern is woken, and takes all there is at once.
-    fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Woken {
-        let mut to_tell = Woken::default();
-        if !self.items.is_sorted_by_key(|item| item.shard) {
-            self.items.sort_by_key(|item| item.shard);
-        }
-        for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
-            let woken = shared.shards.submit(items[0].shard, items, outbox);
-            replace(&mut to_tell, woken).wake();
-        }
-        self.items.clear();
-        if self.own.frames > 0 {
-            outbox.append(&self.own.bytes, self.own.frames, self.own.mark);
-            self.own = Own::default();
-        }
-        if let Some((code, message)) = self.close.take() {
-            outbox.close(code, &message);
-        }
-        to_tell
-    }
-}
-
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
     /// Writes what is left, and then listens until the client has gone too. Closing with requests unread would make the
     /// network drop what has been written, the goodbye included.
@@ -751,93 +655,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
             reserve_for_reading(&mut self.inbound, 0);
             if self.reader.read_buf(&mut self.inbound).await? == 0 {
                 return Ok(());
-            }
-        }
-    }
-}
-
-impl<W> Outbound<W> {
-    /// Takes what is to be written next, if all that was taken before is written.
-    fn exchange(&mut self, outbox: &Outbox, woken: &mut Vec<Arc<Listener>>) -> Exchanged {
-        if self.unwritten.is_empty() {
-            if self.unwritten.capacity() > KEPT_BYTES {
-                self.unwritten = BytesMut::new();
-            }
-            self.unwritten.clear();
-        }
-        let found = outbox.exchange(&mut self.unwritten, woken);
-        self.mark = self.mark.max(found.mark);
-        found
-    }
-
-    /// Leaves the socket to others until the connection wakes, if it can.
-    fn lend(&mut self, outbox: &Outbox) -> bool {
-        let Some(socket) = &self.socket else {
-            return false;
-        };
-        let unwritten = take(&mut self.unwritten);
-        outbox.outlet.lend(socket.clone(), unwritten);
-        true
-    }
-
-    /// Whether what is unwritten may be written. If not, the connection is woken when it may.
-    fn may_write(&mut self, gate: &Gate, outbox: &Arc<Outbox>) -> bool {
-        if gate.is_reached(self.mark) {
-            if self.is_held {
-                self.is_held = false;
-                self.progress = Instant::now();
-            }
-            return true;
-        }
-        if !self.is_held {
-            self.is_held = true;
-            gate.hold(self.mark, Held::Connection(Arc::clone(outbox)));
-        }
-        false
-    }
-
-    fn has_more(&self) -> bool {
-        !self.unwritten.is_empty() || !self.is_flushed
-    }
-}
-
-impl<W: AsyncWrite + Unpin> Outbound<W> {
-    /// Writes some of what there is. May be dropped at any time: what was done is known.
-    async fn advance(&mut self) -> std::io::Result<()> {
-        if !self.unwritten.is_empty() {
-            let count = self.writer.write(&self.unwritten).await?;
-            if count == 0 {
-                return Err(std::io::ErrorKind::WriteZero.into());
-            }
-            self.unwritten.advance(count);
-            self.is_flushed = false;
-            let is_done = self.unwritten.is_empty();
-            // What the socket has taken whole needs no watching.
-            if !is_done || self.socket.is_none() {
-                self.progress = Instant::now();
-            }
-            if !is_done {
-                return Ok(());
-            }
-        }
-        // TLS keeps what the socket did not take at once, until it is asked to let go of it.
-        self.writer.flush().await?;
-        self.is_flushed = true;
-        Ok(())
-    }
-
-    /// Writes what is left, and what comes meanwhile.
-    async fn finish(&mut self, outbox: &Arc<Outbox>, gate: &Gate) -> std::io::Result<()> {
-        loop {
-            while self.has_more() {
-                while !self.may_write(gate, outbox) {
-                    outbox.ready().await;
-                }
-                self.advance().await?;
-            }
-            self.exchange(outbox, &mut Vec::new());
-            if self.unwritten.is_empty() {
-                return self.writer.shutdown().await;
             }
         }
     }

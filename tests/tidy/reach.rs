@@ -28,6 +28,7 @@ const RULES: &[Reach] = &[
         allowed: &[
             ("src/clock.rs", "the one clock"),
             ("src/connection.rs", TIMERS),
+            ("src/connection/outbound.rs", TIMERS),
             ("src/server.rs", TIMERS),
             ("src/cli/", "a client of its own, in another process"),
         ],

@@ -1,0 +1,91 @@
+//! What one read of a connection has brought: requests for shards, and what the connection answers by itself.
+//!
+//! Knows no socket. Must hold: what is for one shard is executed in the order in which it came, under one hold of its mutex.
+
+use std::mem::replace;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tenure_protocol::{ErrorCode, RequestKind};
+
+use crate::dispatch::Item;
+use crate::journal::Mark;
+use crate::outbox::Outbox;
+use crate::server::Shared;
+use crate::shards::BATCH_MAX;
+use crate::streams::Woken;
+
+/// A request has seldom fewer.
+const REQUEST_BYTES: usize = 32;
+
+/// What one read has brought, decoded.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    pub(super) items: Vec<Item<'a>>,
+    /// Answers of the connection's own.
+    pub(super) own: Own,
+    pub(super) close: Option<(ErrorCode, String)>,
+}
+
+/// Answers that no shard gives.
+#[derive(Default)]
+pub(super) struct Own {
+    bytes: BytesMut,
+    frames: u64,
+    /// What they rest on.
+    pub(super) mark: Mark,
+}
+
+impl Own {
+    pub(super) fn add(&mut self, encode: impl FnOnce(&mut BytesMut) -> usize) {
+        encode(&mut self.bytes);
+        self.frames += 1;
+    }
+}
+
+impl Batch<'_> {
+    /// An empty one, with room for the requests that may be in so many bytes.
+    pub(super) fn for_bytes(count: usize) -> Self {
+        Self {
+            items: Vec::with_capacity((count / REQUEST_BYTES).min(BATCH_MAX)),
+            ..Self::default()
+        }
+    }
+
+    /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came. Gives whom to
+    /// tell of it, if it was a single request; whom many concern is woken, and takes all there is at once.
+    pub(super) fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Woken {
+        let mut to_tell = Woken::default();
+        if !self.items.is_sorted_by_key(|item| item.shard) {
+            self.items.sort_by_key(|item| item.shard);
+        }
+        for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
+            let woken = shared.shards.submit(items[0].shard, items, outbox);
+            replace(&mut to_tell, woken).wake();
+        }
+        self.items.clear();
+        if self.own.frames > 0 {
+            outbox.append(&self.own.bytes, self.own.frames, self.own.mark);
+            self.own = Own::default();
+        }
+        if let Some((code, message)) = self.close.take() {
+            outbox.close(code, &message);
+        }
+        to_tell
+    }
+}
+
+/// Whether nothing may be executed together with this: what comes after it may depend on what it leads to, its answer may
+/// be large, and the outbox is to be looked at first, or it is much work.
+pub(super) const fn is_alone(kind: RequestKind) -> bool {
+    matches!(
+        kind,
+        RequestKind::SessionOpen
+            | RequestKind::SessionResume
+            | RequestKind::SessionClose
+            | RequestKind::LockList
+            | RequestKind::LockForceRelease
+            | RequestKind::StreamSubscribe
+            | RequestKind::StreamUnsubscribe
+    )
+}
