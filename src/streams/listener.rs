@@ -131,6 +131,11 @@ impl Listener {
         }
     }
 
+    /// The connection knows. What comes from here on it has to be let know of again.
+    pub(super) fn answer_call(&self) {
+        self.is_called.swap(false, Ordering::AcqRel);
+    }
+
     /// Lets the connection know that there is something to drain.
     pub(super) fn wake(self: &Arc<Self>) {
         if let Some(outbox) = self.outbox.upgrade() {
@@ -237,7 +242,7 @@ impl Listener {
     /// Appends some of what there is to read: events first. Holds up whoever appends for one portion at a time.
     pub(super) fn drain(&self, now: Instant, out: &mut BytesMut) -> Drained {
         // Before it reads: what is shown from here on wakes it again.
-        self.is_called.swap(false, Ordering::AcqRel);
+        self.answer_call();
         let (stream, org) = (&*self.stream, &*self.stream.org);
         let tell = |gap: RangeInclusive<u64>, out: &mut BytesMut| {
             let (from, to) = gap.into_inner();

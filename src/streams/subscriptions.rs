@@ -112,7 +112,12 @@ impl Subscriptions {
 
     /// Takes note of those. Whoever is not listened to any more is not listened to.
     pub(crate) fn note_woken(&mut self) {
-        for listener in self.woken.drain(..).filter(|one| one.is_in_use()) {
+        for listener in self.woken.drain(..) {
+            if !listener.is_in_use() {
+                // Somebody may still be telling it, and leave the rest of that to the connection.
+                listener.answer_call();
+                continue;
+            }
             let was = listener.become_ready();
             if was == Readiness::Unknown
                 && let Some(listening) = self.orgs.get_mut(listener.org())

@@ -445,6 +445,28 @@ fn what_a_connection_had_goes_with_it() {
     );
 }
 
+/// Whoever writes past a connection leaves to it what its socket does not take, and it must hear of that.
+#[test]
+fn a_connection_hears_of_a_listener_that_it_is_done_with_as_often_as_it_is_called() {
+    let mut world = world();
+    let mut connection = Connection::new(1);
+    world.subscribe(&mut connection, &["**"], Audience::Everyone, None);
+    let listener = connection.listener.take().unwrap();
+    let mut subscriptions = Subscriptions::default();
+    listener.wake_once();
+    world.streams.unsubscribe(ORG, 1, 1, world.now);
+    let mut called = || {
+        let woken = subscriptions.woken();
+        connection.outbox.exchange(&mut BytesMut::new(), woken);
+        let count = woken.len();
+        subscriptions.note_woken();
+        count
+    };
+    assert_eq!(called(), 1);
+    listener.wake_once();
+    assert_eq!(called(), 1);
+}
+
 #[test]
 fn no_two_shards_give_the_same_epoch() {
     let epochs = Epochs::random();
