@@ -3,10 +3,13 @@
 //! Knows the journal as a whole and the shards as a whole, and neither's insides. Must hold: no shard lives before all that
 //! was kept has been replayed, and nothing is kept any more when the journal is closed.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenure_engine::{Command, LogTime, Scope, Token, WallTime};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::Readiness;
@@ -23,6 +26,11 @@ use crate::shards::{Beginning, Shards};
 /// How often a recovery that takes long says how far it is.
 const TOLD_EVERY_MS: u64 = 2_000;
 
+/// A server that has been killed has its directory until the system has put away all that it had in memory. Whoever starts
+/// at once waits for that so often, for so long each time.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Tokens begin at the Unix time in microseconds up to here, which leaves as many again.
 const FIRST_TOKEN_MAX: u64 = Token::MAX.0 / 2;
 
@@ -32,13 +40,27 @@ pub(crate) struct History {
     journal: Option<Journal>,
 }
 
-/// Takes the data directory, if there is to be one. A second server is told here that it comes too late.
-pub(crate) fn open(config: &Config) -> Result<Option<Directory>, JournalError> {
+/// Takes the data directory, if there is to be one. Waits for one before it that is about to end; a second server is told
+/// then that it comes too late.
+pub(crate) async fn open(config: &Config) -> Result<Option<Directory>, JournalError> {
     if config.durability == Durability::Memory {
         return Ok(None);
     }
     let shards = u32::try_from(config.shards).unwrap_or(u32::MAX);
-    let directory = Directory::open(&config.data, shards)?;
+    let mut tries = 0;
+    let directory = loop {
+        tries += 1;
+        match Directory::open(&config.data, shards) {
+            Err(error @ JournalError::InUse { .. }) if tries < TRIES => {
+                if tries == 1 {
+                    let seconds = (PAUSE * TRIES).as_secs();
+                    info!(%error, "waiting {seconds} s at most for it to end");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => break opened?,
+        }
+    };
     if directory.shards() != shards {
         info!(
             shards = directory.shards(),
@@ -50,11 +72,13 @@ pub(crate) fn open(config: &Config) -> Result<Option<Directory>, JournalError> {
 }
 
 impl History {
-    /// Goes on from what the directory holds, or begins where there is none.
+    /// Goes on from what the directory holds, or begins where there is none; is stopped where `shutdown` is cancelled while
+    /// it is read.
     pub(crate) async fn begin(
         directory: Option<Directory>,
         config: &Config,
         readiness: &Readiness,
+        shutdown: &CancellationToken,
     ) -> Result<Self, ServerError> {
         let gate = Arc::new(Gate::new());
         let bounds = (config.keeping(), config.presence());
@@ -65,9 +89,10 @@ impl History {
                 (beginning, Clock::from(LogTime::ZERO), None)
             }
             Some(directory) => {
-                let (readiness, gate) = (readiness.clone(), Arc::clone(&gate));
+                let (shutdown, gate) = (shutdown.clone(), Arc::clone(&gate));
+                let told = (readiness.clone(), shutdown);
                 let options = options(config);
-                spawn_blocking(move || recover(directory, options, &readiness, &gate))
+                spawn_blocking(move || recover(directory, options, &told, &gate))
                     .await
                     .expect("a recovery does not panic")?
             }
@@ -126,11 +151,18 @@ fn options(config: &Config) -> Options {
 fn recover(
     directory: Directory,
     options: Options,
-    readiness: &Readiness,
+    (readiness, shutdown): &(Readiness, CancellationToken),
     gate: &Arc<Gate>,
 ) -> Result<(Beginning, Clock, Option<Journal>), JournalError> {
     let mut telling = Telling::new(readiness);
-    let mut recovered = journal::recover(&directory, |progress| telling.tell(progress))?;
+    let mut recovered = journal::recover(&directory, |progress| {
+        telling.tell(progress);
+        if shutdown.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
     telling.tell_end(&recovered);
     let clock = Clock::from(recovered.log_time);
     let first = unix_micros();
@@ -161,7 +193,6 @@ struct Telling<'r> {
     /// Begins with the recovery.
     clock: Clock,
     told_ms: u64,
-    segments: u64,
 }
 
 impl<'r> Telling<'r> {
@@ -171,19 +202,20 @@ impl<'r> Telling<'r> {
             readiness,
             clock: Clock::from(LogTime::ZERO),
             told_ms: 0,
-            segments: 0,
         }
     }
 
     fn tell(&mut self, progress: Progress) {
-        self.segments += 1;
         let Progress {
             records,
             bytes,
+            segments,
             segments_left,
         } = progress;
         let elapsed_ms = self.clock.now().0;
-        let left_s = elapsed_ms * segments_left as u64 / self.segments / 1_000;
+        // What is under way counts as done by half.
+        let (done, left) = (2 * segments as u64 + 1, 2 * segments_left as u64);
+        let left_s = elapsed_ms * left / done / 1_000;
         self.readiness.starting(format!(
             "replaying the journal: {records} records, {bytes} bytes, about {left_s} s left"
         ));

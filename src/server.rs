@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::ServerError;
 use crate::history::{self, History};
-use crate::journal::Directory;
+use crate::journal::{Directory, JournalError};
 use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
 use crate::outbox::Outbox;
 use crate::outlet::Socket;
@@ -46,6 +46,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that the kernel keeps until they are taken: as many as Linux allows by default. One more would try again after
 /// a second, which is how long it takes when a crowd comes back at once.
 const BACKLOG: u32 = 4096;
+
+/// An address that is in use may be that of a server which has just ended: it is asked for so often, with such pauses.
+const LISTEN_TRIES: u32 = 20;
+const LISTEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long one connection too many is listened to.
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
@@ -89,25 +93,23 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
 }
 
 impl Server {
-    /// Opens what has to be open before the first client comes.
+    /// Opens what has to be open before the first client comes. Waits some seconds for a server before it that is about to
+    /// end and still has the data directory or an address. Cancel-safe.
     ///
     /// # Errors
     ///
     /// The configuration, a file it names, an address or the data directory cannot be used.
-    #[expect(
-        clippy::unused_async,
-        reason = "it needs a runtime, which only a caller that awaits is certain to have"
-    )]
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
         config.validate()?;
         let acceptor = tls::acceptor(&config)?;
-        let (listener, local_addr) = listen("listen", config.listen)?;
+        // A server that is about to end gives back its directory first, or its addresses: both take a moment.
+        let directory = history::open(&config).await?;
+        let (listener, local_addr) = listen("listen", config.listen).await?;
         let admin = match config.admin {
-            Some(address) => Some(listen("admin", address)?),
+            Some(address) => Some(listen("admin", address).await?),
             None => None,
         };
         let (admin, admin_addr) = admin.unzip();
-        let directory = history::open(&config)?;
         Ok(Self {
             config,
             directory,
@@ -131,7 +133,7 @@ impl Server {
         self.admin_addr
     }
 
-    /// Replays what was kept, and then serves until `shutdown` is cancelled; says goodbye to every client and waits for them
+    /// Replays what was kept, and then serves until `shutdown` is cancelled, which also ends the replay; says goodbye to every client and waits for them
     /// to have heard it, but not longer than the configured grace.
     ///
     /// # Errors
@@ -148,7 +150,16 @@ impl Server {
             let until = admin_shutdown.clone().cancelled_owned();
             tokio::spawn(admin::serve(listener, metrics, readiness, until))
         });
-        let history = History::begin(self.directory, &self.config, &readiness).await?;
+        let begun = History::begin(self.directory, &self.config, &readiness, &shutdown).await;
+        let history = match begun {
+            // Nothing has been said to anybody, and nothing has been changed.
+            Err(ServerError::Journal(JournalError::Stopped)) => {
+                tracing::info!("stopped while history was read");
+                admin_shutdown.cancel();
+                return Ok(());
+            }
+            begun => begun?,
+        };
         let shards = Arc::clone(&history.shards);
         for_metrics.begin(&shards);
         let shared = Arc::new(Shared {
@@ -385,7 +396,7 @@ impl crate::metrics::Shards for ForMetrics {
     }
 }
 
-fn listen(
+async fn listen(
     setting: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), ServerError> {
@@ -402,9 +413,20 @@ fn listen(
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    open().map_err(|source| ServerError::Listen {
-        setting,
-        address,
-        source,
-    })
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < LISTEN_TRIES => {
+                tokio::time::sleep(LISTEN_PAUSE).await;
+            }
+            opened => {
+                return opened.map_err(|source| ServerError::Listen {
+                    setting,
+                    address,
+                    source,
+                });
+            }
+        }
+    }
 }

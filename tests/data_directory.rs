@@ -11,6 +11,7 @@
 mod support;
 
 use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -303,6 +304,83 @@ async fn a_backup_of_a_running_server_is_a_server_s_beginning() {
             .token;
         assert!(token > last, "{token} after {last}");
     }
+}
+
+fn verify(data: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    command.args(["journal", "verify"]).arg(data);
+    let output = command.args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// However much is written, rotated and compacted meanwhile, it is whole as far as it was written when it was looked at; and
+/// what is damaged is so in a directory that is in use, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_directory_of_a_running_server_is_verified_as_far_as_it_is_written() {
+    let data = TempDir::new().unwrap();
+    let server = serve(data.path(), SMALL);
+    let mut loader = Client::introduced(server.addr).await;
+    let load = tokio::spawn(async move {
+        for _ in 0..200 {
+            fill(&mut loader, 50).await;
+        }
+    });
+    let mut records = 0;
+    let mut rounds = 0;
+    while rounds < 3 || !load.is_finished() {
+        let at = data.path().to_owned();
+        let verified = tokio::task::spawn_blocking(move || verify(&at, &["--json"]));
+        let (status, text) = verified.await.unwrap();
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (status, &report["sound"]),
+            (Some(0), &true.into()),
+            "{text}"
+        );
+        assert_eq!(
+            (&report["in_use"], &report["torn"]),
+            (&true.into(), &().into())
+        );
+        let found = report["written_up_to"]["records"].as_u64().unwrap();
+        assert!(found >= records, "{found} after {records}");
+        records = found;
+        rounds += 1;
+    }
+    load.await.unwrap();
+    println!("{rounds} rounds, {records} records");
+    let (status, text) = verify(data.path(), &[]);
+    assert_eq!(status, Some(0), "{text}");
+    assert_says(
+        &text,
+        &[
+            "is whole, as far as the server that uses it",
+            "the server goes on from there",
+        ],
+    );
+
+    let mut client = Client::introduced(server.addr).await;
+    let session = client.open(ORG, "anna").await;
+    client.take(exclusive(session.number, "doc/1")).await;
+    let segments = fs::read_dir(data.path()).unwrap();
+    let names = segments.map(|entry| entry.unwrap().path());
+    let is_segment = |path: &PathBuf| path.to_str().unwrap().contains("/journal-");
+    let first = names.filter(is_segment).min().unwrap();
+    let mut file = fs::OpenOptions::new().write(true).open(&first).unwrap();
+    file.seek(SeekFrom::Start(512 + 40)).unwrap();
+    file.write_all(b"rot").unwrap();
+    let (status, text) = verify(data.path(), &[]);
+    assert_eq!(status, Some(1), "{text}");
+    assert_says(
+        &text,
+        &[
+            "is damaged at byte 512",
+            first.file_name().unwrap().to_str().unwrap(),
+        ],
+    );
+    drop(server);
+    let (status, text) = verify(data.path(), &["--json"]);
+    assert_eq!(status, Some(1), "{text}");
 }
 
 /// A file system of its own, as small as it is told to be.

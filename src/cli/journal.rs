@@ -30,7 +30,8 @@ enum What {
 
 /// Say whether a server could start from a data directory
 ///
-/// Reads the snapshots and replays every record since.
+/// Reads the snapshots and replays every record since. Of a directory that a server uses it reads what
+/// there is at this moment, and says how far that goes; what is written from then on is not looked at.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = AFTER_HELP_OF_VERIFY)]
 struct Verify {
@@ -46,7 +47,8 @@ Examples:
 
 An end that a crash has torn is no damage: a start cuts it, and nothing in it was ever acknowledged. Equal digests are
 equal states.
---json has sound, and what was read; or file, offset and what of the damage.
+--json has sound, and what was read: in_use, and written_up_to with file, offset and records, of a directory that a
+server uses; or file, offset and what of the damage.
 Exit status: 0 it is whole, 1 it is damaged, 2 trouble";
 
 /// Show the records of a segment, or the head of a snapshot
@@ -90,6 +92,16 @@ struct Sound<'a> {
     bytes: u64,
     log_time_ms: u64,
     torn: Option<Torn<'a>>,
+    in_use: bool,
+    written_up_to: Option<UpTo<'a>>,
+}
+
+/// How far a server had got that goes on.
+#[derive(Serialize)]
+struct UpTo<'a> {
+    file: &'a str,
+    offset: u64,
+    records: u64,
 }
 
 #[derive(Serialize)]
@@ -131,7 +143,10 @@ impl Verify {
         match journal::verify(&self.directory, |_| {}) {
             Ok(report) => {
                 output.answer(&Sound::of(&report), |paint| {
-                    let sound = format!("{} is whole", self.directory.display());
+                    let mut sound = format!("{} is whole", self.directory.display());
+                    if report.is_in_use {
+                        sound += ", as far as the server that uses it had written it";
+                    }
                     format!("{}\n{}", paint.yes(&sound), told(&report))
                 })?;
                 Ok(Exit::Yes)
@@ -168,6 +183,12 @@ impl<'a> Sound<'a> {
             bytes: report.progress.bytes,
             log_time_ms: report.log_time,
             torn,
+            in_use: report.is_in_use,
+            written_up_to: report.written_up_to.as_ref().map(|written| UpTo {
+                file: &written.file,
+                offset: written.offset,
+                records: written.records,
+            }),
         }
     }
 }
@@ -181,6 +202,12 @@ fn told(report: &Report) -> String {
         report.progress.records,
         report.progress.bytes,
     );
+    if let Some(written) = &report.written_up_to {
+        let (file, offset, records) = (&written.file, written.offset, written.records);
+        text += &format!(
+            "\nread up to byte {offset} of {file}, which was record {records} of the journal; the server goes on from there"
+        );
+    }
     if let Some(torn) = &report.torn {
         let (file, offset, bytes) = (&torn.file, torn.offset, torn.bytes);
         text += &format!(

@@ -80,7 +80,12 @@ impl Serve {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone(), &config)?;
-    let server = Server::bind(config.clone()).await?;
+    let bound = shutdown.run_until_cancelled(Server::bind(config.clone()));
+    let Some(server) = bound.await else {
+        info!("stopped before it listened");
+        return Ok(());
+    };
+    let server = server?;
     announce(&config, server.local_addr(), server.admin_addr());
     server.serve(shutdown).await?;
     info!("stopped");

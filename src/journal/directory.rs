@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{About as _, Damage, JournalError};
+use super::pinned::{Pinned, WrittenUpTo};
 use super::segment::segment_index;
 use super::snapshot::{self, snapshot_place};
 use super::storage::{Disk, Storage};
@@ -26,6 +27,8 @@ const LOCK: &str = "lock";
 pub struct Directory {
     storage: Arc<dyn Storage>,
     shards: u32,
+    /// Whether another server has it, and how far that has got.
+    other: Option<Option<WrittenUpTo>>,
     _lock: Option<File>,
 }
 
@@ -55,7 +58,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Reads a data directory that may be in use. Nothing in it may be changed.
+    /// A data directory as it is at this moment, though a server may use it. Nothing in it can be changed. Costs an open
+    /// file for each of its files, and memory for the segment that a server writes to.
     ///
     /// # Errors
     ///
@@ -68,9 +72,11 @@ impl Directory {
         if !path.is_dir() {
             return Err(none("there is no such directory"));
         }
-        let storage = Disk::at(path.to_path_buf());
+        let is_in_use = is_in_use(path);
+        let storage = Pinned::of(path, is_in_use)?;
         let shards = read_about(&storage)?.ok_or_else(|| none("it has no file `about`"))?;
         Ok(Self {
+            other: is_in_use.then(|| storage.written_up_to()),
             storage: Arc::new(storage),
             shards,
             _lock: None,
@@ -90,6 +96,7 @@ impl Directory {
         Ok(Self {
             storage,
             shards,
+            other: None,
             _lock: None,
         })
     }
@@ -98,6 +105,18 @@ impl Directory {
     #[must_use]
     pub const fn shards(&self) -> u32 {
         self.shards
+    }
+
+    /// Whether a server had it that goes on, when it was looked at.
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        self.other.is_some()
+    }
+
+    /// How far that server had written its journal, if it had begun to.
+    #[must_use]
+    pub fn written_up_to(&self) -> Option<&WrittenUpTo> {
+        self.other.as_ref()?.as_ref()
     }
 
     /// Its files.
@@ -215,6 +234,12 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     let above = fs::canonicalize(path)?;
     let above = above.parent().unwrap_or(&above);
     Disk::at(above.to_path_buf()).sync_names()
+}
+
+/// Whether a server has it. Takes the lock for a moment at most; whoever starts just then asks for it again.
+fn is_in_use(path: &Path) -> bool {
+    let file = File::open(path.join(LOCK));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn lock(path: &Path) -> Result<File, JournalError> {

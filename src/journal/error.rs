@@ -69,6 +69,9 @@ pub enum JournalError {
         /// What wrote it.
         binary: String,
     },
+    /// Whoever asked for it does not want it any more.
+    #[error("stopped before all of history was replayed; nothing has been changed")]
+    Stopped,
     /// What was kept is not what is there.
     #[error(transparent)]
     Damaged(#[from] Damage),

@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// In so many parts of an interval what there is gets written, though not synced: a process that is killed loses a part.
 const PARTS_OF_INTERVAL: u32 = 10;
 
+/// Exit status of a process whose disk has failed: that of all trouble.
+const FAILED: i32 = 2;
+
 /// Complete segments that are left alone at least.
 const SEGMENTS_MIN: usize = 2;
 
@@ -101,10 +104,10 @@ impl Default for Options {
     }
 }
 
-/// Logs a failure of the disk, and ends the process without another word: what is on disk is what counts.
+/// Logs a failure of the disk, and ends the process without another word to anybody: what is on disk is what counts.
 pub fn end_process(error: &JournalError) {
     error!(%error, "the journal cannot be written; the server ends here, and starts from what is on disk");
-    std::process::abort();
+    std::process::exit(FAILED);
 }
 
 impl Parts {

@@ -3,6 +3,8 @@
 //! Must hold: a record that is missing, out of order or leads elsewhere than it did is an error, never a guess. Only what
 //! comes after the last record that is whole is cut, and that is said. Reading changes nothing; [`Recovered::mend`] does.
 
+use std::ops::ControlFlow;
+
 use tenure_engine::limits::BEHAVIOUR;
 use tenure_engine::{Discard, Engine, Entry, LogTime, Outcome, Token};
 
@@ -15,6 +17,9 @@ use super::snapshot::SnapshotHead;
 use super::storage::Storage;
 use crate::audit::{Trail, Watch};
 
+/// After so many records at most it is said how far a recovery has got.
+const RECORDS_UNTOLD: u64 = 4096;
+
 /// How far a recovery has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -22,9 +27,20 @@ pub struct Progress {
     pub records: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Segments still to be read.
+    /// Segments that have been replayed.
+    pub segments: usize,
+    /// Segments still to be replayed.
     pub segments_left: usize,
 }
+
+/// A recovery that nobody stops.
+#[must_use]
+pub const fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Whoever is told how far a recovery has got, and may stop it.
+type Told<'t> = &'t mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// What a write that did not end has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,26 +102,28 @@ pub struct Lived {
     pub appender: Appender,
 }
 
-/// Reads a directory. Calls `progress` after each segment.
+/// Reads a directory. Calls `progress` after each snapshot, after each segment, and after some thousand records: it stops
+/// where that breaks.
 ///
 /// Costs what the snapshots and the segments since take: memory for one segment beside the state.
 ///
 /// # Errors
 ///
-/// Something is damaged, missing, or not to be replayed here.
+/// Something is damaged, missing, or not to be replayed here; or it was stopped.
 pub fn recover(
     directory: &Directory,
-    mut progress: impl FnMut(Progress),
+    mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Recovered, JournalError> {
     let contents = directory.contents()?;
-    let mut reading = Reading::begin(directory, &contents)?;
+    let mut reading = Reading::begin(directory, &contents, &mut progress)?;
     let needed = contents.segments.range(reading.needed..);
     reading.progress.segments_left = needed.clone().count();
     for (index, name) in needed {
-        reading.segment(directory.storage().as_ref(), *index, name)?;
+        reading.segment(directory.storage().as_ref(), (*index, name), &mut progress)?;
         reading.without_gap += u64::from(reading.without_gap == *index);
+        reading.progress.segments += 1;
         reading.progress.segments_left -= 1;
-        progress(reading.progress);
+        reading.tell(&mut progress)?;
     }
     Ok(reading.end(&contents))
 }
@@ -130,7 +148,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(directory: &Directory, contents: &Contents) -> Result<Self, JournalError> {
+    fn begin(
+        directory: &Directory,
+        contents: &Contents,
+        told: Told<'_>,
+    ) -> Result<Self, JournalError> {
         let mut reading = Self {
             shards: Vec::new(),
             needed: u64::MAX,
@@ -152,16 +174,24 @@ impl Reading {
             reading.segment = reading.segment.max(shard.segment);
             reading.at = reading.at.max(shard.at);
             reading.shards.push(shard);
+            reading.tell(told)?;
         }
         reading.without_gap = reading.needed;
         Ok(reading)
     }
 
+    fn tell(&self, told: Told<'_>) -> Result<(), JournalError> {
+        match told(self.progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(JournalError::Stopped),
+        }
+    }
+
     fn segment(
         &mut self,
         storage: &dyn Storage,
-        index: u64,
-        name: &str,
+        (index, name): (u64, &str),
+        told: Told<'_>,
     ) -> Result<(), JournalError> {
         let bytes = storage.read(name).about("read", name)?;
         self.progress.bytes += bytes.len() as u64;
@@ -180,9 +210,14 @@ impl Reading {
             let what = format!("expected no torn end, since {name} was written after it");
             return Err(Damage::new(&torn.file, torn.offset, what).into());
         }
+        let mut untold = self.progress.records + RECORDS_UNTOLD;
         for block in &segment.blocks {
             for (offset, record) in segment.records(block)? {
                 self.record(&segment, offset, record)?;
+                if self.progress.records >= untold {
+                    untold = self.progress.records + RECORDS_UNTOLD;
+                    self.tell(told)?;
+                }
             }
         }
         self.next = segment.next_record().unwrap_or(self.next);

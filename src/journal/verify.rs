@@ -2,19 +2,17 @@
 //!
 //! Decides nothing: it reads as recovery does, and tells.
 
-use std::io::ErrorKind::NotFound;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::directory::Directory;
 use super::error::{About as _, JournalError};
+use super::pinned::WrittenUpTo;
 use super::record::{Record, Step};
 use super::recovery::{self, Progress, Torn};
 use super::segment::{Segment, SegmentHead, Tail};
 use super::snapshot::{SnapshotHead, snapshot_place};
 use super::storage::{Disk, Storage as _};
-
-/// A server that runs replaces files while others read them; then they read anew, so often at most.
-const TRIES: u32 = 10;
 
 /// A directory that a server could start from.
 #[derive(Debug)]
@@ -31,6 +29,10 @@ pub struct Report {
     pub log_time: u64,
     /// What a start would cut.
     pub torn: Option<Torn>,
+    /// Whether a server has it that goes on.
+    pub is_in_use: bool,
+    /// How far that had got: what was read.
+    pub written_up_to: Option<WrittenUpTo>,
 }
 
 /// What a shard would come back as.
@@ -86,26 +88,19 @@ pub struct InspectedRecord {
     pub commands: Vec<String>,
 }
 
-/// Reads a data directory as a start would, and changes nothing. A server may use it meanwhile.
+/// Reads a data directory as a start would that happened when this is called, and changes nothing. A server may go on in it
+/// meanwhile: what that writes from then on is not looked at.
 ///
 /// # Errors
 ///
 /// What a start would fail with.
 pub fn verify(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Report, JournalError> {
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        match verify_once(path, &mut progress) {
-            Err(JournalError::Io { source, .. }) if tries > 0 && source.kind() == NotFound => {}
-            done => return done,
-        }
-    }
-}
-
-fn verify_once(path: &Path, progress: impl FnMut(Progress)) -> Result<Report, JournalError> {
     let directory = Directory::look_at(path)?;
     let contents = directory.contents()?;
-    let recovered = recovery::recover(&directory, progress)?;
+    let recovered = recovery::recover(&directory, |step| {
+        progress(step);
+        ControlFlow::Continue(())
+    })?;
     let shard = |shard: &recovery::Shard| ShardReport {
         number: shard.number,
         digest: shard.engine.digest(),
@@ -118,6 +113,8 @@ fn verify_once(path: &Path, progress: impl FnMut(Progress)) -> Result<Report, Jo
         progress: recovered.progress,
         log_time: recovered.log_time.0,
         torn: recovered.torn,
+        is_in_use: directory.is_in_use(),
+        written_up_to: directory.written_up_to().cloned(),
     })
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::dispatch::streams::StreamWork;
-use crate::journal::{Directory, Durability, Options, Parts, recover};
+use crate::journal::{Directory, Durability, Options, Parts, go_on, recover};
 use crate::streams::{Audience, Subscribe, Subscriptions};
 
 const ORG: &str = "acme";
@@ -40,7 +40,7 @@ impl World {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let directory = Directory::open(folder.path(), 1).unwrap();
-        let mut recovered = recover(&directory, |_| {}).unwrap();
+        let mut recovered = recover(&directory, go_on).unwrap();
         let options = Options {
             durability: Durability::Always,
             segment_bytes: SEGMENT_BYTES,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tenure::journal::{
     Directory, Durability, JournalError, Recovered, SECTOR, Segment, SegmentHead, Storage as _,
-    recover, segment_name,
+    go_on, recover, segment_name,
 };
 
 use crate::faulty::Faulty;
@@ -33,7 +33,7 @@ fn written() -> (Faulty, usize, usize) {
 
 fn read(disk: &Faulty) -> Result<Recovered, JournalError> {
     let directory = Directory::on(Arc::new(disk.clone()), SHARDS).unwrap();
-    recover(&directory, |_| {})
+    recover(&directory, go_on)
 }
 
 fn numbers(recovered: &Recovered) -> Vec<u64> {

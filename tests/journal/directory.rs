@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tenure::journal::{
-    Directory, Durability, JournalError, SECTOR, Storage as _, recover, segment_name, verify,
+    Directory, Durability, JournalError, SECTOR, Storage as _, go_on, recover, segment_name, verify,
 };
 
 use crate::faulty::Faulty;
@@ -94,7 +94,7 @@ fn a_history_of_other_rules_names_the_binary_to_start() {
     bytes[SECTOR - 4..SECTOR].copy_from_slice(&crc.to_le_bytes());
     let disk = life.disk.with(&segment_name(1), bytes);
     let directory = Directory::on(Arc::new(disk), SHARDS).unwrap();
-    let error = recover(&directory, |_| {}).unwrap_err().to_string();
+    let error = recover(&directory, go_on).unwrap_err().to_string();
     assert!(
         error.contains("start tenure 0.9.9 and stop it cleanly"),
         "{error}"

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tenure::audit::Trail;
 use tenure::journal::{
     Directory, Durability, Options, Parts, Record, Segment, SegmentHead, SnapshotHead, Step,
-    Storage as _, Tail, bytes_max, recover, segment_name,
+    Storage as _, Tail, bytes_max, go_on, recover, segment_name,
 };
 use tenure_engine::{
     Acquire, AcquireAll, Attach, Command, Convert, Disconnect, ForceRelease, Item, LogTime, Millis,
@@ -251,7 +251,7 @@ fn of_others() -> Vec<(&'static str, Command<'static>)> {
 fn written() -> Vec<(&'static str, Vec<u8>)> {
     let disk = Faulty::default();
     let directory = Directory::on(Arc::new(disk.clone()), 2).unwrap();
-    let mut recovered = recover(&directory, |_| {}).unwrap();
+    let mut recovered = recover(&directory, go_on).unwrap();
     let options = Options {
         durability: Durability::Always,
         segment_bytes: 1 << 20,

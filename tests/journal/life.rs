@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tenure::journal::{
     Appender, Directory, Durability, Full, Intake, JournalError, Mark, Options, Parts, Preparer,
-    Recovered, Writer, bytes_max, compact, recover,
+    Recovered, Writer, bytes_max, compact, go_on, recover,
 };
 use tenure_engine::{Engine, LogTime, Token, WallTime};
 
@@ -123,6 +123,11 @@ impl Life {
     pub(crate) fn compact(&self) -> Result<(), JournalError> {
         let storage = self.directory.storage().as_ref();
         compact(storage, SHARDS, self.writer.segment()).map(|_| ())
+    }
+
+    /// The segment that is written to.
+    pub(crate) const fn segment(&self) -> u64 {
+        self.writer.segment()
     }
 
     /// A few commands of one shard, under one stamp.
@@ -241,7 +246,7 @@ impl Ended {
 
     fn recover(&mut self, disk: &Faulty) -> Result<(Directory, Parts), JournalError> {
         let directory = Directory::on(Arc::new(disk.clone()), SHARDS)?;
-        let mut recovered = recover(&directory, |_| {})?;
+        let mut recovered = recover(&directory, go_on)?;
         self.check(&recovered);
         let contents = directory.contents()?;
         self.met.torn += u64::from(recovered.torn.is_some());

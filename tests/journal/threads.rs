@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tenure::audit::Trail;
 use tenure::journal::{
     Appender, Directory, Durability, Hooks, Inspected, Journal, Lived, Mark, Options, bytes_max,
-    inspect, recover, verify,
+    go_on, inspect, recover, verify,
 };
 use tenure_engine::{Command, Discard, Engine, Entry, LogTime, Token, WallTime};
 
@@ -30,7 +30,7 @@ fn quiet() -> Hooks {
 }
 
 fn start(directory: Directory, durability: Durability, hooks: Hooks) -> (Journal, Shards) {
-    let mut recovered = recover(&directory, |_| {}).unwrap();
+    let mut recovered = recover(&directory, go_on).unwrap();
     let options = Options {
         durability,
         segment_bytes: 256 * 1024,
@@ -278,7 +278,7 @@ fn figures() {
     for (threads, every) in [(1, 1), (4, 1), (50, 1), (50, 16)] {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let directory = Directory::open(folder.path(), threads).unwrap();
-        let mut recovered = recover(&directory, |_| {}).unwrap();
+        let mut recovered = recover(&directory, go_on).unwrap();
         let first = (Token(1), WallTime(0));
         let (journal, appenders) = Journal::start(
             directory,

@@ -1,10 +1,12 @@
 //! A server to test: in this process, or as a process of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread::JoinHandle as Thread;
+use std::time::{Duration, Instant};
 
 use tenure::access::{ApiKey, OrgPattern, Principal, Secret};
 use tenure::config::{Config, Durability};
@@ -139,6 +141,8 @@ pub(crate) struct Process {
     pub(crate) addr: SocketAddr,
     admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log until it ends.
+    logging: Option<Thread<()>>,
 }
 
 impl Process {
@@ -149,6 +153,11 @@ impl Process {
 
     /// The same, where a server before it was perhaps.
     pub(crate) fn listening(listen: &str, arguments: &[&str]) -> Self {
+        Self::under(&[], listen, arguments)
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn under(environment: &[(&str, &OsStr)], listen: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("TENURE_") {
@@ -160,6 +169,7 @@ impl Process {
             .args(["--log-format", "json"])
             .args(arguments)
             .env("TENURE_DURABILITY", durability(arguments))
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -175,12 +185,14 @@ impl Process {
         // Read on, so that it never waits for its log to be taken.
         let kept = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&kept);
-        std::thread::spawn(move || log.for_each(|line| lines.lock().unwrap().extend(line)));
+        let logging =
+            std::thread::spawn(move || log.for_each(|line| lines.lock().unwrap().extend(line)));
         Self {
             child,
             addr,
             admin,
             log: kept,
+            logging: Some(logging),
         }
     }
 
@@ -216,6 +228,26 @@ impl Process {
     /// Ends it without a word, as a kernel does that is out of memory.
     pub(crate) fn kill(self) {
         drop(self);
+    }
+
+    /// The same, and does not wait until it is gone.
+    pub(crate) fn kill_and_go(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    /// Waits until it has ended by itself. Gives its status, and all of its log since it listened.
+    pub(crate) fn ended(mut self, limit: Duration) -> (ExitStatus, String) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < limit, "it goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        self.logging.take().unwrap().join().unwrap();
+        let log = self.log.lock().unwrap().join("\n");
+        (status, log)
     }
 
     /// Asks it to stop, and waits until it has.

@@ -86,6 +86,10 @@ const RULES: &[Reach] = &[
         allowed: &[
             ("src/journal/storage.rs", "the one disk"),
             ("src/journal/directory.rs", "the folder, and its lock"),
+            (
+                "src/journal/pinned.rs",
+                "the disk at one moment, for whoever only reads",
+            ),
         ],
         remedy: "ask a `Storage`, so that tests can be one",
     },
