@@ -4,13 +4,15 @@
 
 pub(crate) mod streams;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tenure_protocol as wire;
 
-use crate::error::{Error, ErrorKind};
+use crate::client::unexpected;
+use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{
-    EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer, Target, TokenCheck,
+    AuditedAct, AuditedLoss, Deed, EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer,
+    Target, TokenCheck,
 };
 use crate::types::{
     Holder, Loss, LossCause, Mode, OnDisconnect, PathStatus, Refusal, RefusalReason, Released,
@@ -234,6 +236,33 @@ pub(crate) fn ended_hold(hold: &wire::EndedHold<'_>) -> EndedHold {
         name: hold.name.to_owned(),
         token: hold.token,
     }
+}
+
+/// An act without what belongs to it is no answer.
+pub(crate) fn audited_act(act: &wire::AuditedAct<'_>) -> Result<AuditedAct> {
+    let loss = || {
+        let (path, owner, token, reason) = (act.path?, act.owner?, act.token?, act.reason?);
+        Some(AuditedLoss {
+            path: path.to_owned(),
+            owner: owner.to_owned(),
+            token,
+            reason: reason.to_owned(),
+        })
+    };
+    let deed = match act.act {
+        wire::ActKind::ForceRelease => loss().map(Deed::ForceRelease),
+        wire::ActKind::Seize => loss().map(Deed::Seize),
+        wire::ActKind::PolicySet => act.layer.map(|set| Deed::PolicySet {
+            kind: act.kind.map(str::to_owned),
+            layer: layer(set),
+        }),
+    };
+    Ok(AuditedAct {
+        number: act.number,
+        at: UNIX_EPOCH + span(act.at_ms),
+        principal: act.principal.to_owned(),
+        deed: deed.ok_or_else(unexpected)?,
+    })
 }
 
 pub(crate) fn checked(checked: wire::reply::Checked) -> TokenCheck {

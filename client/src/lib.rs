@@ -145,6 +145,7 @@ mod acquire;
 mod admin;
 mod ask;
 mod attempt;
+mod audit;
 mod client;
 mod connection;
 mod convert;
@@ -179,6 +180,7 @@ mod watch;
 pub use acquire::{Acquire, AcquireAll, Attempted, DEFAULT_WAIT, TryAcquire};
 pub use admin::{ForceRelease, ForceSteps, List, Pages};
 pub use ask::Ask;
+pub use audit::{Audit, AuditPages};
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{ConnectionEvent, EndedSession, Events, Resumption, SessionEvent};
@@ -187,7 +189,10 @@ pub use happened::{Event, Happened, LostWhy, Position, StateOf, StreamEvent, Wai
 pub use ledger::Renewal;
 pub use opening::{OpenSession, TakenOver};
 pub use options::Options;
-pub use policy::{EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer, Target, TokenCheck};
+pub use policy::{
+    AuditedAct, AuditedLoss, Deed, EndedHold, ListedHold, Policy, PolicyInForce, PolicyLayer,
+    Target, TokenCheck,
+};
 pub use presence::{Enter, Presence};
 pub use publish::{Publish, Published, StreamStats};
 pub use session::{ReleaseScope, Session};

@@ -1,8 +1,8 @@
-//! What operators speak of: which holds, lists of them, what was ended, and the policy of an organisation.
+//! What operators speak of: which holds, lists of them, what was ended and who did it, and the policy of an organisation.
 //!
 //! Owned, as everything in `types.rs`; `convert.rs` makes them from what comes over the wire.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::types::{Holder, Mode};
 
@@ -67,6 +67,51 @@ pub struct EndedHold {
     pub name: String,
     /// The fencing token it had.
     pub token: u64,
+}
+
+/// A privileged act, as the audit trail has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditedAct {
+    /// Its number, above that of every act of the organisation before.
+    pub number: u64,
+    /// When, by the server's clock, for people to read.
+    pub at: SystemTime,
+    /// Who: the principal of the API key.
+    pub principal: String,
+    /// What was done.
+    pub deed: Deed,
+}
+
+/// What was done by a privileged act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deed {
+    /// An operator has ended a hold.
+    ForceRelease(AuditedLoss),
+    /// A moderator has taken it.
+    Seize(AuditedLoss),
+    /// An admin has replaced a layer of policy.
+    PolicySet {
+        /// First segment of the paths that it is for; `None` is the organisation's own.
+        kind: Option<String>,
+        /// What it overrides from then on; an empty one has removed it.
+        layer: PolicyLayer,
+    },
+}
+
+/// A hold that was lost by a privileged act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditedLoss {
+    /// The lock.
+    pub path: String,
+    /// Whose hold it was.
+    pub owner: String,
+    /// The fencing token it had.
+    pub token: u64,
+    /// What was said.
+    pub reason: String,
 }
 
 /// Whether a fencing token is current.

@@ -7,10 +7,11 @@
 
 mod peer;
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use peer::{Peer, session, soon};
-use tenure_client::{Attempted, ConnectionEvent, ErrorKind, Target};
+use tenure_client::{Attempted, ConnectionEvent, Deed, ErrorKind, PolicyLayer, Target};
+use tenure_protocol as wire;
 use tenure_protocol::{ErrorCode, ListedHold, Mode, Reply, Request, Truth, reply};
 
 #[tokio::test]
@@ -262,6 +263,105 @@ async fn lists_are_read_page_by_page() {
     let paths: Vec<_> = all.unwrap().into_iter().map(|hold| hold.path).collect();
     assert_eq!(paths, ["doc/a", "doc/b"]);
     assert_eq!(cursors, [None, Some("doc/a".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_audit_trail_is_read_page_by_page() {
+    let layer = wire::PolicyLayer {
+        ttl_max_ms: Some(600_000),
+        ..wire::PolicyLayer::default()
+    };
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.connect().await;
+    let trail = client
+        .audit("acme")
+        .since(UNIX_EPOCH + Duration::from_millis(77))
+        .after(4)
+        .page_size(2);
+    let seized = wire::AuditedAct {
+        number: 5,
+        at_ms: 1_700_000_000_123,
+        act: wire::ActKind::Seize,
+        principal: "help-desk",
+        reason: Some("urgent"),
+        path: Some("doc/a"),
+        owner: Some("bob"),
+        token: Some(9),
+        kind: None,
+        layer: None,
+    };
+    let forced = wire::AuditedAct {
+        number: 7,
+        act: wire::ActKind::ForceRelease,
+        ..seized
+    };
+    let set = wire::AuditedAct {
+        number: 8,
+        at_ms: 1_700_000_000_124,
+        act: wire::ActKind::PolicySet,
+        principal: "ops",
+        reason: None,
+        path: None,
+        owner: None,
+        token: None,
+        kind: Some("doc"),
+        layer: Some(layer),
+    };
+    let (all, cursors) = tokio::join!(trail.all(), async {
+        let mut cursors = Vec::new();
+        for (acts, next) in [(vec![seized, forced], Some(7)), (vec![set], None)] {
+            let asked = line.expect("audit.list").await;
+            let Request::AuditList(request) = asked.request() else {
+                unreachable!()
+            };
+            assert_eq!(
+                (request.org, request.since_ms, request.page),
+                ("acme", 77, 2)
+            );
+            cursors.push(request.cursor);
+            let page = reply::AuditPage { acts, next };
+            line.reply(asked.id, Reply::AuditList(page)).await;
+        }
+        cursors
+    });
+    assert_eq!(cursors, [4, 7]);
+    let (all, incomplete) = (all.unwrap(), seized);
+    let acts: Vec<_> = all
+        .iter()
+        .map(|act| (act.number, &*act.principal))
+        .collect();
+    assert_eq!(acts, [(5, "help-desk"), (7, "help-desk"), (8, "ops")]);
+    assert_eq!(
+        all[0].at,
+        UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)
+    );
+    let (Deed::Seize(seized), Deed::ForceRelease(forced)) = (&all[0].deed, &all[1].deed) else {
+        panic!("found {all:?}")
+    };
+    assert_eq!(seized, forced);
+    let told = (&*seized.path, &*seized.owner, seized.token, &*seized.reason);
+    assert_eq!(told, ("doc/a", "bob", 9, "urgent"));
+    let layer = PolicyLayer {
+        ttl_max: Some(Duration::from_secs(600)),
+        ..PolicyLayer::default()
+    };
+    let kind = Some("doc".to_owned());
+    assert_eq!(all[2].deed, Deed::PolicySet { kind, layer });
+
+    // An act that does not say what was lost is no answer.
+    let (broken, ()) = tokio::join!(client.audit("acme").all(), async {
+        let asked = line.expect("audit.list").await;
+        let act = wire::AuditedAct {
+            token: None,
+            ..incomplete
+        };
+        let page = reply::AuditPage {
+            acts: vec![act],
+            next: None,
+        };
+        line.reply(asked.id, Reply::AuditList(page)).await;
+    });
+    assert_eq!(broken.unwrap_err().kind(), ErrorKind::Protocol);
 }
 
 #[tokio::test]
