@@ -2,11 +2,13 @@
 //!
 //! The targets in `fuzz_targets/` only lead libFuzzer here; `tests/corpus.rs` leads here too, on plain stable Rust, with
 //! what is kept in `corpus/`. Histories, runs, reference model and invariants are those of the engine's own tests, compiled
-//! in by their paths: they are written once.
+//! in by their paths, and so are the bytes of the server's journal: they are written once.
 
 pub mod frame;
 pub mod lived_history;
 mod operations;
+pub mod presence;
+pub mod record;
 pub mod request;
 pub mod server_message;
 pub mod snapshot;

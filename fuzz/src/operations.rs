@@ -13,12 +13,17 @@ use crate::history::world::Op;
 /// Longer histories are not more surprising, only slower.
 const OPERATIONS_MAX: usize = 150;
 
-/// The first pair of bytes also opens the sessions that are there from the beginning.
+/// A history of the engine.
 pub(crate) fn from_bytes(data: &[u8]) -> Vec<Op> {
-    let one_operation = random::history(2);
+    drawn_by(data, &random::history(2))
+}
+
+/// The first pair of bytes also opens the sessions that are there from the beginning; each other gives the last operation of
+/// what it draws.
+pub(crate) fn drawn_by<T>(data: &[u8], from: &impl Strategy<Value = Vec<T>>) -> Vec<T> {
     let mut operations = Vec::new();
     for seed in data.chunks_exact(2).take(OPERATIONS_MAX) {
-        let mut drawn = draw(&one_operation, [seed[0], seed[1]]);
+        let mut drawn = draw(from, [seed[0], seed[1]]);
         if operations.is_empty() {
             operations = drawn;
         } else {
@@ -28,7 +33,7 @@ pub(crate) fn from_bytes(data: &[u8]) -> Vec<Op> {
     operations
 }
 
-fn draw(from: &impl Strategy<Value = Vec<Op>>, seed: [u8; 2]) -> Vec<Op> {
+fn draw<T>(from: &impl Strategy<Value = Vec<T>>, seed: [u8; 2]) -> Vec<T> {
     let mut bytes = [0; 32];
     bytes[..2].copy_from_slice(&seed);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);

@@ -10,7 +10,7 @@ use tenure_engine::presence::{
 };
 use tenure_engine::{LogTime, Millis, Role, SessionId, SessionRef, WallTime};
 
-use crate::recorded::{Changed, Collided, Listed, Recorded, Row, Told};
+use super::recorded::{Changed, Collided, Listed, Recorded, Row, Told};
 
 const BOTH: [Audience; 2] = [Audience::Insiders, Audience::Everyone];
 

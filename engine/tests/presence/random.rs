@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tenure_engine::presence::{Activity, Audience};
 use tenure_engine::{Millis, Role};
 
-use crate::run::{Act, When};
-use crate::world::{Deed, Op};
+use super::run::{Act, When};
+use super::world::{Deed, Op};
 
 /// A history of at most `most` operations; it begins with some sessions.
 pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Act>> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use tenure_engine::presence::{Audience, Counts, List, Presence, Within};
 
-use crate::recorded::{Changed, Listed, Row};
-use crate::run::whole_list;
+use super::recorded::{Changed, Listed, Row};
+use super::run::whole_list;
 
 /// See the file's header.
 #[derive(Debug)]

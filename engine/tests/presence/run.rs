@@ -4,10 +4,10 @@
 use tenure_engine::presence::{Audience, Bounds, List, Presence, Reply, Within};
 use tenure_engine::{LogTime, Millis, SessionRef, WallTime};
 
-use crate::model::Model;
-use crate::reader::Reader;
-use crate::recorded::{Listed, Recorded};
-use crate::world::{ORGS, Op, Owned, PATHS, World};
+use super::model::Model;
+use super::reader::Reader;
+use super::recorded::{Listed, Recorded};
+use super::world::{ORGS, Op, Owned, PATHS, World};
 
 const AUDIENCES: [Audience; 2] = [Audience::Insiders, Audience::Everyone];
 const WITHIN: [Within<'static>; 4] = [

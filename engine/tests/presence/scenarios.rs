@@ -4,10 +4,10 @@
 use tenure_engine::presence::{Activity, Audience, Bounds, Level, Rejection, Reply, Within};
 use tenure_engine::{Millis, Role, SessionRef};
 
-use crate::reader::Reader;
-use crate::recorded::{Changed, Recorded};
-use crate::run::{Run, enter, whole_list};
-use crate::world::{Deed, Op, Owned};
+use super::reader::Reader;
+use super::recorded::{Changed, Recorded};
+use super::run::{Run, enter, whole_list};
+use super::world::{Deed, Op, Owned};
 
 const TICKET: &str = "ticket/1";
 
