@@ -5,6 +5,7 @@
 
 mod client;
 mod compare;
+mod durability;
 mod expiry;
 mod fan_out;
 mod floor;
@@ -29,6 +30,7 @@ use anyhow::Result;
 pub(crate) enum Command {
     Client(client::ClientArguments),
     Compare(compare::CompareArguments),
+    Durability(durability::DurabilityArguments),
     Expiry(expiry::ExpiryArguments),
     FanOut(fan_out::FanOutArguments),
     Idle(idle::IdleArguments),
@@ -47,6 +49,7 @@ impl Command {
         match self {
             Self::Client(arguments) => arguments.run(),
             Self::Compare(arguments) => arguments.run(),
+            Self::Durability(arguments) => arguments.run(),
             Self::Expiry(arguments) => arguments.run(),
             Self::FanOut(arguments) => arguments.run(),
             Self::Idle(arguments) => arguments.run(),

@@ -18,6 +18,7 @@ pub mod companions;
 pub mod compare;
 pub mod cpu;
 pub mod dialect;
+pub mod durability;
 pub mod fan_out;
 pub mod floor;
 pub mod load;

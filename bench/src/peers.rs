@@ -175,12 +175,26 @@ fn is_on_path(program: &str) -> bool {
 }
 
 fn redis(command: &mut Command, port: u16, folder: &Path) -> Result<()> {
+    redis_keeping(command, port, folder, None);
+    Ok(())
+}
+
+/// Redis with a log of all that it does, which is synced so often, or without one.
+pub(crate) fn redis_keeping(
+    command: &mut Command,
+    port: u16,
+    folder: &Path,
+    appendfsync: Option<&str>,
+) {
     command
         .args(["--bind", "127.0.0.1", "--port"])
         .arg(port.to_string())
-        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .args(["--save", "", "--dir"])
         .arg(folder);
-    Ok(())
+    match appendfsync {
+        None => command.args(["--appendonly", "no"]),
+        Some(often) => command.args(["--appendonly", "yes", "--appendfsync", often]),
+    };
 }
 
 /// It keeps locks that are held for longer than a second on disk; here, for longer than any is.

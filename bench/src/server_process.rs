@@ -38,17 +38,25 @@ impl ServerProcess {
     /// # Errors
     /// It does not start, or does not say where it listens.
     pub fn start(binary: &Path) -> Result<Self> {
+        Self::start_keeping(binary, "memory", TempDir::new()?)
+    }
+
+    /// The same in another mode of durability, with what it keeps in a folder that lives as long as the server.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_keeping(binary: &Path, durability: &str, folder: TempDir) -> Result<Self> {
         let mut command = Command::new(fs::canonicalize(binary)?);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "off"])
-            .args(["--durability", "memory"])
+            .args(["--durability", durability, "--data", "data"])
             .args(["--log", "error", "--log-format", "text"]);
         for (variable, _) in env::vars_os() {
             if variable.to_string_lossy().starts_with("TENURE_") {
                 command.env_remove(variable);
             }
         }
-        Self::announced(command, ANNOUNCEMENT)
+        Self::announced(command, ANNOUNCEMENT, folder)
     }
 
     /// Starts this binary as the floor.
@@ -58,13 +66,13 @@ impl ServerProcess {
     pub fn start_floor() -> Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.arg("floor");
-        Self::announced(command, floor::ANNOUNCEMENT)
+        Self::announced(command, floor::ANNOUNCEMENT, TempDir::new()?)
     }
 
     /// Starts what says itself where it listens.
-    fn announced(mut command: Command, announcement: &str) -> Result<Self> {
+    fn announced(mut command: Command, announcement: &str, folder: TempDir) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let companion = Companion::start(&mut command, TempDir::new()?)?;
+        let companion = Companion::start(&mut command, folder)?;
         let stdout = companion.take_stdout();
         let stdout = stdout.context("the server has no stdout")?;
         for line in BufReader::new(stdout).lines() {
@@ -79,7 +87,7 @@ impl ServerProcess {
     }
 
     /// Starts what is told where to listen, and waits until it can be spoken to. `command` is given a free port and a
-    /// folder that lives as long as the server.
+    /// folder that costs no disk and lives as long as the server.
     ///
     /// # Errors
     /// It does not start, or does not answer.
@@ -87,7 +95,18 @@ impl ServerProcess {
         command: impl FnOnce(u16, &Path) -> Result<Command>,
         system: &dyn System,
     ) -> Result<Self> {
-        let folder = folder_in_memory()?;
+        Self::start_in(folder_in_memory()?, command, system)
+    }
+
+    /// The same, with a folder that is given.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_in(
+        folder: TempDir,
+        command: impl FnOnce(u16, &Path) -> Result<Command>,
+        system: &dyn System,
+    ) -> Result<Self> {
         let address = free_address()?;
         let mut command = command(address.port(), folder.path())?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
