@@ -1,15 +1,18 @@
 //! Crashes at every point, over a disk at its worst: nothing that was on disk is missing, the state is exactly what it
 //! was, tokens rise. A seed that fails is named; `JOURNAL_SEED` lives it alone, `JOURNAL_SEEDS` says how many there are.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure::journal::{Directory, Durability, Full, JournalError, Options, Parts, recover};
+use tenure::journal::{
+    Directory, Durability, Full, JournalError, Options, Parts, compact, go_on, recover,
+};
 use tenure_engine::{LogTime, Token, WallTime};
 
 use crate::chance::Chance;
 use crate::faulty::Faulty;
-use crate::life::{Life, Met};
+use crate::life::{Life, Met, SHARDS};
 
 fn seeds(usual: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
@@ -117,7 +120,7 @@ fn tokens_beyond_what_is_kept_ahead_wait_for_the_disk() {
     const AHEAD: u64 = 1 << 22;
     let disk = Faulty::default();
     let directory = Directory::on(Arc::new(disk), 1).unwrap();
-    let mut recovered = recover(&directory, |_| {}).unwrap();
+    let mut recovered = recover(&directory, go_on).unwrap();
     let options = Options {
         segment_bytes: 64 * 1024,
         ..Options::default()
@@ -142,8 +145,107 @@ fn tokens_beyond_what_is_kept_ahead_wait_for_the_disk() {
     );
     parts.writer.sync().unwrap();
     assert_eq!(appender.begin(0, end), Ok(()));
-    let kept = recover(&directory, |_| {}).unwrap().shards.remove(0);
+    let kept = recover(&directory, go_on).unwrap().shards.remove(0);
     assert_eq!(kept.tokens_below, half.0 + AHEAD);
+}
+
+/// A snapshot may have its name in the cache alone when a process is killed. What it stands for may go only when that name
+/// is on disk, at whichever point of a compaction the one process is killed, and at whichever of its recovery the next one
+/// loses its power.
+#[test]
+fn what_replaces_a_file_is_on_disk_before_the_file_goes() {
+    let mut chance = Chance::of(7);
+    let mut life = Life::begin(Faulty::default(), Durability::Always);
+    while !has_snapshots_and_complete_segments(&life) {
+        live(&mut life, 10, &mut chance);
+        life.settle();
+    }
+    let (kept, end) = (life.disk.after_a_kill(), life.segment());
+    let digests = digests(&kept).expect("what is on disk is sound");
+    let mut crashes = 0;
+    for operations in 1.. {
+        let compacting = kept.after_a_kill();
+        compacting.fail_after(operations);
+        let is_compacted = compact(&compacting, SHARDS, end).is_ok();
+        for left in 1.. {
+            let mending = compacting.after_a_kill();
+            mending.fail_after(left);
+            let is_mended = mend(&mending).is_ok();
+            for _ in 0..4 {
+                crashes += 1;
+                let found = self::digests(&mending.after_a_crash(&mut chance));
+                let found = found.unwrap_or_else(|error| {
+                    panic!("killed after {operations} operations, power lost after {left}: {error}")
+                });
+                assert_eq!(found, digests);
+            }
+            if is_mended {
+                break;
+            }
+        }
+        if is_compacted {
+            break;
+        }
+    }
+    assert!(crashes > 500, "{crashes} crashes");
+}
+
+fn has_snapshots_and_complete_segments(life: &Life) -> bool {
+    let directory = Directory::on(Arc::new(life.disk.clone()), SHARDS).unwrap();
+    let contents = directory.contents().unwrap();
+    let complete = contents.segments.range(..life.segment()).count();
+    complete >= 2 && contents.snapshots.len() == SHARDS as usize
+}
+
+fn mend(disk: &Faulty) -> Result<(), JournalError> {
+    let directory = Directory::on(Arc::new(disk.clone()), SHARDS)?;
+    recover(&directory, go_on)?.mend(&directory)
+}
+
+fn digests(disk: &Faulty) -> Result<Vec<u64>, JournalError> {
+    let directory = Directory::on(Arc::new(disk.clone()), SHARDS)?;
+    let recovered = recover(&directory, go_on)?;
+    Ok(recovered
+        .shards
+        .iter()
+        .map(|shard| shard.engine.digest())
+        .collect())
+}
+
+/// Whoever does not want it any more gets it to stop at every point at which it can be, and finds everything as it was.
+#[test]
+fn a_recovery_is_stopped_where_it_is_told_how_far_it_is() {
+    let mut chance = Chance::of(3);
+    let mut life = Life::begin(Faulty::default(), Durability::Always);
+    live(&mut life, 200, &mut chance);
+    life.settle();
+    life.compact().expect("the disk works");
+    live(&mut life, 200, &mut chance);
+    life.settle();
+    let disk = life.disk.after_a_kill();
+    let expected = digests(&disk).expect("what is on disk is sound");
+    let directory = Directory::on(Arc::new(disk.clone()), SHARDS).unwrap();
+    let mut points = 0;
+    loop {
+        let mut left = points;
+        let recovered = recover(&directory, |_| {
+            left -= 1;
+            if left < 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        match recovered {
+            Err(JournalError::Stopped) => points += 1,
+            recovered => {
+                recovered.unwrap();
+                break;
+            }
+        }
+    }
+    assert!(points > i64::from(SHARDS) + 1, "{points} points");
+    assert_eq!(digests(&disk).unwrap(), expected);
 }
 
 /// The disk's size follows what is held, not what was done.
