@@ -118,16 +118,15 @@ impl Keeper {
     pub fn start(self, tenure: &Path, folder: &Path) -> Result<Running> {
         let own = TempDir::new_in(folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?;
-        let process = match self.system {
-            Peer::Tenure => ServerProcess::start_keeping(tenure, self.mode.name(), own),
-            system => {
-                let command = |port, folder: &Path| {
-                    let mut command = Command::new("redis-server");
-                    redis_keeping(&mut command, port, folder, self.mode.of_redis());
-                    Ok(command)
-                };
-                ServerProcess::start_in(own, command, &*system.system(Spread::default()))
-            }
+        let process = if self.system == Peer::Tenure {
+            ServerProcess::start_keeping(tenure, self.mode.name(), own)
+        } else {
+            let command = |port, folder: &Path| {
+                let mut command = Command::new("redis-server");
+                redis_keeping(&mut command, port, folder, self.mode.of_redis());
+                Ok(command)
+            };
+            ServerProcess::start_in(own, command, &*self.system.system(Spread::default()))
         };
         let process = process.with_context(|| format!("cannot start {self}"))?;
         Ok(Running {
