@@ -72,14 +72,14 @@ pub(crate) async fn open(config: &Config) -> Result<Option<Directory>, JournalEr
 }
 
 impl History {
-    /// Goes on from what the directory holds, or begins where there is none; is stopped where `shutdown` is cancelled while
-    /// it is read.
+    /// Goes on from what the directory holds, or begins where there is none; `None` if `shutdown` was cancelled while it was
+    /// read, by when nothing has been changed.
     pub(crate) async fn begin(
         directory: Option<Directory>,
         config: &Config,
         readiness: &Readiness,
         shutdown: &CancellationToken,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<Option<Self>, ServerError> {
         let gate = Arc::new(Gate::new());
         let bounds = (config.keeping(), config.presence());
         let (beginning, clock, journal) = match directory {
@@ -92,15 +92,20 @@ impl History {
                 let (shutdown, gate) = (shutdown.clone(), Arc::clone(&gate));
                 let told = (readiness.clone(), shutdown);
                 let options = options(config);
-                spawn_blocking(move || recover(directory, options, &told, &gate))
-                    .await
-                    .expect("a recovery does not panic")?
+                let recovering = spawn_blocking(move || recover(directory, options, &told, &gate));
+                match recovering.await.expect("a recovery does not panic") {
+                    Err(JournalError::Stopped) => {
+                        info!("stopped while history was read");
+                        return Ok(None);
+                    }
+                    recovered => recovered?,
+                }
             }
         };
         let shards = Arc::new(Shards::new(beginning, clock, gate, bounds));
         let history = Self { shards, journal };
         history.configure(config)?;
-        Ok(history)
+        Ok(Some(history))
     }
 
     /// The first entries of every shard's run: what the operator has configured, and that a server leads. From here on

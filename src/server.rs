@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::ServerError;
 use crate::history::{self, History};
-use crate::journal::{Directory, JournalError};
+use crate::journal::Directory;
 use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
 use crate::outbox::Outbox;
 use crate::outlet::Socket;
@@ -150,15 +150,10 @@ impl Server {
             let until = admin_shutdown.clone().cancelled_owned();
             tokio::spawn(admin::serve(listener, metrics, readiness, until))
         });
-        let begun = History::begin(self.directory, &self.config, &readiness, &shutdown).await;
-        let history = match begun {
-            // Nothing has been said to anybody, and nothing has been changed.
-            Err(ServerError::Journal(JournalError::Stopped)) => {
-                tracing::info!("stopped while history was read");
-                admin_shutdown.cancel();
-                return Ok(());
-            }
-            begun => begun?,
+        let begun = History::begin(self.directory, &self.config, &readiness, &shutdown).await?;
+        let Some(history) = begun else {
+            admin_shutdown.cancel();
+            return Ok(());
         };
         let shards = Arc::clone(&history.shards);
         for_metrics.begin(&shards);

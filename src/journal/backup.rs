@@ -10,7 +10,7 @@ use super::directory::{ABOUT, Directory};
 use super::error::{About as _, JournalError};
 use super::recovery::{Progress, go_on, recover};
 use super::segment::{Segment, Tail, is_unfinished};
-use super::storage::{Disk, Storage};
+use super::storage::{Disk, Storage, no_rest};
 
 /// What has been copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<Copied, JournalError> {
     let mut put = |name: &str, bytes: &[u8]| {
         files += 1;
         written += bytes.len() as u64;
-        let made = target.create(name, bytes, bytes.len() as u64);
+        let made = target.create(name, bytes, bytes.len() as u64, &mut no_rest);
         made.map(drop).about("write", name)
     };
     for name in contents.segments.values() {

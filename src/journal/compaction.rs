@@ -8,7 +8,10 @@ use super::error::{About as _, Damage, JournalError};
 use super::record::{Head, Record};
 use super::recovery::{Shard, load};
 use super::segment::{Segment, Tail};
-use super::storage::Storage;
+use super::storage::{Rest, Storage};
+
+/// So many bytes of records are replayed between two rests, in a millisecond or so.
+const PIECE: usize = 64 * 1024;
 
 /// What has been gained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,20 +25,25 @@ pub struct Compacted {
 /// Brings the snapshots of all shards up to the segment `end`, which need not be complete, and drops all segments before
 /// it. Does nothing if there are none.
 ///
-/// Costs a pass over those segments for each shard, and memory for one segment and one shard. It may be ended at any point
-/// and taken up again.
+/// Costs a pass over those segments for each shard, and memory for one segment and one shard; takes a `rest` after each piece
+/// of it. It may be ended at any point and taken up again.
 ///
 /// # Errors
 ///
 /// The disk is full or fails, or what is read is damaged. Nothing is lost.
-pub fn compact(storage: &dyn Storage, shards: u32, end: u64) -> Result<Compacted, JournalError> {
+pub fn compact(
+    storage: &dyn Storage,
+    shards: u32,
+    end: u64,
+    rest: Rest<'_>,
+) -> Result<Compacted, JournalError> {
     let contents = Contents::of(storage)?;
     let mut compacted = Compacted::default();
     if contents.segments.range(..end).next().is_none() {
         return Ok(compacted);
     }
     for shard in 0..shards {
-        compacted.snapshot_bytes += compact_shard(storage, &contents, (shard, shards), end)?;
+        compacted.snapshot_bytes += compact_shard(storage, &contents, (shard, shards, end), rest)?;
     }
     for name in contents.segments.range(..end).map(|(_, name)| name) {
         storage.remove(name).about("remove", name)?;
@@ -49,8 +57,8 @@ pub fn compact(storage: &dyn Storage, shards: u32, end: u64) -> Result<Compacted
 fn compact_shard(
     storage: &dyn Storage,
     contents: &Contents,
-    (index, shards): (u32, u32),
-    end: u64,
+    (index, shards, end): (u32, u32, u64),
+    rest: Rest<'_>,
 ) -> Result<u64, JournalError> {
     let (mut shard, mut next) =
         load(storage, contents, index)?.unwrap_or_else(|| (Shard::first(), 0));
@@ -72,14 +80,15 @@ fn compact_shard(
                 return Err(Damage::new(name, segment.end, what).into());
             }
         }
-        replay(&segment, index, &mut shard)?;
+        rest();
+        replay(&segment, index, &mut shard, rest)?;
         next = segment.next_record().unwrap_or(next);
     }
     let mut state = Vec::new();
     shard.engine.snapshot(&mut state);
     shard
         .head(index, shards, end, next)
-        .store(storage, &state, &shard.trail)?;
+        .store(storage, (&state, &shard.trail), rest)?;
     let old = contents.snapshots.range((index, 0)..(index, end));
     for name in old.map(|(_, name)| name) {
         storage.remove(name).about("remove", name)?;
@@ -88,7 +97,13 @@ fn compact_shard(
 }
 
 /// Replays one shard's records of a segment.
-fn replay(segment: &Segment<'_>, index: u32, shard: &mut Shard) -> Result<(), JournalError> {
+fn replay(
+    segment: &Segment<'_>,
+    index: u32,
+    shard: &mut Shard,
+    rest: Rest<'_>,
+) -> Result<(), JournalError> {
+    let mut replayed = 0;
     for block in &segment.blocks {
         for (offset, bytes) in segment.records(block)? {
             let damage = |what: String| Damage::new(&segment.name, offset, what);
@@ -98,6 +113,11 @@ fn replay(segment: &Segment<'_>, index: u32, shard: &mut Shard) -> Result<(), Jo
             }
             let record = Record::decode(bytes).map_err(|error| damage(error.to_string()))?;
             shard.replay(&record).map_err(damage)?;
+            replayed += bytes.len();
+            if replayed >= PIECE {
+                replayed = 0;
+                rest();
+            }
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::error::{About as _, Damage, JournalError};
 use super::pinned::{Pinned, WrittenUpTo};
 use super::segment::segment_index;
 use super::snapshot::{self, snapshot_place};
-use super::storage::{Disk, Storage};
+use super::storage::{Disk, Storage, no_rest};
 
 /// The format of directories; a later one is not touched.
 pub(super) const FORMAT: u32 = 1;
@@ -209,7 +209,7 @@ fn write_about(storage: &dyn Storage, shards: u32) -> Result<u32, JournalError> 
     let text = format!("format {FORMAT}\nshards {shards}\ntenure {version}\n");
     let length = text.len() as u64;
     storage
-        .create(ABOUT_UNFINISHED, text.as_bytes(), length)
+        .create(ABOUT_UNFINISHED, text.as_bytes(), length, &mut no_rest)
         .about("write", ABOUT)?;
     storage
         .rename(ABOUT_UNFINISHED, ABOUT)

@@ -5,9 +5,10 @@
 //! grows or [`Full`](super::Full) is the answer.
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tenure_engine::{LogTime, Token, WallTime};
@@ -19,7 +20,7 @@ use super::error::{About as _, JournalError};
 use super::intake::{Appender, Durability, Intake, Mark};
 use super::recovery::{Lived, Recovered};
 use super::segment::segment_name;
-use super::storage::Storage;
+use super::storage::{Rest, SMALL_PIECE, Storage, no_rest};
 use super::writer::{Ahead, Preparer, Writer, make_segment};
 
 /// Bytes of a segment, unless a test wants others. A batch of the largest commands fits in.
@@ -33,6 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// In so many parts of an interval what there is gets written, though not synced: a process that is killed loses a part.
 const PARTS_OF_INTERVAL: u32 = 10;
+
+/// What works beside the writer leaves disk and processor to others for so long after each piece of its work, unless it is
+/// behind. An unhurried segment takes a second, and commands wait for no sync that is longer than that of a piece.
+const REST: Duration = Duration::from_millis(2);
+
+/// A compaction is behind when so many segments have been completed since it began.
+const SEGMENTS_BEHIND: u64 = 3;
 
 /// Exit status of a process whose disk has failed: that of all trouble.
 const FAILED: i32 = 2;
@@ -126,7 +134,7 @@ impl Parts {
         recovered.mend(directory)?;
         let (storage, shards) = (directory.storage(), directory.shards());
         let (index, next, bytes) = (recovered.segment, recovered.next, options.segment_bytes);
-        let first = make_segment(storage.as_ref(), shards, bytes, index)
+        let first = make_segment(storage.as_ref(), shards, (index, bytes), &mut no_rest)
             .about("make", &segment_name(index))?;
         let intake = Arc::new(Intake::new(index, bytes, next, options.durability));
         let ahead = Arc::new(Ahead::default());
@@ -246,6 +254,21 @@ fn drop_all_before(storage: &dyn Storage, end: u64) -> Result<(), JournalError> 
 }
 
 impl Signals {
+    /// A moment's rest, unless the journal is to be closed.
+    fn rest(&self) -> usize {
+        let mut wanted = self.state.lock();
+        if wanted.is_closing {
+            return no_rest();
+        }
+        self.changed.wait_for(&mut wanted, REST);
+        SMALL_PIECE
+    }
+
+    /// The segment that the writer writes to.
+    fn segment(&self) -> u64 {
+        self.state.lock().segment
+    }
+
     fn change(&self, change: impl FnOnce(&mut Wanted)) {
         change(&mut self.state.lock());
         self.changed.notify_all();
@@ -279,16 +302,19 @@ fn write_until_closed(writer: &mut Writer, signals: &Signals, hooks: &Hooks) -> 
         Durability::Interval(interval) => Some(interval / PARTS_OF_INTERVAL),
     };
     let (mut part, mut told, mut segment) = (0, intake.durable(), 0);
+    let mut sync = Duration::ZERO;
     loop {
         let (groups, is_closing) = intake.wait(interval);
         writer.write_groups(groups)?;
         part += 1;
         if interval.is_none() || is_closing || part >= PARTS_OF_INTERVAL {
             part = 0;
+            let began = Instant::now();
             writer.sync()?;
+            sync = began.elapsed();
         }
-        if intake.durable() > told {
-            told = intake.durable();
+        let before = mem::replace(&mut told, intake.durable());
+        if told > before {
             (hooks.on_durable)(told);
         }
         if writer.segment() != segment {
@@ -298,14 +324,29 @@ fn write_until_closed(writer: &mut Writer, signals: &Signals, hooks: &Hooks) -> 
         if is_closing && intake.is_empty() {
             return Ok(());
         }
+        if interval.is_none() && !is_closing {
+            intake.gather(told.0 - before.0, sync);
+        }
     }
 }
 
 /// The preparer's thread.
 fn prepare(mut preparer: Preparer, signals: &Signals) {
     let mut is_failing = false;
+    let intake = Arc::clone(preparer.intake());
     loop {
-        match preparer.prepare() {
+        let mut made = 0;
+        // Twice as large a part of it is to be ready as is taken of the one before it: so it is ready long before it is needed.
+        let mut rest = || {
+            let piece = if intake.taken() > made / 2 {
+                no_rest()
+            } else {
+                signals.rest()
+            };
+            made += piece;
+            piece
+        };
+        match preparer.prepare(&mut rest) {
             Ok(()) if is_failing => {
                 is_failing = false;
                 info!("there is room for the journal again");
@@ -343,7 +384,14 @@ fn keep_bounded(storage: &dyn Storage, (shards, segment_bytes): (u32, u64), sign
             wanted.segment
         };
         seen = segment;
-        match compact_if_worth(storage, shards, segment, (segment_bytes, snapshot_bytes)) {
+        let mut rest = || {
+            if signals.segment() >= segment + SEGMENTS_BEHIND {
+                return no_rest();
+            }
+            signals.rest()
+        };
+        let bytes = (segment_bytes, snapshot_bytes);
+        match compact_if_worth(storage, (shards, segment), bytes, &mut rest) {
             Ok(Some(compacted)) => {
                 snapshot_bytes = compacted.snapshot_bytes;
                 info!(
@@ -359,14 +407,14 @@ fn keep_bounded(storage: &dyn Storage, (shards, segment_bytes): (u32, u64), sign
 
 fn compact_if_worth(
     storage: &dyn Storage,
-    shards: u32,
-    segment: u64,
+    (shards, segment): (u32, u64),
     (segment_bytes, snapshot_bytes): (u64, u64),
+    rest: Rest<'_>,
 ) -> Result<Option<Compacted>, JournalError> {
     let complete = Contents::of(storage)?.segments.range(..segment).count();
     let is_worth = complete >= SEGMENTS_MIN && complete as u64 * segment_bytes >= snapshot_bytes;
     is_worth
-        .then(|| compact(storage, shards, segment))
+        .then(|| compact(storage, shards, segment, rest))
         .transpose()
 }
 

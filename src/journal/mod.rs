@@ -34,6 +34,6 @@ pub use record::{Head, Record, RecordError, Step, bytes_max};
 pub use recovery::{Lived, Progress, Recovered, Shard, Torn, go_on, recover};
 pub use segment::{Block, SECTOR, Segment, SegmentHead, Tail, segment_index, segment_name};
 pub use snapshot::{SnapshotHead, snapshot_name, snapshot_place};
-pub use storage::{Append, Disk, Storage};
+pub use storage::{Append, Disk, Rest, Storage, no_rest};
 pub use verify::{Inspected, InspectedRecord, Report, ShardReport, inspect, verify};
 pub use writer::{Preparer, Writer};

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::directory::Contents;
 use super::error::{About as _, JournalError};
 use super::segment::{Segment, Tail, is_unfinished};
-use super::storage::{Append, Disk, Storage};
+use super::storage::{Append, Disk, Rest, Storage};
 
 /// How often a directory is looked at that changes meanwhile, which takes far less time than lies between two changes.
 const LOOKS: u32 = 50;
@@ -168,7 +168,7 @@ impl Storage for Pinned {
         Ok(bytes)
     }
 
-    fn create(&self, _: &str, _: &[u8], _: u64) -> io::Result<Box<dyn Append>> {
+    fn create(&self, _: &str, _: &[u8], _: u64, _: Rest<'_>) -> io::Result<Box<dyn Append>> {
         Err(only_read())
     }
 

@@ -14,7 +14,7 @@ use super::intake::Appender;
 use super::record::{Head, Record, Step};
 use super::segment::{Segment, Tail, is_unfinished};
 use super::snapshot::SnapshotHead;
-use super::storage::Storage;
+use super::storage::{Storage, no_rest};
 use crate::audit::{Trail, Watch};
 
 /// After so many records at most it is said how far a recovery has got.
@@ -34,7 +34,6 @@ pub struct Progress {
 }
 
 /// A recovery that nobody stops.
-#[must_use]
 pub const fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
@@ -456,9 +455,11 @@ impl Recovered {
         for (index, shard) in (0..).zip(&self.shards) {
             let mut state = Vec::new();
             shard.engine.snapshot(&mut state);
-            shard
-                .head(index, shards, segment, self.next)
-                .store(storage, &state, &shard.trail)?;
+            shard.head(index, shards, segment, self.next).store(
+                storage,
+                (&state, &shard.trail),
+                &mut no_rest,
+            )?;
         }
         Ok(())
     }

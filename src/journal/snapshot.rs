@@ -5,7 +5,7 @@
 
 use super::error::{About as _, Damage, JournalError};
 use super::segment::{long, number};
-use super::storage::Storage;
+use super::storage::{Rest, Storage};
 use super::trail;
 use crate::audit::Trail;
 
@@ -61,7 +61,8 @@ pub(super) fn is_unfinished(name: &str) -> bool {
 }
 
 impl SnapshotHead {
-    /// Writes a snapshot: under another name first, which it changes when all of it is on disk.
+    /// Writes a snapshot: under another name first, which it changes when all of it is on disk. Takes a `rest` between two
+    /// pieces.
     ///
     /// # Errors
     ///
@@ -69,8 +70,8 @@ impl SnapshotHead {
     pub fn store(
         &self,
         storage: &dyn Storage,
-        state: &[u8],
-        trail: &Trail,
+        (state, trail): (&[u8], &Trail),
+        rest: Rest<'_>,
     ) -> Result<(), JournalError> {
         let name = snapshot_name(self.shard, self.segment);
         let unfinished = format!("{name}{UNFINISHED}");
@@ -81,7 +82,7 @@ impl SnapshotHead {
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         let length = bytes.len() as u64;
         storage
-            .create(&unfinished, &bytes, length)
+            .create(&unfinished, &bytes, length, rest)
             .about("write", &unfinished)?;
         storage
             .rename(&unfinished, &name)

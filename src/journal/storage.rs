@@ -9,10 +9,24 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What a file is made of is brought to disk in pieces of this size, so that the sync of another file never waits for more.
+/// What a file is made of is brought to disk in pieces of at most this size, so that the sync of another file never waits for
+/// more.
 const PIECE: usize = 1024 * 1024;
 
+/// Pieces in which whoever takes rests brings a file to disk. (Made in large ones without a rest, a segment had 1 of 100 syncs
+/// of another file take 8 ms, where each takes 0.1 ms; in these with rests of 2 ms, 0.7 ms.)
+pub(super) const SMALL_PIECE: usize = 128 * 1024;
+
 static ZEROS: [u8; PIECE] = [0; PIECE];
+
+/// Leaves disk and processor to others for a moment. Gives how many bytes the next piece of the work may have.
+pub type Rest<'r> = &'r mut dyn FnMut() -> usize;
+
+/// For whoever nobody waits beside, or who is in a hurry.
+#[must_use]
+pub const fn no_rest() -> usize {
+    PIECE
+}
 
 /// A folder of files. Names are plain: no separator, no dots alone.
 pub trait Storage: Debug + Send + Sync {
@@ -32,12 +46,18 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Makes a file that begins with `head` and is filled with zeros up to `bytes`, so that the room is there. It replaces
     /// one of the same name. Its bytes are on disk when this returns, its name is not; what is appended comes after
-    /// `head`.
+    /// `head`. Whoever works beside others takes a `rest` between two pieces of it.
     ///
     /// # Errors
     ///
     /// The disk is full, or fails. What has been made of the file is removed as far as that is possible.
-    fn create(&self, name: &str, head: &[u8], bytes: u64) -> io::Result<Box<dyn Append>>;
+    fn create(
+        &self,
+        name: &str,
+        head: &[u8],
+        bytes: u64,
+        rest: Rest<'_>,
+    ) -> io::Result<Box<dyn Append>>;
 
     /// Cuts a file off at a length. What is left of it is on disk when this returns.
     ///
@@ -126,12 +146,18 @@ impl Storage for Disk {
         fs::read(self.folder.join(name))
     }
 
-    fn create(&self, name: &str, head: &[u8], bytes: u64) -> io::Result<Box<dyn Append>> {
+    fn create(
+        &self,
+        name: &str,
+        head: &[u8],
+        bytes: u64,
+        rest: Rest<'_>,
+    ) -> io::Result<Box<dyn Append>> {
         let path = self.folder.join(name);
         let file =
             private(OpenOptions::new().write(true).create(true).truncate(true)).open(&path)?;
         let mut written = Written(file);
-        match written.fill(head, bytes) {
+        match written.fill(head, bytes, rest) {
             Ok(()) => Ok(Box::new(written)),
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -168,17 +194,23 @@ struct Written(File);
 impl Written {
     /// Zeros are written, not left out: a file with holes has no room of its own, and blocks that are there already make
     /// the syncs to come shorter.
-    fn fill(&mut self, head: &[u8], bytes: u64) -> io::Result<()> {
-        for piece in head.chunks(PIECE) {
-            self.0.write_all(piece)?;
+    fn fill(&mut self, head: &[u8], bytes: u64, rest: Rest<'_>) -> io::Result<()> {
+        let mut piece = SMALL_PIECE;
+        let mut left = head;
+        while !left.is_empty() {
+            let (now, later) = left.split_at(piece.clamp(1, PIECE).min(left.len()));
+            self.0.write_all(now)?;
             self.0.sync_data()?;
+            piece = rest();
+            left = later;
         }
         let mut left = bytes.saturating_sub(head.len() as u64);
         while left > 0 {
-            let piece = left.min(ZEROS.len() as u64);
-            self.0.write_all(&ZEROS[..piece as usize])?;
+            let zeros = left.min(piece.clamp(1, PIECE) as u64);
+            self.0.write_all(&ZEROS[..zeros as usize])?;
             self.0.sync_data()?;
-            left -= piece;
+            piece = rest();
+            left -= zeros;
         }
         self.0.sync_all()?;
         self.0.seek(SeekFrom::Start(head.len() as u64))?;

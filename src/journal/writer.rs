@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::intake::{Group, Intake, Mark};
 use super::segment::{SegmentHead, seal_block, segment_name};
-use super::storage::{Append, Storage};
+use super::storage::{Append, Rest, Storage};
 
 /// The segment that comes next, when it is there.
 #[derive(Debug, Default)]
@@ -148,20 +148,25 @@ impl Preparer {
     }
 
     /// Has the next segment ready, unless it is there. One is made ahead of the writer, and no more: so what waits to be
-    /// written is never more than two segments.
+    /// written is never more than two segments. Takes a `rest` between two pieces.
     ///
     /// # Errors
     ///
     /// There is no room, or the disk fails. Nothing is lost, and it may be tried again.
-    pub fn prepare(&mut self) -> io::Result<()> {
+    pub fn prepare(&mut self, rest: Rest<'_>) -> io::Result<()> {
         if self.is_ahead() {
             return Ok(());
         }
-        let fresh = make_segment(&*self.storage, self.shards, self.segment_bytes, self.index)?;
+        let (shards, bytes) = (self.shards, self.segment_bytes);
+        let fresh = make_segment(&*self.storage, shards, (self.index, bytes), rest)?;
         self.index += 1;
         *self.ahead.0.lock() = Some(fresh);
         self.intake.next_is_ready();
         Ok(())
+    }
+
+    pub(super) const fn intake(&self) -> &Arc<Intake> {
+        &self.intake
     }
 
     /// Whether the next segment is there.
@@ -175,11 +180,11 @@ impl Preparer {
 pub(super) fn make_segment(
     storage: &dyn Storage,
     shards: u32,
-    bytes: u64,
-    index: u64,
+    (index, bytes): (u64, u64),
+    rest: Rest<'_>,
 ) -> io::Result<Fresh> {
     let head = SegmentHead::new(index, shards);
-    let file = storage.create(&segment_name(index), &head.encode(), bytes)?;
+    let file = storage.create(&segment_name(index), &head.encode(), bytes, rest)?;
     storage.sync_names()?;
     Ok(Fresh {
         index,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::dispatch::streams::StreamWork;
-use crate::journal::{Directory, Durability, Options, Parts, go_on, recover};
+use crate::journal::{Directory, Durability, Options, Parts, go_on, no_rest, recover};
 use crate::streams::{Audience, Subscribe, Subscriptions};
 
 const ORG: &str = "acme";
@@ -369,7 +369,7 @@ async fn what_cannot_be_kept_is_not_decided() {
     assert!(may_leave);
     assert!(matches!(heard[..], [FromServer::Reply { .. }]), "{heard:?}");
 
-    world.disk.preparer.prepare().unwrap();
+    world.disk.preparer.prepare(&mut no_rest).unwrap();
     assert!(!is_refused(&mut world));
 }
 

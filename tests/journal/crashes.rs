@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure::journal::{
-    Directory, Durability, Full, JournalError, Options, Parts, compact, go_on, recover,
+    Directory, Durability, Full, JournalError, Options, Parts, compact, go_on, no_rest, recover,
 };
 use tenure_engine::{LogTime, Token, WallTime};
 
@@ -166,12 +166,12 @@ fn what_replaces_a_file_is_on_disk_before_the_file_goes() {
     for operations in 1.. {
         let compacting = kept.after_a_kill();
         compacting.fail_after(operations);
-        let is_compacted = compact(&compacting, SHARDS, end).is_ok();
+        let is_compacted = compact(&compacting, SHARDS, end, &mut no_rest).is_ok();
         for left in 1.. {
             let mending = compacting.after_a_kill();
             mending.fail_after(left);
             let is_mended = mend(&mending).is_ok();
-            for _ in 0..4 {
+            for _ in 0..2 {
                 crashes += 1;
                 let found = self::digests(&mending.after_a_crash(&mut chance));
                 let found = found.unwrap_or_else(|error| {
@@ -187,14 +187,14 @@ fn what_replaces_a_file_is_on_disk_before_the_file_goes() {
             break;
         }
     }
-    assert!(crashes > 500, "{crashes} crashes");
+    assert!(crashes > 200, "{crashes} crashes");
 }
 
 fn has_snapshots_and_complete_segments(life: &Life) -> bool {
     let directory = Directory::on(Arc::new(life.disk.clone()), SHARDS).unwrap();
     let contents = directory.contents().unwrap();
     let complete = contents.segments.range(..life.segment()).count();
-    complete >= 2 && contents.snapshots.len() == SHARDS as usize
+    complete >= 1 && contents.snapshots.len() == SHARDS as usize
 }
 
 fn mend(disk: &Faulty) -> Result<(), JournalError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tenure::journal::{
     Directory, Durability, JournalError, Recovered, SECTOR, Segment, SegmentHead, Storage as _,
-    go_on, recover, segment_name,
+    go_on, no_rest, recover, segment_name,
 };
 
 use crate::faulty::Faulty;
@@ -173,7 +173,8 @@ fn an_empty_segment_behind_a_missing_one_is_no_damage() {
         salt: 7,
         binary: "0.1.0".to_owned(),
     };
-    disk.create(&segment_name(3), &head.encode(), 4096).unwrap();
+    disk.create(&segment_name(3), &head.encode(), 4096, &mut no_rest)
+        .unwrap();
     disk.remove(&segment_name(2)).unwrap();
     assert_eq!(numbers(&read(&disk).unwrap()), before);
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tenure::journal::{Append, SECTOR, Storage};
+use tenure::journal::{Append, Rest, SECTOR, Storage};
 
 use crate::chance::Chance;
 
@@ -199,7 +199,14 @@ impl Storage for Faulty {
         })
     }
 
-    fn create(&self, name: &str, head: &[u8], bytes: u64) -> io::Result<Box<dyn Append>> {
+    fn create(
+        &self,
+        name: &str,
+        head: &[u8],
+        bytes: u64,
+        rest: Rest<'_>,
+    ) -> io::Result<Box<dyn Append>> {
+        let _ = rest();
         let file = self.operate(|inner| {
             if let Some(room) = &mut inner.room {
                 *room = room.checked_sub(bytes).ok_or(io::ErrorKind::StorageFull)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tenure::audit::Trail;
 use tenure::journal::{
     Directory, Durability, Options, Parts, Record, Segment, SegmentHead, SnapshotHead, Step,
-    Storage as _, Tail, bytes_max, go_on, recover, segment_name,
+    Storage as _, Tail, bytes_max, go_on, no_rest, recover, segment_name,
 };
 use tenure_engine::{
     Acquire, AcquireAll, Attach, Command, Convert, Disconnect, ForceRelease, Item, LogTime, Millis,
@@ -425,7 +425,8 @@ fn a_snapshot_of_old_is_a_snapshot() {
         binary: "0.1.0".to_owned(),
     };
     let disk = Faulty::default();
-    head.store(&disk, b"state", &Trail::default()).unwrap();
+    head.store(&disk, (b"state", &Trail::default()), &mut no_rest)
+        .unwrap();
     let bytes = disk.read("snapshot-00005-000000000003").unwrap();
     assert_eq!(hex(&bytes), SNAPSHOT);
     let (read, state, trail) = SnapshotHead::load("snapshot-00005-000000000003", &bytes).unwrap();

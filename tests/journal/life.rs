@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tenure::journal::{
     Appender, Directory, Durability, Full, Intake, JournalError, Mark, Options, Parts, Preparer,
-    Recovered, Writer, bytes_max, compact, go_on, recover,
+    Recovered, Writer, bytes_max, compact, go_on, no_rest, recover,
 };
 use tenure_engine::{Engine, LogTime, Token, WallTime};
 
@@ -111,7 +111,7 @@ impl Life {
                 self.writer.sync()?;
             }
             // What these cannot do they try again.
-            17..19 => drop(self.preparer.prepare()),
+            17..19 => drop(self.preparer.prepare(&mut no_rest)),
             _ => match self.compact() {
                 Ok(()) | Err(JournalError::Io { .. }) => {}
                 Err(error) => panic!("what is complete is sound: {error}"),
@@ -122,7 +122,7 @@ impl Life {
 
     pub(crate) fn compact(&self) -> Result<(), JournalError> {
         let storage = self.directory.storage().as_ref();
-        compact(storage, SHARDS, self.writer.segment()).map(|_| ())
+        compact(storage, SHARDS, self.writer.segment(), &mut no_rest).map(|_| ())
     }
 
     /// The segment that is written to.
@@ -176,7 +176,7 @@ impl Life {
     pub(crate) fn settle(&mut self) {
         self.writer.write().expect("the disk works");
         self.writer.sync().expect("the disk works");
-        self.preparer.prepare().expect("the disk works");
+        self.preparer.prepare(&mut no_rest).expect("the disk works");
     }
 
     pub(crate) fn write(&mut self) {

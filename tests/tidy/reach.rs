@@ -30,6 +30,10 @@ const RULES: &[Reach] = &[
             ("src/connection.rs", TIMERS),
             ("src/connection/outbound.rs", TIMERS),
             ("src/server.rs", TIMERS),
+            (
+                "src/journal/machinery.rs",
+                "how long a sync takes, by which it waits for more",
+            ),
             ("src/cli/", "a client of its own, in another process"),
         ],
         remedy: "take the time from src/clock.rs, as a parameter",
