@@ -5,10 +5,10 @@
 //! in by their paths, and so are the bytes of the server's journal: they are written once.
 
 pub mod frame;
+pub mod kept_record;
 pub mod lived_history;
 mod operations;
 pub mod presence;
-pub mod record;
 pub mod request;
 pub mod server_message;
 pub mod snapshot;

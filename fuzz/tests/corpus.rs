@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use serde_json::Value;
-use tenure_fuzz::{frame, lived_history, presence, record, request, server_message, snapshot};
+use tenure_fuzz::{frame, kept_record, lived_history, presence, request, server_message, snapshot};
 
 /// What is fed to a target, by a name.
 type Inputs = BTreeMap<String, Vec<u8>>;
@@ -76,8 +76,8 @@ fn records() {
     let text = fs::read_to_string(path).expect("golden records");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let named = lines.map(|line| line.split_once(' ').expect("a name and a record"));
-    let seeds = named.map(|(name, hex)| (name.to_owned(), record::seed(&from_hex(hex))));
-    feed("record", record::run, seeds.collect());
+    let seeds = named.map(|(name, hex)| (name.to_owned(), kept_record::seed(&from_hex(hex))));
+    feed("record", kept_record::run, seeds.collect());
 }
 
 /// Feeds a target with its seeds and with all that is kept for it.
