@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_client::Error;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -20,13 +20,17 @@ use crate::metrics::Metrics;
 use crate::store::{ChatId, OutboxRow, Store, UnixMs};
 
 /// Rows that are taken at once.
-const BATCH: u32 = 256;
+const BATCH: u32 = 500;
 
 /// What was taken and not done is another worker's after this.
 const LEASE: Duration = Duration::from_secs(15);
 
 /// The outbox is looked into this often when nobody rings: others may have put something there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The shortest way from one look to the next: what comes in between is told together, by one commit. Whatever comes after
+/// a pause is told at once.
+const PACE: Duration = Duration::from_millis(20);
 
 /// The pause after a failure doubles from here on.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -70,8 +74,10 @@ impl Relay {
         let measuring = tokio::spawn(self.clone().measure());
         let signal = self.store.outbox_signal();
         let mut pause = PAUSE_MIN;
+        let mut told = Vec::new();
         while !shutdown.is_cancelled() {
-            match self.step().await {
+            let began = Instant::now();
+            match self.step(&mut told).await {
                 Step::Empty => {
                     pause = PAUSE_MIN;
                     tokio::select! {
@@ -79,7 +85,10 @@ impl Relay {
                         _ = timeout(LOOK_EVERY, signal.notified()) => {}
                     }
                 }
-                Step::Told => pause = PAUSE_MIN,
+                Step::Told => {
+                    pause = PAUSE_MIN;
+                    sleep_until(began + PACE).await;
+                }
                 Step::Failed => {
                     tokio::select! {
                         () = shutdown.cancelled() => {}
@@ -90,41 +99,55 @@ impl Relay {
             }
         }
         // What has been answered is told, as far as that goes without waiting.
-        while matches!(self.step().await, Step::Told) {}
+        while matches!(self.step(&mut told).await, Step::Told) {}
         measuring.abort();
+        self.note(&mut told).await;
         if let Err(why) = self.store.outbox_give_back(self.worker).await {
             tracing::debug!(%why, "what was taken waits for the end of its lease");
         }
     }
 
-    async fn step(&self) -> Step {
+    /// Tells what waits. `told` is what was told by the step before and is to be noted.
+    async fn step(&self, told: &mut Vec<i64>) -> Step {
         // While the lock server is away nothing is taken, so that nothing has to be given back.
         if !self.link.client().is_connected() {
+            self.note(told).await;
             return Step::Failed;
         }
-        let rows = match self.store.outbox_take(self.worker, BATCH, LEASE).await {
-            Ok(rows) if rows.is_empty() => return Step::Empty,
+        let next = self
+            .store
+            .outbox_go_on(self.worker, told, BATCH, LEASE)
+            .await;
+        let rows = match next {
             Ok(rows) => rows,
             Err(why) => {
                 tracing::warn!(%why, "the outbox cannot be read");
                 return Step::Failed;
             }
         };
-        let taken = rows.len();
-        let done = self.tell(rows).await;
-        let told = done.len();
-        let noted = self.store.outbox_done(&done).await;
-        if let Err(why) = &noted {
-            tracing::warn!(%why, "what was told cannot be noted; it is told again, and known by its id");
+        told.clear();
+        if rows.is_empty() {
+            return Step::Empty;
         }
-        if told == taken && noted.is_ok() {
+        let taken = rows.len();
+        *told = self.tell(rows).await;
+        if told.len() == taken {
             return Step::Told;
         }
         self.metrics.publish_failures.inc();
+        self.note(told).await;
         if let Err(why) = self.store.outbox_give_back(self.worker).await {
             tracing::debug!(%why, "what was taken waits for the end of its lease");
         }
         Step::Failed
+    }
+
+    /// Notes what was told.
+    async fn note(&self, told: &mut Vec<i64>) {
+        match self.store.outbox_done(told).await {
+            Ok(()) => told.clear(),
+            Err(why) => tracing::warn!(%why, "what was told cannot be noted yet"),
+        }
     }
 
     /// Gives the ids of what was told.

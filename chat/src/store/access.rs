@@ -6,6 +6,7 @@
 
 use super::database::{Database, Row, Transaction, values};
 use super::error::{Error, Result, Thing};
+use super::rows;
 use super::types::{Actor, Audience, ChatId, Role, UnixMs};
 
 /// A chat as somebody has found it, with what is known of the asker there.
@@ -57,15 +58,7 @@ impl Seen {
 
     fn of(row: &Row) -> Result<Self> {
         let participating: Option<i64> = row.get("participating")?;
-        let standing = match participating {
-            Some(participating) => Some(Standing {
-                participating: participating != 0,
-                delivered_seq: row.get("delivered_seq")?,
-                read_seq: row.get("read_seq")?,
-                unread: row.get("unread")?,
-            }),
-            None => None,
-        };
+        let standing = participating.map(|_| rows::standing(row)).transpose()?;
         Ok(Self {
             audience: audience(row)?,
             created_by: row.get("created_by")?,

@@ -4,7 +4,6 @@
 //! What is deleted is gone from the row and from the index of words at once, also in the archive; what is left is that
 //! there was something. A message in the archive is not edited any more.
 
-use super::Shared;
 use super::access::{self, Seen};
 use super::audit;
 use super::database::{Row, Sql, Transaction, values};
@@ -16,6 +15,7 @@ use super::rows::{self, message_columns};
 use super::types::{Actor, ChatId, Message, MessageId, Role, UnixMs};
 use super::upkeep::{EventName, NewAudit, Notify};
 use super::words;
+use super::{Done, Shared};
 
 /// Changes what one's own message says.
 pub(super) async fn edit(
@@ -25,10 +25,20 @@ pub(super) async fn edit(
     id: MessageId,
     body: String,
 ) -> Result<Message> {
-    let now = store.now();
     let mut tx = store.database.begin().await?;
-    let seen = access::lock(&mut tx, who, chat).await?;
-    let found = find(&mut tx, chat, id, &seen).await?;
+    let edited = edit_in(&mut tx, who, (chat, id), body, store.now()).await;
+    store.settle(tx, edited).await
+}
+
+async fn edit_in(
+    tx: &mut Transaction,
+    who: &Actor,
+    (chat, id): (ChatId, MessageId),
+    body: String,
+    now: UnixMs,
+) -> Result<Done<Message>> {
+    let seen = access::lock(tx, who, chat).await?;
+    let found = find(tx, chat, id, &seen).await?;
     let mut message = found.message;
     if message.sender != who.id {
         return Err(Error::Forbidden {
@@ -43,17 +53,16 @@ pub(super) async fn edit(
     }
     limits::body(&body, !message.attachments.is_empty())?;
     if message.body == body {
-        return Ok(message);
+        return Ok(Done::Unchanged(message));
     }
     message.body = body;
     message.rev = seen.rev + 1;
     message.edited_at = Some(now.max(message.created_at));
-    write_body(&mut tx, who, &message).await?;
-    advance(&mut tx, &message, 0).await?;
+    write_body(tx, who, &message).await?;
+    advance(tx, &message, 0).await?;
     let event = EventName::MessageUpdated;
-    tell(&mut tx, who, &message, now, event, Vec::new()).await?;
-    store.commit_and_ring(tx).await?;
-    Ok(message)
+    tell(tx, who, &message, now, event, Vec::new()).await?;
+    Ok(Done::Changed(message))
 }
 
 /// Makes a tombstone of a message.
@@ -63,10 +72,19 @@ pub(super) async fn delete(
     chat: ChatId,
     id: MessageId,
 ) -> Result<Message> {
-    let now = store.now();
     let mut tx = store.database.begin().await?;
-    let seen = access::lock(&mut tx, who, chat).await?;
-    let found = find(&mut tx, chat, id, &seen).await?;
+    let deleted = delete_in(&mut tx, who, (chat, id), store.now()).await;
+    store.settle(tx, deleted).await
+}
+
+async fn delete_in(
+    tx: &mut Transaction,
+    who: &Actor,
+    (chat, id): (ChatId, MessageId),
+    now: UnixMs,
+) -> Result<Done<Message>> {
+    let seen = access::lock(tx, who, chat).await?;
+    let found = find(tx, chat, id, &seen).await?;
     let mut message = found.message;
     if message.sender != who.id && who.role < Role::Moderator {
         return Err(Error::Forbidden {
@@ -74,14 +92,14 @@ pub(super) async fn delete(
         });
     }
     if message.deleted_at.is_some() {
-        return Ok(message);
+        return Ok(Done::Unchanged(message));
     }
     message.body.clear();
     message.attachments.clear();
     message.rev = seen.rev + 1;
     message.deleted_at = Some(now.max(message.created_at));
-    bury(&mut tx, &message, found.is_archived).await?;
-    advance(&mut tx, &message, 1).await?;
+    bury(tx, &message, found.is_archived).await?;
+    advance(tx, &message, 1).await?;
     let fewer = tx
         .rows(
             "UPDATE members SET unread = unread - 1 WHERE chat_id = $1 AND person <> $2 AND read_seq < $3 \
@@ -95,13 +113,12 @@ pub(super) async fn delete(
             chat: Some(chat),
             detail: serde_json::json!({ "message": message.id, "sender": message.sender }),
         };
-        audit::add(&mut tx, &who.org, &who.id, now, &line).await?;
+        audit::add(tx, &who.org, &who.id, now, &line).await?;
     }
     let notify = to_notify(&fewer, who)?;
     let event = EventName::MessageDeleted;
-    tell(&mut tx, who, &message, now, event, notify).await?;
-    store.commit_and_ring(tx).await?;
-    Ok(message)
+    tell(tx, who, &message, now, event, notify).await?;
+    Ok(Done::Changed(message))
 }
 
 struct Found {

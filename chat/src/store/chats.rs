@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Shared;
 use super::access::{self, Seen};
 use super::database::{Sql, Transaction, values};
 use super::error::{Error, Result};
@@ -22,21 +21,33 @@ use super::types::{
 };
 use super::upkeep::{EventName, Listeners, Notify};
 use super::views;
+use super::{Done, Shared};
 
 /// Makes a chat, in which whoever makes it takes part.
 pub(super) async fn create(store: &Shared, who: &Actor, new: NewChat) -> Result<Stored<ChatView>> {
     limits::chat(&new)?;
-    let NewChat {
-        audience,
-        title,
-        participants,
-        client_chat_id,
-    } = new;
-    let people = with_maker(who, participants);
+    let people = with_maker(who, &new.participants);
     at_most_all(people.len())?;
     let now = store.now();
     let chat = ChatId(store.id_at(now));
     let mut tx = store.database.begin().await?;
+    let made = create_in(&mut tx, who, (chat, now), new, &people).await;
+    store.settle(tx, made).await
+}
+
+async fn create_in(
+    tx: &mut Transaction,
+    who: &Actor,
+    (chat, now): (ChatId, UnixMs),
+    new: NewChat,
+    people: &[NewParticipant],
+) -> Result<Done<Stored<ChatView>>> {
+    let NewChat {
+        audience,
+        title,
+        client_chat_id,
+        ..
+    } = new;
     let count = i64::try_from(people.len()).unwrap_or(i64::MAX);
     let made = tx
         .run(
@@ -57,15 +68,16 @@ pub(super) async fn create(store: &Shared, who: &Actor, new: NewChat) -> Result<
         )
         .await?;
     if made == 0 {
-        let chat = made_before(&mut tx, who, client_chat_id).await?;
-        return Ok(Stored::Replayed(views::chat_in(&mut tx, who, chat).await?));
+        let chat = made_before(tx, who, client_chat_id).await?;
+        let view = views::chat_in(tx, who, chat).await?;
+        return Ok(Done::Unchanged(Stored::Replayed(view)));
     }
     let joining = Joining {
         rev: 0,
         last_seq: 0,
         last_activity_at: now,
     };
-    join(&mut tx, who, chat, &people, &joining).await?;
+    join(tx, who, chat, people, &joining).await?;
     let payload = ChatCreated {
         chat,
         rev: count,
@@ -79,10 +91,9 @@ pub(super) async fn create(store: &Shared, who: &Actor, new: NewChat) -> Result<
         payload: rows::to_json(&payload),
         notify: nothing_unread(people.iter().map(|new| &new.person), who),
     };
-    outbox::tell(&mut tx, who, chat, now, told).await?;
-    let view = views::chat_in(&mut tx, who, chat).await?;
-    store.commit_and_ring(tx).await?;
-    Ok(Stored::New(view))
+    outbox::tell(tx, who, chat, now, told).await?;
+    let view = views::chat_in(tx, who, chat).await?;
+    Ok(Done::Changed(Stored::New(view)))
 }
 
 /// Adds and removes participants.
@@ -95,11 +106,21 @@ pub(super) async fn set_participants(
 ) -> Result<ChatView> {
     limits::participants(add)?;
     limits::people(remove)?;
-    let now = store.now();
     let mut tx = store.database.begin().await?;
-    let seen = access::lock(&mut tx, who, chat).await?;
+    let set = set_in(&mut tx, who, (chat, store.now()), add, remove).await;
+    store.settle(tx, set).await
+}
+
+async fn set_in(
+    tx: &mut Transaction,
+    who: &Actor,
+    (chat, now): (ChatId, UnixMs),
+    add: &[NewParticipant],
+    remove: &[String],
+) -> Result<Done<ChatView>> {
+    let seen = access::lock(tx, who, chat).await?;
     may_change(who, &seen, add, remove)?;
-    let current = participating(&mut tx, chat).await?;
+    let current = participating(tx, chat).await?;
     let removed: Vec<String> = unique(remove.iter().cloned())
         .filter(|person| current.contains(person))
         .collect();
@@ -109,15 +130,15 @@ pub(super) async fn set_participants(
     let staying = current.len() - removed.len() + added.len();
     at_most_all(staying)?;
     if added.is_empty() && removed.is_empty() {
-        return views::chat_in(&mut tx, who, chat).await;
+        return Ok(Done::Unchanged(views::chat_in(tx, who, chat).await?));
     }
-    leave(&mut tx, chat, &removed, seen.rev).await?;
+    leave(tx, chat, &removed, seen.rev).await?;
     let joining = Joining {
         rev: seen.rev + length(&removed),
         last_seq: seen.last_seq,
         last_activity_at: seen.last_activity_at,
     };
-    join(&mut tx, who, chat, &added, &joining).await?;
+    join(tx, who, chat, &added, &joining).await?;
     let rev = joining.rev + length(&added);
     let count = i64::try_from(staying).unwrap_or(i64::MAX);
     tx.run(
@@ -137,10 +158,8 @@ pub(super) async fn set_participants(
             removed,
         }),
     };
-    outbox::tell(&mut tx, who, chat, now, told).await?;
-    let view = shown_to(&mut tx, who, chat).await?;
-    store.commit_and_ring(tx).await?;
-    Ok(view)
+    outbox::tell(tx, who, chat, now, told).await?;
+    Ok(Done::Changed(shown_to(tx, who, chat).await?))
 }
 
 /// Everybody in a chat, with how far.
@@ -332,12 +351,14 @@ fn may_change(who: &Actor, seen: &Seen, add: &[NewParticipant], remove: &[String
     Ok(())
 }
 
-fn with_maker(who: &Actor, others: Vec<NewParticipant>) -> Vec<NewParticipant> {
+fn with_maker(who: &Actor, others: &[NewParticipant]) -> Vec<NewParticipant> {
     let maker = NewParticipant {
         person: who.id.clone(),
         name: who.name.clone(),
     };
-    let all: Vec<NewParticipant> = std::iter::once(maker).chain(others).collect();
+    let all: Vec<NewParticipant> = std::iter::once(maker)
+        .chain(others.iter().cloned())
+        .collect();
     unique_people(&all).collect()
 }
 

@@ -6,15 +6,17 @@
 
 use serde::Serialize;
 
-use super::Shared;
 use super::access::{self, Seen, Standing};
 use super::database::{Row, Transaction, values};
 use super::error::Result;
 use super::limits::{self, PARTICIPANTS_MAX, RECEIPTS_MAX};
 use super::outbox::{self, Told};
 use super::rows::{self, member_columns};
-use super::types::{Actor, ChatId, Mark, Marked, Member, Receipts, Recounted, UnreadTotals};
+use super::types::{
+    Actor, ChatId, Mark, Marked, Member, Receipts, Recounted, UnixMs, UnreadTotals,
+};
 use super::upkeep::{EventName, NewAudit, Notify};
+use super::{Done, Shared};
 
 /// Says how far somebody is.
 pub(super) async fn mark(store: &Shared, who: &Actor, chat: ChatId, mark: Mark) -> Result<Marked> {
@@ -24,19 +26,29 @@ pub(super) async fn mark(store: &Shared, who: &Actor, chat: ChatId, mark: Mark) 
     if !before.with(mark, seen.last_seq).changed {
         return Ok(before.unmoved());
     }
-    let now = store.now();
     let mut tx = store.database.begin().await?;
-    let seen = access::lock(&mut tx, who, chat).await?;
+    let marked = mark_in(&mut tx, who, chat, mark, store.now()).await;
+    store.settle(tx, marked).await
+}
+
+async fn mark_in(
+    tx: &mut Transaction,
+    who: &Actor,
+    chat: ChatId,
+    mark: Mark,
+    now: UnixMs,
+) -> Result<Done<Marked>> {
+    let seen = access::lock(tx, who, chat).await?;
     seen.may_write()?;
     let before = Standing::of(&seen);
     let mut after = before.with(mark, seen.last_seq);
     if !after.changed {
-        return Ok(before.unmoved());
+        return Ok(Done::Unchanged(before.unmoved()));
     }
     after.unread = if after.read_seq == seen.last_seq {
         0
     } else {
-        before.unread - passed_over(&mut tx, who, chat, &before, after.read_seq, &seen).await?
+        before.unread - passed_over(tx, who, chat, &before, after.read_seq, &seen).await?
     };
     let member = Member {
         person: who.id.clone(),
@@ -46,7 +58,7 @@ pub(super) async fn mark(store: &Shared, who: &Actor, chat: ChatId, mark: Mark) 
         read_seq: after.read_seq,
         rev: seen.rev + 1,
     };
-    write(&mut tx, who, chat, &seen, &member, after.unread).await?;
+    write(tx, who, chat, &seen, &member, after.unread).await?;
     let told = Told {
         event: EventName::MessagesRead,
         rev: member.rev,
@@ -57,9 +69,8 @@ pub(super) async fn mark(store: &Shared, who: &Actor, chat: ChatId, mark: Mark) 
             member: &member,
         }),
     };
-    outbox::tell(&mut tx, who, chat, now, told).await?;
-    store.commit_and_ring(tx).await?;
-    Ok(after)
+    outbox::tell(tx, who, chat, now, told).await?;
+    Ok(Done::Changed(after))
 }
 
 /// How far the participants of a chat are.

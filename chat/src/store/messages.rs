@@ -7,7 +7,6 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::Serialize;
 
-use super::Shared;
 use super::access::{self, Seen};
 use super::audit;
 use super::database::{Sql, Transaction, values};
@@ -18,6 +17,7 @@ use super::rows::{self, message_columns};
 use super::types::{Actor, ChatId, Message, MessageId, NewMessage, Stored};
 use super::upkeep::{EventName, NewAudit, Notify};
 use super::words;
+use super::{Done, Shared};
 
 /// Sends a message.
 pub(super) async fn send(
@@ -27,29 +27,39 @@ pub(super) async fn send(
     new: NewMessage,
 ) -> Result<Stored<Message>> {
     limits::message(&new)?;
-    let hash = content_hash(&new);
     let mut tx = store.database.begin().await?;
-    let seen = access::lock(&mut tx, who, chat).await?;
+    let sent = send_in(&mut tx, store, who, chat, new).await;
+    store.settle(tx, sent).await
+}
+
+async fn send_in(
+    tx: &mut Transaction,
+    store: &Shared,
+    who: &Actor,
+    chat: ChatId,
+    new: NewMessage,
+) -> Result<Done<Stored<Message>>> {
+    let hash = content_hash(&new);
+    let seen = access::lock(tx, who, chat).await?;
     seen.may_write()?;
     let message = message(store, who, chat, &seen, new.clone());
-    if let Some(refusal) = refusal(&mut tx, chat, &seen, &new).await? {
-        let original = original(&mut tx, who, chat, &new.client_msg_id, &seen).await?;
+    if let Some(refusal) = refusal(tx, chat, &seen, &new).await? {
+        let original = original(tx, who, chat, &new.client_msg_id, &seen).await?;
         return original.map_or(Err(refusal), |original| original.replay(&hash));
     }
-    if is_archived(&mut tx, who, chat, &new.client_msg_id, &seen).await?
-        || !insert(&mut tx, who, &message, &hash).await?
+    if is_archived(tx, who, chat, &new.client_msg_id, &seen).await?
+        || !insert(tx, who, &message, &hash).await?
     {
-        let original = original(&mut tx, who, chat, &new.client_msg_id, &seen).await?;
+        let original = original(tx, who, chat, &new.client_msg_id, &seen).await?;
         let original = original.ok_or(Error::NotFound(Thing::Message))?;
         return original.replay(&hash);
     }
-    count(&mut tx, who, &message, &seen, new.lock_token).await?;
+    count(tx, who, &message, &seen, new.lock_token).await?;
     if is_forced(&seen, &new) {
         let line = forced(&message, &new, &seen);
-        audit::add(&mut tx, &who.org, &who.id, message.created_at, &line).await?;
+        audit::add(tx, &who.org, &who.id, message.created_at, &line).await?;
     }
-    store.commit_and_ring(tx).await?;
-    Ok(Stored::New(message))
+    Ok(Done::Changed(Stored::New(message)))
 }
 
 /// What a send compares with, of one that came before.
@@ -59,9 +69,9 @@ struct Original {
 }
 
 impl Original {
-    fn replay(self, hash: &[u8]) -> Result<Stored<Message>> {
+    fn replay(self, hash: &[u8]) -> Result<Done<Stored<Message>>> {
         if self.hash == hash {
-            Ok(Stored::Replayed(self.message))
+            Ok(Done::Unchanged(Stored::Replayed(self.message)))
         } else {
             Err(Error::Mismatch)
         }
@@ -94,6 +104,22 @@ fn message(store: &Shared, who: &Actor, chat: ChatId, seen: &Seen, new: NewMessa
         deleted_at: None,
         unguarded: new.unguarded,
     }
+}
+
+macro_rules! count_for_chat {
+    () => {
+        "UPDATE chats SET last_seq = $2, rev = $3, message_count = message_count + 1, last_activity_at = $4, \
+             lock_owner = CASE WHEN $5 > lock_token THEN $6 ELSE lock_owner END, \
+             lock_token = CASE WHEN $5 > lock_token THEN $5 ELSE lock_token END \
+         WHERE id = $1"
+    };
+}
+
+macro_rules! count_for_members {
+    () => {
+        "UPDATE members SET unread = unread + CASE WHEN person = $6 THEN 0 ELSE 1 END, last_activity_at = $4 \
+         WHERE chat_id = $1"
+    };
 }
 
 /// Why it cannot be sent, if it was not sent before.
@@ -210,6 +236,23 @@ async fn insert(tx: &mut Transaction, who: &Actor, message: &Message, hash: &[u8
     Ok(true)
 }
 
+/// Counts a message for its chat and for whoever is there. One way to the database for both.
+const COUNT: Sql = Sql::each(
+    concat!(
+        count_for_chat!(),
+        "; ",
+        count_for_members!(),
+        " RETURNING person, participating, unread"
+    ),
+    concat!(
+        "WITH chat AS (",
+        count_for_chat!(),
+        ") ",
+        count_for_members!(),
+        " RETURNING person, participating, unread"
+    ),
+);
+
 /// Counts it: for the chat, for whoever has not read it, and for the outbox.
 async fn count(
     tx: &mut Transaction,
@@ -221,28 +264,15 @@ async fn count(
     // A row of the sender's own is a change of its own.
     let is_first = seen.standing.is_none();
     let rev = message.rev + i64::from(is_first);
-    tx.run(
-        "UPDATE chats SET last_seq = $2, rev = $3, message_count = message_count + 1, last_activity_at = $4, \
-             lock_owner = CASE WHEN $5 > lock_token THEN $6 ELSE lock_owner END, \
-             lock_token = CASE WHEN $5 > lock_token THEN $5 ELSE lock_token END \
-         WHERE id = $1",
-        values![
-            message.chat,
-            message.seq,
-            rev,
-            message.created_at,
-            token.unwrap_or(0),
-            &who.id,
-        ],
-    )
-    .await?;
-    let rows = tx
-        .rows(
-            "UPDATE members SET unread = unread + CASE WHEN person = $2 THEN 0 ELSE 1 END, last_activity_at = $3 \
-             WHERE chat_id = $1 RETURNING person, participating, unread",
-            values![message.chat, &who.id, message.created_at],
-        )
-        .await?;
+    let counted = values![
+        message.chat,
+        message.seq,
+        rev,
+        message.created_at,
+        token.unwrap_or(0),
+        &who.id,
+    ];
+    let rows = tx.rows(COUNT, counted).await?;
     if is_first {
         first_word(tx, who, message, seen).await?;
     }

@@ -69,6 +69,14 @@ struct Shared {
     signal: Arc<Signal>,
 }
 
+/// What an act answers.
+enum Done<T> {
+    /// It has changed something.
+    Changed(T),
+    /// It was so already.
+    Unchanged(T),
+}
+
 impl Shared {
     fn now(&self) -> UnixMs {
         (self.clock)()
@@ -85,6 +93,26 @@ impl Shared {
     fn first_id_at(&self, at: UnixMs) -> Uuid {
         let ms = u64::try_from(at.0).unwrap_or(0);
         Builder::from_unix_timestamp_millis(ms, &[0; 10]).into_uuid()
+    }
+
+    /// Ends an act. What has changed something is committed, and told to who waits for the outbox; in any case what is
+    /// answered is durable when this returns.
+    async fn settle<T>(&self, tx: Transaction, outcome: Result<Done<T>>) -> Result<T> {
+        match outcome {
+            Ok(Done::Changed(value)) => {
+                self.commit_and_ring(tx).await?;
+                Ok(value)
+            }
+            Ok(Done::Unchanged(value)) => {
+                tx.leave().await?;
+                Ok(value)
+            }
+            Err(failed @ Error::Database(_)) => Err(failed),
+            Err(refused) => {
+                tx.leave().await?;
+                Err(refused)
+            }
+        }
     }
 
     /// Makes it so, and tells who waits for the outbox.
@@ -331,7 +359,21 @@ impl Store {
         limit: u32,
         lease: Duration,
     ) -> Result<Vec<OutboxRow>> {
-        outbox::take(&self.shared, worker, limit, lease).await
+        outbox::take(&self.shared, worker, &[], limit, lease).await
+    }
+
+    /// [`outbox_done`](Self::outbox_done) and [`outbox_take`](Self::outbox_take) by one commit: both, or neither.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn outbox_go_on(
+        &self,
+        worker: Uuid,
+        told: &[i64],
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<OutboxRow>> {
+        outbox::take(&self.shared, worker, told, limit, lease).await
     }
 
     /// These were told: they are gone.

@@ -93,19 +93,23 @@ const TAKE: Sql = Sql::each(
      RETURNING id, org, chat_id, rev, event_id, event, payload, notify, committed_at, attempts - 1 AS attempts",
 );
 
-/// Takes the oldest rows that nobody else has, for so long.
+/// Notes what was told, and takes the oldest rows that nobody else has, for so long.
 pub(super) async fn take(
     store: &Shared,
     worker: Uuid,
+    told: &[i64],
     limit: u32,
     lease: Duration,
 ) -> Result<Vec<OutboxRow>> {
-    if is_empty(store).await? {
+    if told.is_empty() && is_empty(store).await? {
         return Ok(Vec::new());
     }
     let limit = limits::limit(limit, BATCH_MAX);
     let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 4);
-    let mut tx = store.database.begin().await?;
+    let mut tx = store.database.begin_ahead().await?;
+    if !told.is_empty() {
+        tx.run(DONE, values![told.to_vec()]).await?;
+    }
     if !tx.is_alone() {
         tx.rows(ALONE, values![]).await?;
     }
@@ -120,26 +124,27 @@ pub(super) async fn take(
 /// So that a worker with nothing to do does not write.
 async fn is_empty(store: &Shared) -> Result<bool> {
     let any = "SELECT id FROM outbox ORDER BY id LIMIT 1";
-    Ok(store.database.row(any, values![]).await?.is_none())
+    Ok(store.database.row_ahead(any, values![]).await?.is_none())
 }
+
+const DONE: Sql = Sql::each(
+    "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))",
+    "DELETE FROM outbox WHERE id = ANY($1)",
+);
 
 /// These were told.
 pub(super) async fn done(store: &Shared, ids: &[i64]) -> Result<()> {
-    const DONE: Sql = Sql::each(
-        "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))",
-        "DELETE FROM outbox WHERE id = ANY($1)",
-    );
     if ids.is_empty() {
         return Ok(());
     }
-    let mut tx = store.database.begin().await?;
+    let mut tx = store.database.begin_ahead().await?;
     tx.run(DONE, values![ids.to_vec()]).await?;
     tx.commit().await
 }
 
 /// Gives back what a worker has taken and not done.
 pub(super) async fn give_back(store: &Shared, worker: Uuid) -> Result<()> {
-    let mut tx = store.database.begin().await?;
+    let mut tx = store.database.begin_ahead().await?;
     let back = "UPDATE outbox SET worker = NULL, leased_until = 0 WHERE worker = $1";
     tx.run(back, values![worker]).await?;
     tx.commit().await
@@ -148,7 +153,7 @@ pub(super) async fn give_back(store: &Shared, worker: Uuid) -> Result<()> {
 /// What waits.
 pub(super) async fn lag(store: &Shared) -> Result<OutboxLag> {
     let waiting = "SELECT COUNT(*) AS waiting, MIN(committed_at) AS oldest FROM outbox";
-    let Some(row) = store.database.row(waiting, values![]).await? else {
+    let Some(row) = store.database.row_ahead(waiting, values![]).await? else {
         return Ok(OutboxLag::default());
     };
     let oldest: Option<i64> = row.get("oldest")?;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
-use super::access;
+use super::access::{self, Standing};
 use super::database::Row;
 use super::error::{Error, Result};
 use super::types::{ChatId, ChatView, Member, Message, MessageId};
@@ -70,9 +70,20 @@ pub(super) fn member(row: &Row) -> Result<Member> {
     })
 }
 
+/// What somebody has in a chat.
+pub(super) fn standing(row: &Row) -> Result<Standing> {
+    Ok(Standing {
+        participating: row.flag("participating")?,
+        delivered_seq: row.get("delivered_seq")?,
+        read_seq: row.get("read_seq")?,
+        unread: row.get("unread")?,
+    })
+}
+
 /// A chat as somebody sees it, by the columns of `views.rs`.
 pub(super) fn view(row: &Row) -> Result<ChatView> {
     let last_seq: i64 = row.get("last_seq")?;
+    let standing = standing(row)?;
     Ok(ChatView {
         id: ChatId(row.get("id")?),
         audience: access::audience(row)?,
@@ -90,10 +101,10 @@ pub(super) fn view(row: &Row) -> Result<ChatView> {
         },
         participants: json(row, "participants")?,
         participant_count: row.get("participant_count")?,
-        participating: row.flag("participating")?,
-        delivered_seq: row.get("delivered_seq")?,
-        read_seq: row.get("read_seq")?,
-        unread: row.get("unread")?,
+        participating: standing.participating,
+        delivered_seq: standing.delivered_seq,
+        read_seq: standing.read_seq,
+        unread: standing.unread,
         lock_token: row.get("lock_token")?,
         lock_owner: row.get("lock_owner")?,
     })

@@ -5,6 +5,8 @@
 mod postgres;
 
 mod access;
+mod crowd;
+mod held_up;
 mod histories;
 mod lists;
 mod looking;

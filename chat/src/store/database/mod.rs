@@ -2,8 +2,9 @@
 //!
 //! Statements number their parameters `$1`, which both understand; where the dialects differ, a statement is written
 //! twice ([`Sql`]). Values and rows are of the few types that the store keeps, mapped to each driver by hand. Knows no
-//! table. A transaction that is dropped without a commit has done nothing.
+//! table. A transaction that is dropped without a commit has done nothing, and nobody is to be told what it has seen.
 
+mod line;
 mod migrations;
 mod postgres;
 mod sqlite;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StoreOptions;
 use super::error::{Error, Result};
+use line::Turn;
 pub(crate) use values::{Row, Value, values};
 
 /// A statement, as each database has to be told it. Never made at run time.
@@ -44,7 +46,7 @@ pub(crate) struct Database {
 
 enum Pools {
     Sqlite(sqlite::Pools),
-    Postgres(sqlx::PgPool),
+    Postgres(postgres::Pools),
 }
 
 impl Database {
@@ -70,10 +72,22 @@ impl Database {
 
     /// Begins to write: alone on SQLite, row by row on PostgreSQL.
     pub(crate) async fn begin(&self) -> Result<Transaction> {
+        self.begin_at(Turn::InLine).await
+    }
+
+    /// Begins to write, and does not wait for as many as there are requests: for the outbox, which has to keep up with
+    /// all of them.
+    pub(crate) async fn begin_ahead(&self) -> Result<Transaction> {
+        self.begin_at(Turn::Ahead).await
+    }
+
+    async fn begin_at(&self, turn: Turn) -> Result<Transaction> {
         let inner = match &self.pools {
-            Pools::Sqlite(pools) => Inner::Sqlite(pools.begin().await?),
-            Pools::Postgres(pool) => Inner::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
+            Pools::Sqlite(pools) => Inner::Act(pools.begin(turn).await?),
+            Pools::Postgres(pools) => Inner::Postgres(
+                pools
+                    .at(turn)
+                    .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
                     .await?,
             ),
         };
@@ -84,8 +98,10 @@ impl Database {
     pub(crate) async fn snapshot(&self) -> Result<Transaction> {
         let inner = match &self.pools {
             Pools::Sqlite(pools) => Inner::Sqlite(pools.snapshot().await?),
-            Pools::Postgres(pool) => Inner::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            Pools::Postgres(pools) => Inner::Postgres(
+                pools
+                    .at(Turn::InLine)
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     .await?,
             ),
         };
@@ -94,11 +110,24 @@ impl Database {
 
     /// The rows of one reading statement.
     pub(crate) async fn rows(&self, sql: impl Into<Sql>, values: Vec<Value>) -> Result<Vec<Row>> {
+        self.rows_at(Turn::InLine, sql.into(), values).await
+    }
+
+    /// The first row of one reading statement, as [`begin_ahead`](Self::begin_ahead).
+    pub(crate) async fn row_ahead(
+        &self,
+        sql: impl Into<Sql>,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>> {
+        let rows = self.rows_at(Turn::Ahead, sql.into(), values).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    async fn rows_at(&self, turn: Turn, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        let sql = sql.into();
         Ok(match &self.pools {
             Pools::Sqlite(pools) => sqlite::rows(pools.readers(), sql.sqlite, values).await?,
-            Pools::Postgres(pool) => postgres::rows(pool, sql.postgres, values).await?,
+            Pools::Postgres(pools) => postgres::rows(pools.at(turn), sql.postgres, values).await?,
         })
     }
 
@@ -116,7 +145,7 @@ impl Database {
     pub(crate) async fn close(&self) {
         match &self.pools {
             Pools::Sqlite(pools) => pools.close().await,
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pools) => pools.close().await,
         }
     }
 
@@ -135,6 +164,9 @@ pub(crate) struct Transaction {
 }
 
 enum Inner {
+    /// What writes to SQLite.
+    Act(line::Act),
+    /// What reads from it.
     Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
@@ -149,6 +181,7 @@ impl Transaction {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let sql = sql.into();
         Ok(match &mut self.inner {
+            Inner::Act(act) => sqlite::rows(act.connection()?, sql.sqlite, values).await?,
             Inner::Sqlite(tx) => sqlite::rows(&mut **tx, sql.sqlite, values).await?,
             Inner::Postgres(tx) => postgres::rows(&mut **tx, sql.postgres, values).await?,
         })
@@ -168,6 +201,7 @@ impl Transaction {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let sql = sql.into();
         Ok(match &mut self.inner {
+            Inner::Act(act) => sqlite::run(act.connection()?, sql.sqlite, values).await?,
             Inner::Sqlite(tx) => sqlite::run(&mut **tx, sql.sqlite, values).await?,
             Inner::Postgres(tx) => postgres::run(&mut **tx, sql.postgres, values).await?,
         })
@@ -175,14 +209,26 @@ impl Transaction {
 
     /// Whether nobody else writes meanwhile, so that no row has to be locked.
     pub(crate) fn is_alone(&self) -> bool {
-        matches!(self.inner, Inner::Sqlite(_))
+        matches!(self.inner, Inner::Act(_) | Inner::Sqlite(_))
     }
 
     /// Makes it so, durably.
     pub(crate) async fn commit(self) -> Result<()> {
         match self.inner {
+            Inner::Act(act) => act.keep().await?,
             Inner::Sqlite(tx) => tx.commit().await?,
             Inner::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Undoes it. What it has seen is durable when this returns: on SQLite it may have seen what others have not yet
+    /// committed, and whoever is told of that has to be told the truth.
+    pub(crate) async fn leave(self) -> Result<()> {
+        match self.inner {
+            Inner::Act(act) => act.leave().await?,
+            Inner::Sqlite(tx) => tx.rollback().await?,
+            Inner::Postgres(tx) => tx.rollback().await?,
         }
         Ok(())
     }

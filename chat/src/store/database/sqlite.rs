@@ -1,8 +1,7 @@
 //! SQLite: one connection that writes, several that read, one file.
 //!
-//! Writers stand in line for their connection, so none is ever told that the database is busy. A write begins with
-//! `BEGIN IMMEDIATE`: a transaction that begins to read and then writes would fail at once beside another process.
-//! A commit is on disk when it returns (`synchronous = FULL`).
+//! Writers stand in line for their connection (`line.rs`), so none is ever told that the database is busy, and those who
+//! wait share a commit. A commit is on disk when it returns (`synchronous = FULL`); readers see what was committed.
 
 use std::str::FromStr;
 
@@ -10,8 +9,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Executor, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Executor, Sqlite, SqlitePool, Transaction};
 
+use super::line::{Act, Line, Turn};
 use super::migrations::{self, SQLITE};
 use super::values::{Row, Value};
 use crate::store::StoreOptions;
@@ -19,7 +19,7 @@ use crate::store::error::{Error, Result};
 
 /// One connection that writes, and those that read.
 pub(super) struct Pools {
-    writer: SqlitePool,
+    writer: Line,
     readers: SqlitePool,
 }
 
@@ -37,27 +37,28 @@ pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Pools> {
         .busy_timeout(options.patience)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let pool = || {
-        SqlitePoolOptions::new()
-            .acquire_timeout(options.patience)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-    };
-    let writer = pool().max_connections(1).connect_with(file.clone()).await?;
-    let mut alone = writer.begin_with("BEGIN IMMEDIATE").await?;
-    migrations::run(&SQLITE, &mut *alone).await?;
-    alone.commit().await?;
-    let readers = pool()
+    let mut alone = file.connect().await?;
+    let mut tx = alone.begin_with("BEGIN IMMEDIATE").await?;
+    migrations::run(&SQLITE, &mut *tx).await?;
+    tx.commit().await?;
+    alone.close().await?;
+    let readers = SqlitePoolOptions::new()
+        .acquire_timeout(options.patience)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
         .max_connections(options.connections_max.max(1))
-        .connect_with(file.read_only(true).create_if_missing(false))
+        .connect_with(file.clone().read_only(true).create_if_missing(false))
         .await?;
-    Ok(Pools { writer, readers })
+    Ok(Pools {
+        writer: Line::new(file, options.patience),
+        readers,
+    })
 }
 
 impl Pools {
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    pub(super) async fn begin(&self, turn: Turn) -> Result<Act> {
+        Ok(self.writer.begin(turn).await?)
     }
 
     pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
