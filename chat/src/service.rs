@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tenure_client::Client;
@@ -182,6 +182,7 @@ fn connect(config: &Config) -> anyhow::Result<Client> {
                 .add(certificate.with_context(read)?)
                 .with_context(read)?;
         }
+        ensure!(!roots.is_empty(), read());
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -203,6 +204,13 @@ fn configured_key(settings: &TokenSettings) -> anyhow::Result<DecodingKey> {
         .as_deref()
         .context("--jwt-key-file: expected a file, found none")?;
     let text = read(file, "--jwt-key-file")?;
+    // Some of them are taken for a public one, by which no token is ever good.
+    ensure!(
+        settings.jwt_algorithm == JwtAlgorithm::Hs256 || !text.contains("PRIVATE KEY"),
+        "--jwt-key-file: expected the public key in {}, found a private one; it belongs to whoever signs tokens, and \
+         nowhere else",
+        file.display()
+    );
     let pem = text.as_bytes();
     let key = match settings.jwt_algorithm {
         JwtAlgorithm::Hs256 => return secret_key(text.trim()),
@@ -210,12 +218,32 @@ fn configured_key(settings: &TokenSettings) -> anyhow::Result<DecodingKey> {
         JwtAlgorithm::Es256 => DecodingKey::from_ec_pem(pem),
         JwtAlgorithm::Eddsa => DecodingKey::from_ed_pem(pem),
     };
-    key.with_context(|| {
+    let expected = || {
         format!(
             "--jwt-key-file: expected a public key of the algorithm as PEM in {}",
             file.display()
         )
-    })
+    };
+    let key = key.with_context(expected)?;
+    let length = key.try_get_as_bytes().with_context(expected)?.len();
+    ensure!(
+        lengths(settings.jwt_algorithm).contains(&length),
+        "{}, found one of another size: P-256 for ES256, at least 2048 bits for RS256",
+        expected()
+    );
+    Ok(key)
+}
+
+/// Bytes of a public key. One of another size is read, and no token is ever good by it.
+const fn lengths(algorithm: JwtAlgorithm) -> RangeInclusive<usize> {
+    match algorithm {
+        JwtAlgorithm::Hs256 => SECRET_BYTES_MIN..=usize::MAX,
+        // A number of 2048 to 8192 bits, and a little around it.
+        JwtAlgorithm::Rs256 => 2048 / 8..=8192 / 8 + 64,
+        // A point of P-256, as it is.
+        JwtAlgorithm::Es256 => 65..=65,
+        JwtAlgorithm::Eddsa => 32..=32,
+    }
 }
 
 fn secret_key(secret: &str) -> anyhow::Result<DecodingKey> {
