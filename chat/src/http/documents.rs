@@ -11,11 +11,15 @@ use tenure_client::{EndedHold, Mode, Target};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::answers::{
+    ForAdmins, Held, NotForMembers, NotHeld, NotKept, OwnSession, SessionIfAny, SessionOrAll,
+    SessionOver,
+};
 use super::input::{Asked, By, Input, Locking, Reading};
 use super::locks::{
-    Letting, LockTerms, OwnLock, let_go, not_held, present, release_name, shown, ttl,
+    Letting, LockTerms, OwnHold, OwnLock, let_go, not_held, present, release_name, shown, ttl,
 };
-use super::problem::{Answer, Code, Problem, ProblemDetails};
+use super::problem::{Answer, Code, Problem};
 use crate::identity::Person;
 use crate::locks::{LockView, Trouble, chat_at, is_reserved};
 use crate::store::{NewAudit, Role};
@@ -50,14 +54,9 @@ pub(super) struct OwnPath {
     /// What it is on.
     #[schema(min_length = 1, max_length = 512, example = "doc/quote-123")]
     path: String,
-    /// Only the hold with this token.
-    #[serde(default)]
-    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    token: Option<u64>,
-    /// When it is extended: how long it is held from now on, in milliseconds, if that is longer.
-    #[serde(default)]
-    #[schema(minimum = 1000, maximum = 86_400_000)]
-    ttl_ms: Option<u64>,
+    /// Which hold, and for how long.
+    #[serde(flatten)]
+    hold: OwnHold,
 }
 
 /// Who is told no.
@@ -156,15 +155,12 @@ pub(super) struct Listed {
 
 /// Takes the lock of a document.
 #[utoipa::path(post, path = "/v1/locks/acquire", tag = "document locks", request_body = Acquiring,
-    params(("tenure-session" = Option<String>, Header, description = "Your session; without one, one is made")),
+    params(SessionIfAny),
     responses(
     (status = 200, description = "It is yours", body = OwnLock),
-    (status = 403, description = "`forbidden`: members do not take locks from others",
-        body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, description = "`held`: somebody else holds it, see `lock`",
-        body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 410, description = "`session_over`: make another session",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotForMembers,
+    Held,
+    SessionOver,
 ))]
 pub(super) async fn acquire(
     State(app): State<Shared>,
@@ -194,13 +190,11 @@ pub(super) async fn acquire(
 
 /// Gives the lock of a document back.
 #[utoipa::path(post, path = "/v1/locks/release", tag = "document locks", request_body = OwnPath,
-    params(("tenure-session" = Option<String>, Header, description = "Your session; without it, all of yours let go")),
+    params(SessionOrAll),
     responses(
     (status = 200, description = "How it went", body = Letting),
-    (status = 409, description = "`held`: somebody else holds it, see `lock`",
-        body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 410, description = "`lock_lost`: you did not hold it any more; `session_over`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    Held,
+    NotHeld,
 ))]
 pub(super) async fn release(
     State(app): State<Shared>,
@@ -209,7 +203,7 @@ pub(super) async fn release(
     Input(own): Input<OwnPath>,
 ) -> Answer<Json<Letting>> {
     let path = of_document(own.path)?;
-    match let_go(&app, &person, &headers, &path, own.token).await {
+    match let_go(&app, &person, &headers, &path, own.hold.token).await {
         Ok(released) => Ok(Json(Letting::new(release_name(released)))),
         Err(Trouble::Lost(loss)) => Err(not_held(&app, &person, &path, loss, Code::Held).await),
         Err(other) => Err(other.into()),
@@ -218,11 +212,10 @@ pub(super) async fn release(
 
 /// Keeps the lock of a document, for its term or for a longer one.
 #[utoipa::path(post, path = "/v1/locks/extend", tag = "document locks", request_body = OwnPath,
-    params(("tenure-session" = String, Header, description = "Your session")),
+    params(OwnSession),
     responses(
     (status = 200, description = "It is yours still", body = OwnLock),
-    (status = 410, description = "`lock_lost`: stop, it is not yours any more; `session_over`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotKept,
 ))]
 pub(super) async fn extend(
     State(app): State<Shared>,
@@ -234,18 +227,17 @@ pub(super) async fn extend(
     let present = shown(&app, &person, &headers).await?;
     let granted = present
         .browser
-        .renew(&path, ttl(own.ttl_ms)?, own.token)
+        .renew(&path, ttl(own.hold.ttl_ms)?, own.hold.token)
         .await?;
     Ok(Json(OwnLock::new(path, &granted, present.ticket)))
 }
 
 /// Gives a lock to the first who has asked for it with a note.
 #[utoipa::path(post, path = "/v1/locks/hand-over", tag = "document locks", request_body = OwnPath,
-    params(("tenure-session" = String, Header, description = "Your session")),
+    params(OwnSession),
     responses(
     (status = 200, description = "Who has it from now on", body = Handed),
-    (status = 410, description = "`lock_lost`: it is not yours any more; `session_over`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotHeld,
 ))]
 pub(super) async fn hand_over(
     State(app): State<Shared>,
@@ -260,11 +252,10 @@ pub(super) async fn hand_over(
 
 /// Tells somebody who has asked for a lock that the answer is no. They may go on waiting.
 #[utoipa::path(post, path = "/v1/locks/decline", tag = "document locks", request_body = Declining,
-    params(("tenure-session" = String, Header, description = "Your session")),
+    params(OwnSession),
     responses(
     (status = 204, description = "They were told"),
-    (status = 410, description = "`lock_lost`: it is not yours any more; `session_over`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotHeld,
 ))]
 pub(super) async fn decline(
     State(app): State<Shared>,
@@ -342,8 +333,7 @@ pub(super) async fn list(
 /// Frees one lock, whoever holds it. Admins may.
 #[utoipa::path(post, path = "/v1/locks/force-release", tag = "document locks", request_body = Forcing, responses(
     (status = 200, description = "What was freed", body = Freed),
-    (status = 403, description = "`forbidden`: admins free locks",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    ForAdmins,
 ))]
 pub(super) async fn force_release(
     State(app): State<Shared>,
@@ -364,8 +354,7 @@ pub(super) async fn force_release(
 /// Frees many locks, whoever holds them. Admins may.
 #[utoipa::path(post, path = "/v1/locks/clear", tag = "document locks", request_body = Clearing, responses(
     (status = 200, description = "What was freed", body = Freed),
-    (status = 403, description = "`forbidden`: admins free locks",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    ForAdmins,
 ))]
 pub(super) async fn clear(
     State(app): State<Shared>,

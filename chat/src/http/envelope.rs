@@ -1,7 +1,8 @@
 //! What goes around every request: its id, its line in the log, its place in the figures, and the body of a refusal.
 //!
 //! Rules: an id that comes with a request is kept, if it is one; neither queries nor headers are logged, since tokens are
-//! there; a path is told to the figures as the route it matched, never as it was.
+//! there; a path is told to the figures as the route it matched, never as it was; what has failed is logged here, once, with
+//! the id that whoever asked was given.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::Shared;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// Names a request, in both directions.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,14 +33,20 @@ pub(super) async fn envelope(State(app): State<Shared>, request: Request, next: 
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let kept = response.headers().clone();
-        let code = problem.code();
+        let code = problem.code().name();
+        match problem.cause() {
+            Some(cause) if problem.code() == Code::Internal => {
+                tracing::error!(request = %id, %method, route, code, cause, "failed");
+            }
+            Some(cause) => tracing::warn!(request = %id, %method, route, code, cause, "failed"),
+            None => tracing::debug!(request = %id, %method, route, code, "refused"),
+        }
         response = problem.render(&id);
         for (name, value) in &kept {
             if !response.headers().contains_key(name) && name != "content-length" {
                 response.headers_mut().append(name, value.clone());
             }
         }
-        tracing::debug!(request = %id, %method, route, code = code.name(), "refused");
     }
     let status = response.status().as_u16();
     app.metrics

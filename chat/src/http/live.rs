@@ -13,6 +13,7 @@ use tenure_client::Position;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::answers::{OwnSession, SessionOver};
 use super::input::{Asked, By, Locking, caller, session, whose};
 use super::limits::Kind;
 use super::locks::shown;
@@ -63,7 +64,7 @@ pub(super) async fn open(
 
 /// Ends a session: what it holds is released, and it is nowhere any more.
 #[utoipa::path(delete, path = "/v1/sessions", tag = "live",
-    params(("tenure-session" = String, Header, description = "Your session")), responses(
+    params(OwnSession), responses(
     (status = 204, description = "It is over"),
     (status = 410, description = "`session_over`: it was over already",
         body = ProblemDetails, content_type = "application/problem+json"),
@@ -84,8 +85,7 @@ pub(super) async fn close(
         ("tenure-session" = Option<String>, Header, description = "Your session: its locks live as long as this")),
     responses(
     (status = 200, description = "Events, until the token ends: see the page of the feed", content_type = "text/event-stream", body = String),
-    (status = 410, description = "`session_over`: make another session",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    SessionOver,
 ))]
 pub(super) async fn feed(
     State(app): State<Shared>,

@@ -13,8 +13,11 @@ use tenure_client::{Mode, ReleaseScope, Released};
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::answers::{
+    Locked, NotForMembers, NotHeld, NotKept, OwnSession, SessionIfAny, SessionOrAll, SessionOver,
+};
 use super::input::{At, By, Locking, MaybeInput, Reading, session};
-use super::problem::{Answer, Code, Problem, ProblemDetails};
+use super::problem::{Answer, Code, Problem};
 use super::refusal::{kept_out, locked};
 use crate::identity::Person;
 use crate::locks::{Granted, LockView, Present, Trouble, Wish, chat_path, millis};
@@ -193,15 +196,12 @@ pub(super) async fn is_seen(app: &Shared, person: &Person, chat: ChatId) -> Answ
 
 /// Takes the chat's lock. The same person again keeps it, with the same token.
 #[utoipa::path(post, path = "/v1/chats/{chat}/lock", tag = "chat locks", request_body = Option<LockTerms>,
-    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session; without one, one is made")),
+    params(("chat" = uuid::Uuid, Path), SessionIfAny),
     responses(
     (status = 200, description = "It is yours", body = OwnLock),
-    (status = 403, description = "`forbidden`: members do not take locks from others",
-        body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 410, description = "`session_over`: make another session",
-        body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 423, description = "`locked`: somebody else holds it, see `lock`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotForMembers,
+    SessionOver,
+    Locked,
 ))]
 pub(super) async fn lock(
     State(app): State<Shared>,
@@ -240,13 +240,11 @@ pub(super) async fn lock(
 
 /// Gives the chat's lock back.
 #[utoipa::path(post, path = "/v1/chats/{chat}/unlock", tag = "chat locks", request_body = Option<OwnHold>,
-    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session; without it, all of yours let go")),
+    params(("chat" = uuid::Uuid, Path), SessionOrAll),
     responses(
     (status = 200, description = "How it went", body = Letting),
-    (status = 410, description = "`lock_lost`: you did not hold it any more; `session_over`",
-        body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 423, description = "`locked`: somebody else holds it, see `lock`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotHeld,
+    Locked,
 ))]
 pub(super) async fn unlock(
     State(app): State<Shared>,
@@ -311,11 +309,10 @@ pub(super) async fn not_held(
 
 /// Keeps the chat's lock.
 #[utoipa::path(post, path = "/v1/chats/{chat}/lock/heartbeat", tag = "chat locks", request_body = Option<OwnHold>,
-    params(("chat" = uuid::Uuid, Path), ("tenure-session" = String, Header, description = "Your session")),
+    params(("chat" = uuid::Uuid, Path), OwnSession),
     responses(
     (status = 200, description = "It is yours still", body = OwnLock),
-    (status = 410, description = "`lock_lost`: stop, it is not yours any more; `session_over`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    NotKept,
 ))]
 pub(super) async fn heartbeat(
     State(app): State<Shared>,

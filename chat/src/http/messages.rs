@@ -12,6 +12,7 @@ use tenure_client::Activity;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::answers::{Locked, SomebodyElses};
 use super::input::{Asked, At, By, Input, Reading, Sending, session};
 use super::problem::{Answer, Code, Problem, ProblemDetails};
 use super::refusal::{away, kept_out};
@@ -21,7 +22,7 @@ use crate::locks::{LockView, Trouble, chat_path};
 use crate::store::{Changes, ChatId, History, HistoryPage, Message, MessageId, NewMessage};
 
 /// Says that the answer is of an earlier request.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Messages on a page, if nothing else is asked for.
 const PAGE: u32 = 50;
@@ -75,8 +76,7 @@ pub(super) struct Edit {
         body = ProblemDetails, content_type = "application/problem+json"),
     (status = 412, description = "`stale_token`: somebody else has had the lock since",
         body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 423, description = "`locked`: somebody else holds the chat, see `lock`",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    Locked,
 ))]
 pub(super) async fn send(
     State(app): State<Shared>,
@@ -246,8 +246,7 @@ pub(super) async fn show(
 #[utoipa::path(patch, path = "/v1/chats/{chat}/messages/{message}", tag = "messages", request_body = Edit,
     params(("chat" = uuid::Uuid, Path), ("message" = uuid::Uuid, Path)), responses(
     (status = 200, description = "The message from now on", body = Message),
-    (status = 403, description = "`forbidden`: it is somebody else's",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    SomebodyElses,
 ))]
 pub(super) async fn edit(
     State(app): State<Shared>,
@@ -266,8 +265,7 @@ pub(super) async fn edit(
 #[utoipa::path(delete, path = "/v1/chats/{chat}/messages/{message}", tag = "messages",
     params(("chat" = uuid::Uuid, Path), ("message" = uuid::Uuid, Path)), responses(
     (status = 200, description = "What is left of it", body = Message),
-    (status = 403, description = "`forbidden`: it is somebody else's",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    SomebodyElses,
 ))]
 pub(super) async fn delete(
     State(app): State<Shared>,

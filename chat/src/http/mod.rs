@@ -3,6 +3,7 @@
 //! Owns what all handlers share, and the order of the layers around them. Rules: everything under `/v1/` needs a token;
 //! whatever is no success is a problem (`problem.rs`); each route stands in the document that is served (`document.rs`).
 
+mod answers;
 mod chats;
 mod document;
 mod documents;
@@ -169,7 +170,7 @@ fn cors(config: &Config) -> anyhow::Result<Option<CorsLayer>> {
                 last,
                 REQUEST_ID,
             ])
-            .expose_headers([header::RETRY_AFTER, REQUEST_ID])
+            .expose_headers([header::RETRY_AFTER, REQUEST_ID, messages::REPLAYED])
             .max_age(PREFLIGHT_FOR),
     ))
 }

@@ -10,6 +10,7 @@ use tenure_client::Activity;
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::answers::{SessionIfAny, SessionOver};
 use super::input::{Acting, At, By, Input, Reading, session};
 use super::locks::{is_seen, present};
 use super::problem::{Answer, ProblemDetails};
@@ -60,11 +61,10 @@ impl From<Doing> for Activity {
 
 /// Says that one is in a chat, and what one does there. Goes on as long as the session lives.
 #[utoipa::path(put, path = "/v1/chats/{chat}/presence", tag = "presence", request_body = NewPresence,
-    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session; without one, one is made")),
+    params(("chat" = uuid::Uuid, Path), SessionIfAny),
     responses(
     (status = 200, description = "You are there", body = Here),
-    (status = 410, description = "`session_over`: make another session",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    SessionOver,
 ))]
 pub(super) async fn enter(
     State(app): State<Shared>,
@@ -78,11 +78,10 @@ pub(super) async fn enter(
 
 /// Says that one types: with every key stroke, if you like, though one in three seconds will do.
 #[utoipa::path(post, path = "/v1/chats/{chat}/typing", tag = "presence",
-    params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session; without one, one is made")),
+    params(("chat" = uuid::Uuid, Path), SessionIfAny),
     responses(
     (status = 200, description = "It is told to the others", body = Here),
-    (status = 410, description = "`session_over`: make another session",
-        body = ProblemDetails, content_type = "application/problem+json"),
+    SessionOver,
 ))]
 pub(super) async fn typing(
     State(app): State<Shared>,

@@ -133,6 +133,8 @@ pub(crate) struct Problem {
     detail: String,
     retry_after: Option<Duration>,
     members: Map<String, Value>,
+    /// What the log says, and whoever asked is not told.
+    cause: Option<String>,
 }
 
 /// What a handler gives.
@@ -145,6 +147,7 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             members: Map::new(),
+            cause: None,
         }
     }
 
@@ -157,11 +160,22 @@ impl Problem {
     }
 
     pub(crate) fn internal(what: &str, why: &dyn fmt::Display) -> Self {
-        tracing::error!(%why, "{what}");
         Self::new(
             Code::Internal,
             "the service has failed, and its log says why; name the request_id to its operator",
         )
+        .because(format!("{what}: {why}"))
+    }
+
+    /// What has failed behind it, for the log, where it stands with the request's id.
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// What has failed behind it, if something has.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// When it may be asked for again.

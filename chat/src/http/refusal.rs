@@ -37,9 +37,10 @@ impl From<Error> for Problem {
             }
             Error::Unusable(_) => Self::internal("the database cannot be used", &text),
             Error::Database(why) => {
-                tracing::warn!(%why, "the database has failed");
                 let detail = "the database is away or too busy; nothing was stored unless a repetition says so";
-                Self::new(Code::StoreAway, detail).retry_after(STORE_AFTER)
+                Self::new(Code::StoreAway, detail)
+                    .retry_after(STORE_AFTER)
+                    .because(format!("the database has failed: {why}"))
             }
         }
     }
