@@ -1,10 +1,12 @@
-//! A PostgreSQL server of one's own, on a socket in a temporary folder, for as long as the test's process lives.
+//! A PostgreSQL server of one's own, on a socket in a temporary folder: one for all tests of a process, and for a test
+//! that kills it one that is its own.
 //!
 //! A shell beside it waits for the end of its standard input, which comes with the end of the test's process however
-//! that ends; then it stops the server and removes the folder. As root it runs as another user, since PostgreSQL
-//! refuses to be root. Where there is no PostgreSQL there is no server, and with `TENURE_REQUIRE_POSTGRES=1` that is a
-//! failure.
+//! that ends; then it stops the server and removes the folder. A line there starts the server again. As root it runs as
+//! another user, since PostgreSQL refuses to be root. Where there is no PostgreSQL there is no server, and with
+//! `TENURE_REQUIRE_POSTGRES=1` that is a failure.
 
+use std::io::Write as _;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,21 +16,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use nix::unistd::{User, geteuid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
 use sqlx::{Connection, PgConnection};
 
-/// The server of this process.
+/// A server, stopped when this is dropped.
 pub(crate) struct Server {
     folder: PathBuf,
     databases: AtomicU32,
     /// Its standard input ends with this process.
-    _watcher: Child,
+    watcher: Child,
 }
 
-/// The server, started by whoever asks first; none where there is no PostgreSQL.
+/// The server of all tests, started by whoever asks first; none where there is no PostgreSQL.
 pub(crate) fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER.get_or_init(start).as_ref()
+    SERVER.get_or_init(Server::start).as_ref()
 }
 
 impl Server {
@@ -53,19 +56,74 @@ impl Server {
             self.folder.display()
         )
     }
+
+    /// SIGKILL, to the server and to all that it has started: nobody is left who could write what was in memory.
+    #[allow(dead_code, reason = "not every program of tests kills its database")]
+    pub(crate) fn kill(&self) {
+        let file = self.folder.join("data/postmaster.pid");
+        let file = fs::read_to_string(file).expect("the server runs");
+        let first = file.lines().next().and_then(|line| line.parse().ok());
+        let server: i32 = first.expect("a file of the server begins with its number");
+        let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split(' ').filter_map(|pid| pid.parse().ok());
+        for pid in std::iter::once(server).chain(children) {
+            // A backend may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Starts it again where it was killed: it recovers by itself.
+    #[allow(dead_code, reason = "not every program of tests kills its database")]
+    pub(crate) fn start_again(&mut self) {
+        let starts = self.starts();
+        let watcher = self.watcher.stdin.as_mut().expect("it was piped");
+        watcher.write_all(b"again\n").expect("the shell is there");
+        self.await_start(starts + 1);
+    }
+
+    /// A server; none where there is no PostgreSQL.
+    pub(crate) fn start() -> Option<Self> {
+        let programs = programs()?;
+        let (folder, watcher) = start(&programs);
+        let server = Self {
+            folder,
+            databases: AtomicU32::new(0),
+            watcher,
+        };
+        server.await_start(1);
+        Some(server)
+    }
+
+    fn await_start(&self, starts: usize) {
+        let began = Instant::now();
+        while self.starts() < starts {
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(60), "{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// How often it has begun to answer.
+    fn starts(&self) -> usize {
+        self.log().matches("ready to accept connections").count()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever runs the tests has to know what they did not run"
-)]
-fn start() -> Option<Server> {
-    let Some(programs) = programs() else {
-        let is_required = env::var("TENURE_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
-        assert!(!is_required, "expected PostgreSQL, found no initdb");
-        eprintln!("skipped: there is no PostgreSQL here");
-        return None;
-    };
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watcher.stdin.take());
+        // However the shell ends, it has ended.
+        let _ = self.watcher.wait();
+    }
+}
+
+/// The folder of a server, and the shell that has started it.
+fn start(programs: &Path) -> (PathBuf, Child) {
     let folder = tempfile::Builder::new()
         .prefix("tenure-pg-")
         .tempdir()
@@ -89,10 +147,8 @@ fn start() -> Option<Server> {
         "{}",
         String::from_utf8_lossy(&initdb.stderr)
     );
-    let script = "\"$0\" -D \"$1/data\" -k \"$1\" -c listen_addresses= -c fsync=off -c max_connections=200 \
-                  >\"$1/log\" 2>&1 </dev/null & server=$!; cat >/dev/null; kill -INT $server; wait $server; rm -rf \"$1\"";
     let watcher = as_user(&user, Command::new("sh"))
-        .args(["-c", script])
+        .args(["-c", SCRIPT])
         .arg(programs.join("postgres"))
         .arg(&folder)
         .current_dir(&folder)
@@ -100,26 +156,31 @@ fn start() -> Option<Server> {
         .process_group(0)
         .spawn()
         .expect("a shell can be started");
-    await_socket(&folder);
-    Some(Server {
-        folder,
-        databases: AtomicU32::new(0),
-        _watcher: watcher,
-    })
+    (folder, watcher)
 }
 
-fn await_socket(folder: &Path) {
-    let began = Instant::now();
-    let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
-    while !log().contains("ready to accept connections") {
-        let waited = began.elapsed();
-        assert!(waited < Duration::from_secs(60), "{}", log());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
+/// What is killed is waited for before the next is started: the two would not agree about shared memory.
+const SCRIPT: &str = "run() { \"$0\" -D \"$1/data\" -k \"$1\" -c listen_addresses= -c fsync=off -c max_connections=200 \
+                      >>\"$1/log\" 2>&1 </dev/null & server=$!; }; \
+                      run \"$1\"; while read -r again; do wait $server; run \"$1\"; done; \
+                      kill -INT $server 2>/dev/null; wait $server; rm -rf \"$1\"";
 
 /// Where initdb and postgres lie.
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs the tests has to know what they did not run"
+)]
 fn programs() -> Option<PathBuf> {
+    let found = look_for_programs();
+    if found.is_none() {
+        let is_required = env::var("TENURE_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
+        assert!(!is_required, "expected PostgreSQL, found no initdb");
+        eprintln!("skipped: there is no PostgreSQL here");
+    }
+    found
+}
+
+fn look_for_programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let debian = debian.flatten().map(|version| version.path().join("bin"));

@@ -19,4 +19,8 @@ mod crash;
 mod documents;
 mod feeds;
 mod flow;
+mod frozen;
+mod links;
 mod people;
+mod requests;
+mod tokens;

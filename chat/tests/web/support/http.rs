@@ -35,6 +35,24 @@ impl Http {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> std::io::Result<Self> {
+        let length = body.map(|body| body.len().to_string());
+        let mut headers = headers.to_vec();
+        headers.extend(
+            length
+                .iter()
+                .map(|length| ("content-length", length.as_str())),
+        );
+        Self::ask_raw(addr, method, path, &headers, body.unwrap_or_default()).await
+    }
+
+    /// The same, with a body as it is to go, whose length the headers say or not.
+    pub(crate) async fn ask_raw(
+        addr: SocketAddr,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Self> {
         let asked = Self::ask_patiently(addr, method, path, headers, body);
         timeout(PATIENCE, asked)
             .await
@@ -46,18 +64,15 @@ impl Http {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&str>,
+        body: &str,
     ) -> std::io::Result<Self> {
         let mut stream = TcpStream::connect(addr).await?;
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        if let Some(body) = body {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
         head.push_str("\r\n");
-        head.push_str(body.unwrap_or_default());
+        head.push_str(body);
         stream.write_all(head.as_bytes()).await?;
         let mut reader = BufReader::new(stream);
         let line = line(&mut reader).await?;

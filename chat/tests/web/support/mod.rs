@@ -8,11 +8,13 @@ mod place;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use hearing::Hearing;
+pub(crate) use hearing::{Hearing, Told};
 pub(crate) use http::{Answer, Http};
 #[macro_use]
 mod both;
-pub(crate) use place::{Companion, Person, Place, on_postgres, on_sqlite};
+pub(crate) use place::{
+    Companion, Person, Place, on_killable_postgres, on_postgres, on_sqlite, outbox_has,
+};
 
 /// Long enough for anything that takes no time on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,11 +3,14 @@
 //! Rule: nothing outlives its test, however that ends.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::config::{Config as TenureConfig, Durability};
@@ -25,13 +28,19 @@ use crate::postgres;
 /// Names the address to a test that is started as a lock server.
 const AS_TENURE: &str = "CHAT_TEST_TENURE_LISTEN";
 
+/// Names the folder that it keeps its history in, if it does.
+const TENURE_DATA: &str = "CHAT_TEST_TENURE_DATA";
+
+/// Where companions that are processes say what they have to say.
+const LOG: &str = "companion.log";
+
 /// What differs from the defaults.
 pub(crate) type Options<'a> = &'a [&'a str];
 
 /// See the file's header.
 pub(crate) struct Place {
     folder: TempDir,
-    database: String,
+    pub(crate) database: String,
     pub(crate) tenure: Tenure,
 }
 
@@ -45,6 +54,8 @@ struct Given {
 pub(crate) struct Tenure {
     child: Option<Child>,
     pub(crate) addr: SocketAddr,
+    /// Where it keeps its history; in memory alone if nowhere.
+    data: Option<PathBuf>,
 }
 
 /// A companion.
@@ -84,6 +95,19 @@ pub(crate) fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Place) -> F)
     }
 }
 
+/// With a server that no other test depends on.
+pub(crate) fn on_killable_postgres<F: Future<Output = ()>>(
+    test: impl FnOnce(Place, postgres::Server) -> F,
+) {
+    if let Some(server) = postgres::Server::start() {
+        run(async {
+            let database = server.database().await;
+            let place = Place::new(tempfile::tempdir().unwrap(), database).await;
+            test(place, server).await;
+        });
+    }
+}
+
 fn run(test: impl Future<Output = ()>) {
     // The provider is there already after the first test.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -105,15 +129,26 @@ impl Place {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// With a lock server that keeps its history, and starts again with it.
+    pub(crate) async fn with_durable_tenure(mut self) -> Self {
+        self.tenure.kill();
+        self.tenure.data = Some(self.file("tenure-data"));
+        self.tenure.start_again().await;
+        self
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     fn arguments(&self, options: Options<'_>, listen: &str) -> Vec<String> {
         let key = self.file("development.key").display().to_string();
-        let given = ["tenure-chat", "--listen", listen, "--tenure"].map(str::to_owned);
-        let mut all: Vec<String> = given.into();
-        all.push(self.tenure.addr.to_string());
+        let mut all: Vec<String> = ["tenure-chat", "--listen", listen]
+            .map(str::to_owned)
+            .into();
+        if !options.contains(&"--tenure") {
+            all.extend(["--tenure".to_owned(), self.tenure.addr.to_string()]);
+        }
         all.extend([
             "--database".to_owned(),
             self.database.clone(),
@@ -130,9 +165,14 @@ impl Place {
         all
     }
 
+    /// What a companion here is started with.
+    pub(crate) fn config(&self, options: Options<'_>) -> Config {
+        Given::parse_from(self.arguments(options, "127.0.0.1:0")).config
+    }
+
     /// A companion in this process, which is connected to the lock server, if that is there.
     pub(crate) async fn companion(&self, options: Options<'_>) -> Companion {
-        let config = Given::parse_from(self.arguments(options, "127.0.0.1:0")).config;
+        let config = self.config(options);
         let issuer = self.issuer(&config);
         let service = Service::bind(config).await.unwrap();
         let addr = service.local_addr();
@@ -154,8 +194,8 @@ impl Place {
         let config = Given::parse_from(&arguments).config;
         let child = Command::new(env!("CARGO_BIN_EXE_tenure-chat"))
             .args(&arguments[1..])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(self.log())
+            .stderr(self.log())
             .spawn()
             .unwrap();
         let issuer = self.issuer(&config);
@@ -168,6 +208,18 @@ impl Place {
         companion
     }
 
+    /// What companions that are processes say.
+    fn log(&self) -> std::fs::File {
+        let mut options = std::fs::OpenOptions::new();
+        let log = options.append(true).create(true).open(self.file(LOG));
+        log.unwrap()
+    }
+
+    /// What they have said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.file(LOG)).unwrap()
+    }
+
     fn issuer(&self, config: &Config) -> Issuer {
         let secret = development_key(&self.file("development.key")).unwrap();
         Issuer::new(&config.tokens, &secret)
@@ -175,7 +227,7 @@ impl Place {
 }
 
 impl Companion {
-    async fn is_connected(&self, tenure_is_there: bool) {
+    pub(crate) async fn is_connected(&self, tenure_is_there: bool) {
         let ready = if tenure_is_there { "ready\n" } else { "ready" };
         until("the companion is ready", || async {
             let asked = Http::ask(self.addr, "GET", "/readyz", &[], None).await;
@@ -220,6 +272,14 @@ impl Companion {
                 .unwrap()
                 .unwrap()
                 .unwrap();
+        }
+    }
+
+    /// SIGSTOP and the like, for one that is a process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Running::Process(child) = &self.running {
+            let pid = i32::try_from(child.id()).unwrap();
+            nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();
         }
     }
 
@@ -319,26 +379,46 @@ impl Person {
     }
 
     pub(crate) async fn hear_from(&self, last_id: Option<String>) -> Hearing {
+        Hearing::new(self.ask_for_feed(&last_id).await.unwrap(), last_id)
+    }
+
+    /// A feed, if there is one to be had at this moment.
+    pub(crate) async fn try_hear(&self, last_id: Option<String>) -> Option<Hearing> {
+        let http = self.ask_for_feed(&last_id).await.ok()?;
+        (http.status == 200).then(|| Hearing::new(http, last_id))
+    }
+
+    async fn ask_for_feed(&self, last_id: &Option<String>) -> std::io::Result<Http> {
         let bearer = format!("Bearer {}", self.token);
         let mut headers = vec![("authorization", bearer.as_str())];
         if let Some(session) = &self.session {
             headers.push(("tenure-session", session));
         }
-        if let Some(last_id) = &last_id {
+        if let Some(last_id) = last_id {
             headers.push(("last-event-id", last_id));
         }
-        let http = Http::ask(self.addr, "GET", "/v1/feed", &headers, None)
-            .await
-            .unwrap();
-        Hearing::new(http, last_id.clone())
+        Http::ask(self.addr, "GET", "/v1/feed", &headers, None).await
     }
 
     pub(crate) fn at(&self, companion: &Companion) -> Self {
+        self.at_address(companion.addr)
+    }
+
+    pub(crate) fn at_address(&self, addr: SocketAddr) -> Self {
         Self {
-            addr: companion.addr,
+            addr,
             ..self.clone()
         }
     }
+}
+
+/// Whether so much waits to be told, as a companion has last measured it.
+pub(crate) async fn outbox_has(companion: &Companion, rows: RangeInclusive<u32>) -> bool {
+    let metrics = companion.person("root").get("/metrics").await.text;
+    let waiting = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("tenure_chat_outbox_rows "));
+    rows.contains(&waiting.unwrap().parse().unwrap())
 }
 
 /// A port that nobody listens on at this moment, so that a server can come back to it.
@@ -349,7 +429,11 @@ fn free_port() -> SocketAddr {
 
 impl Tenure {
     async fn start(addr: SocketAddr) -> Self {
-        let mut tenure = Self { child: None, addr };
+        let mut tenure = Self {
+            child: None,
+            addr,
+            data: None,
+        };
         tenure.start_again().await;
         tenure
     }
@@ -368,6 +452,7 @@ impl Tenure {
                 "--nocapture",
             ])
             .env(AS_TENURE, self.addr.to_string())
+            .envs(self.data.iter().map(|folder| (TENURE_DATA, folder)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .stdin(Stdio::piped())
@@ -417,11 +502,19 @@ fn as_tenure() {
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let config = TenureConfig {
+        let in_memory = TenureConfig {
             listen: listen.parse().unwrap(),
             admin: None,
             durability: Durability::Memory,
             ..TenureConfig::default()
+        };
+        let config = match std::env::var_os(TENURE_DATA) {
+            Some(data) => TenureConfig {
+                data: data.into(),
+                durability: Durability::Always,
+                ..in_memory
+            },
+            None => in_memory,
         };
         let server = Server::bind(config).await.unwrap();
         server.serve(CancellationToken::new()).await.unwrap();

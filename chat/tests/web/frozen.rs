@@ -1,0 +1,84 @@
+//! A companion that stands still in the middle of what it does: others over the same PostgreSQL wait for it for a while, and
+//! then no more.
+//!
+//! Rule of these tests: it is known to have a transaction open when it stops.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::sleep;
+
+use crate::support::{Person, Place, on_postgres};
+
+/// Longer than a transaction may be idle: `postgres.rs` of the store.
+const THEN: Duration = Duration::from_secs(25);
+
+#[test]
+fn a_companion_that_stands_still_holds_up_nobody_for_long() {
+    on_postgres(async |place: Place| {
+        let frozen = place.companion_process(&[]).await;
+        let other = place.companion(&[]).await;
+        let ada = frozen.person("ada");
+        let chat = ada.chat_with(&["bob"]).await;
+        let sending: Vec<_> = (0..8)
+            .map(|n| tokio::spawn(send_for_ever(ada.clone(), chat.clone(), n)))
+            .collect();
+        let mut watch = PgConnection::connect(&place.database).await.unwrap();
+        let id = uuid::Uuid::parse_str(&chat).unwrap();
+        while !(is_locked(&mut watch, id).await && {
+            sleep(Duration::from_secs(1)).await;
+            is_locked(&mut watch, id).await
+        }) {
+            frozen.signal(Signal::SIGCONT);
+            sleep(Duration::from_millis(fastrand::u64(1..50))).await;
+            frozen.signal(Signal::SIGSTOP);
+            sleep(Duration::from_millis(100)).await;
+        }
+
+        let bob = other.person("bob");
+        let (began, mut refused) = (Instant::now(), 0);
+        loop {
+            let sent = bob.send(&chat, "b-1", "is anybody there?").await;
+            if sent.status == 201 {
+                break;
+            }
+            sent.refused(503, "store_away");
+            assert!(sent.header("retry-after").is_some());
+            refused += 1;
+            assert!(began.elapsed() < THEN, "held up for ever");
+        }
+        assert!(refused > 0, "it was not held up at all");
+
+        // What it was about to store was not, and what it stores from now on is in order.
+        frozen.signal(Signal::SIGCONT);
+        sleep(Duration::from_millis(500)).await;
+        for sending in sending {
+            sending.abort();
+        }
+        let last = bob.send(&chat, "b-2", "welcome back").await.expect(201);
+        let path = format!("/v1/chats/{chat}/messages?page=1&limit=1");
+        let page = bob.get(&path).await.expect(200);
+        let (seq, total) = (&last["seq"], &page["totals"]["total"]);
+        assert_eq!(seq, total, "dense");
+        let recount = bob.post("/v1/unread/recount", json!({})).await.expect(200);
+        assert_eq!(recount["drift"], 0);
+    });
+}
+
+/// Whether somebody is about to change it.
+async fn is_locked(watch: &mut PgConnection, chat: uuid::Uuid) -> bool {
+    let unlocked = "SELECT id FROM chats WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED";
+    let found = sqlx::query(unlocked).bind(chat).fetch_all(watch).await;
+    found.unwrap().is_empty()
+}
+
+async fn send_for_ever(person: Person, chat: String, sender: usize) {
+    for number in 0_u64.. {
+        let message = json!({"client_msg_id": format!("{sender}-{number}"), "body": "x"});
+        // Whoever stands still does not answer.
+        let path = format!("/v1/chats/{chat}/messages");
+        let _ = person.try_ask("POST", &path, Some(message)).await;
+    }
+}

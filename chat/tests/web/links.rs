@@ -1,0 +1,187 @@
+//! The way to the lock server: with TLS and an API key, and what becomes of it when they are not as they should be.
+//!
+//! What is the same on both databases is shown on one.
+
+use std::net::SocketAddr;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
+use tenure::config::{Config as TenureConfig, Settings};
+use tenure::server::Server;
+use tenure_chat::service::Service;
+use tenure_chat::store::Role;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Place, on_sqlite};
+
+/// Long enough for the lock server, and known to nobody else.
+const SECRET: &str = "a secret of the companion's own, 0123456789";
+
+/// Vouches for names.
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A lock server that takes TLS alone, by a certificate for `localhost`, and the key, which has this role.
+async fn secured(
+    place: &Place,
+    authority: &CertifiedIssuer<'static, KeyPair>,
+    role: &str,
+) -> (SocketAddr, CancellationToken) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, authority).unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(place.file(name), text).unwrap();
+        place.file(name).display().to_string()
+    };
+    let (cert, key) = (
+        write("tenure.pem", &cert.pem()),
+        write("tenure.key", &key.serialize_pem()),
+    );
+    let settings = write(
+        "tenure.toml",
+        &format!(
+            "listen = \"127.0.0.1:0\"\nadmin = \"off\"\ndurability = \"memory\"\n\
+             tls_cert = {cert:?}\ntls_key = {key:?}\n\
+             [[keys]]\nname = \"chat\"\nkey = {SECRET:?}\nrole = {role:?}\norgs = [\"*\"]\n"
+        ),
+    );
+    let config = TenureConfig::load(Some(settings.as_ref()), Settings::default()).unwrap();
+    let server = Server::bind(config).await.unwrap();
+    let addr = server.local_addr();
+    let stop = CancellationToken::new();
+    tokio::spawn(server.serve(stop.clone()));
+    (addr, stop)
+}
+
+#[test]
+fn the_lock_server_is_spoken_to_by_tls_and_key() {
+    on_sqlite(async |mut place: Place| {
+        place.tenure.kill();
+        let authority = authority();
+        let (addr, stop) = secured(&place, &authority, "admin").await;
+        let ca = place.file("ca.pem").display().to_string();
+        std::fs::write(&ca, authority.pem()).unwrap();
+        let key = place.file("companion.key").display().to_string();
+        std::fs::write(&key, format!("{SECRET}\n")).unwrap();
+        let tenure = format!("localhost:{}", addr.port());
+        let secure = [
+            "--tenure",
+            tenure.as_str(),
+            "--tenure-ca",
+            ca.as_str(),
+            "--tenure-key-file",
+            key.as_str(),
+        ];
+        let companion = place.companion(&secure).await;
+        companion.is_connected(true).await;
+        let mut ada = companion.person("ada").with_session().await;
+        let chat = ada.chat_with(&["bob"]).await;
+        let mut feed = ada.hear().await;
+        feed.next_named("ready").await;
+        assert!(ada.lock(&chat).await > 0);
+        feed.next_named("chat.locked").await;
+        let message = ada.send(&chat, "m-1", "over TLS").await.expect(201);
+        assert_eq!(message["unguarded"], false);
+        feed.next_named("message.created").await;
+        // The key is an admin's, so admins are.
+        let root = companion.with_role("root", Role::Admin);
+        let all = json!({"reason": "maintenance"});
+        let freed = root.post("/v1/locks/clear", all).await.expect(200);
+        assert_eq!(freed["ended"].as_array().unwrap().len(), 1);
+
+        // Whoever is not vouched for, or has another key, is not spoken to: chats go on, locks do not.
+        let other = place.file("other.pem").display().to_string();
+        std::fs::write(&other, self::authority().pem()).unwrap();
+        let wrong_key = place.file("wrong.key").display().to_string();
+        std::fs::write(&wrong_key, "another secret, 0123456789 0123456789").unwrap();
+        let by_address = addr.to_string();
+        for (what, tenure, ca, key) in [
+            ("another authority", &tenure, &other, &key),
+            ("another name", &by_address, &ca, &key),
+            ("another key", &tenure, &ca, &wrong_key),
+        ] {
+            let options = [
+                "--tenure",
+                tenure.as_str(),
+                "--tenure-ca",
+                ca.as_str(),
+                "--tenure-key-file",
+                key.as_str(),
+            ];
+            let companion = place.companion(&options).await;
+            let ada = companion.person("ada");
+            let sent = ada.send(&chat, what, "into the dark").await.expect(201);
+            assert_eq!(sent["unguarded"], true, "{what}");
+            ada.post(&format!("/v1/chats/{chat}/lock"), json!({}))
+                .await
+                .refused(503, "tenure_away");
+        }
+        let plain = ["--tenure", tenure.as_str(), "--tenure-key-file", &key];
+        let companion = place.companion(&plain).await;
+        companion
+            .person("ada")
+            .get(&format!("/v1/chats/{chat}/lock"))
+            .await
+            .refused(503, "tenure_away");
+        stop.cancel();
+    });
+}
+
+#[test]
+fn nobody_may_more_than_the_key() {
+    on_sqlite(async |mut place: Place| {
+        place.tenure.kill();
+        let authority = authority();
+        let (addr, stop) = secured(&place, &authority, "member").await;
+        let ca = place.file("ca.pem").display().to_string();
+        std::fs::write(&ca, authority.pem()).unwrap();
+        let key = place.file("companion.key").display().to_string();
+        std::fs::write(&key, SECRET).unwrap();
+        let tenure = format!("localhost:{}", addr.port());
+        let options = [
+            "--tenure",
+            tenure.as_str(),
+            "--tenure-ca",
+            ca.as_str(),
+            "--tenure-key-file",
+            key.as_str(),
+        ];
+        let companion = place.companion(&options).await;
+        companion.is_connected(true).await;
+        let mut ada = companion.person("ada").with_session().await;
+        let chat = ada.chat_with(&[]).await;
+        ada.lock(&chat).await;
+        ada.send(&chat, "m-1", "hello").await.expect(201);
+        let root = companion.with_role("root", Role::Admin);
+        let force = json!({"path": format!("chat/{chat}"), "reason": "maintenance"});
+        root.post("/v1/locks/force-release", force)
+            .await
+            .refused(403, "forbidden");
+        stop.cancel();
+    });
+}
+
+#[test]
+fn what_cannot_be_spoken_with_is_said_at_the_start() {
+    on_sqlite(async |place: Place| {
+        let nothing = place.file("nothing").display().to_string();
+        std::fs::write(&nothing, "\n").unwrap();
+        let missing = place.file("missing").display().to_string();
+        for (flag, file) in [
+            ("--tenure-ca", &missing),
+            ("--tenure-key-file", &missing),
+            ("--tenure-key-file", &nothing),
+            ("--tenure-ca", &nothing),
+        ] {
+            let config = place.config(&[flag, file]);
+            let Err(error) = Service::bind(config).await else {
+                panic!("started with {flag} {file}");
+            };
+            assert!(format!("{error:#}").contains(flag), "{error:#}");
+        }
+    });
+}
