@@ -14,62 +14,15 @@
     reason = "a program for a terminal: what goes wrong ends it"
 )]
 
+mod caller;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use caller::{Caller, Tokens, part};
 use serde_json::{Value, json};
-use tenure_chat::config::{JwtAlgorithm, TokenSettings};
-use tenure_chat::identity::{Issuer, Person, development_key};
-use tenure_chat::store::Role;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::AsyncBufReadExt as _;
 use tokio::sync::Barrier;
-
-/// One connection that is kept.
-struct Caller {
-    stream: BufReader<TcpStream>,
-    token: String,
-}
-
-impl Caller {
-    async fn new(address: &str, token: String) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::new(stream),
-            token,
-        }
-    }
-
-    async fn write(&mut self, method: &str, path: &str, body: &str) {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: load\r\nauthorization: Bearer {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.token,
-            body.len()
-        );
-        self.stream.write_all(head.as_bytes()).await.unwrap();
-    }
-
-    async fn ask(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        self.write(method, path, &body.to_string()).await;
-        let (mut line, mut status, mut length) = (String::new(), 0, 0);
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line).await.unwrap();
-            if line.starts_with("HTTP/1.1 ") {
-                status = line[9..12].parse().unwrap();
-            } else if let Some(value) = line.strip_prefix("content-length: ") {
-                length = value.trim().parse().unwrap();
-            } else if line.trim().is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-}
 
 #[tokio::main]
 async fn main() {
@@ -84,25 +37,8 @@ async fn main() {
     let key = arguments
         .get(4)
         .map_or("tenure-chat-development.key", String::as_str);
-    let settings = TokenSettings {
-        jwt_algorithm: JwtAlgorithm::Hs256,
-        jwt_key_file: None,
-        jwt_audience: None,
-        jwt_issuer: None,
-        development_key: key.into(),
-    };
-    let issuer = Issuer::new(&settings, &development_key(key.as_ref()).unwrap());
-    let token = |id: &str| {
-        let (org, id, name) = ("load".to_owned(), id.to_owned(), id.to_owned());
-        let person = Person {
-            org,
-            id,
-            name,
-            role: Role::Member,
-            expires: 0,
-        };
-        issuer.token(&person, Duration::from_secs(3600)).unwrap()
-    };
+    let tokens = Tokens::of(key);
+    let token = |id: &str| tokens.token(id);
 
     let mut maker = Caller::new(address, token("maker")).await;
     let mut ids = Vec::new();
@@ -194,10 +130,4 @@ async fn hear(mut caller: Caller, count: usize) -> (usize, Vec<Duration>) {
         }
     }
     (late.len(), late)
-}
-
-fn part(of: &mut [Duration], percent: usize) -> Duration {
-    of.sort_unstable();
-    let at = (of.len() * percent / 100).min(of.len().saturating_sub(1));
-    of.get(at).copied().unwrap_or_default()
 }
