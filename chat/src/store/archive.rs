@@ -21,6 +21,9 @@ use super::upkeep::{ArchiveRun, ArchiveStep, EventName, Notify};
 /// Rows of one step at most.
 const STEP_MAX: u32 = 10_000;
 
+/// Chats that one statement looks at, so that none takes long where there is nothing to do.
+const WINDOW: i64 = 5_000;
+
 /// Chats of one step of a clean-up.
 const CHATS_MAX: i64 = 100;
 
@@ -42,8 +45,12 @@ pub(super) async fn step(
     run: &ArchiveRun,
     from: Option<ChatId>,
 ) -> Result<ArchiveStep> {
+    let from = from.map_or_else(Uuid::nil, |chat| chat.0);
     let Some((chat, org)) = next_chat(store, run, from).await? else {
-        return Ok(ArchiveStep::default());
+        return Ok(ArchiveStep {
+            done: 0,
+            next: next_window(store, from).await?,
+        });
     };
     let batch = limits::limit(run.batch, STEP_MAX);
     let mut tx = store.database.begin().await?;
@@ -54,7 +61,7 @@ pub(super) async fn step(
     };
     if moved > 0 {
         let act = "messages.archived";
-        audit::count(&mut tx, &org, store.now(), run.run, act, moved).await?;
+        audit::count(&mut tx, &org, store.now(), run, act, moved).await?;
         tx.commit().await?;
     }
     Ok(ArchiveStep {
@@ -63,24 +70,31 @@ pub(super) async fn step(
     })
 }
 
-/// The first chat from here on whose first message outside of the archive is old, and not its last. A look without a
+/// The first chat of the window whose first message outside of the archive is old, and not its last. A look without a
 /// lock.
 async fn next_chat(
     store: &Shared,
     run: &ArchiveRun,
-    from: Option<ChatId>,
+    from: Uuid,
 ) -> Result<Option<(ChatId, String)>> {
-    let next = "SELECT c.id, c.org FROM chats c \
+    let next = "SELECT c.id, c.org FROM \
+                    (SELECT id, org, archived_seq, last_seq FROM chats WHERE id >= $1 ORDER BY id LIMIT $4) c \
                 JOIN messages x ON x.chat_id = c.id AND x.seq = c.archived_seq + 1 AND x.created_at < $2 \
-                WHERE c.id >= $1 AND c.last_seq > c.archived_seq + 1 AND ($3 = '' OR c.org = $3) \
+                WHERE c.last_seq > c.archived_seq + 1 AND ($3 = '' OR c.org = $3) \
                 ORDER BY c.id LIMIT 1";
-    let from = from.map_or_else(Uuid::nil, |chat| chat.0);
     let row = store
         .database
-        .row(next, values![from, run.before, org(run)])
+        .row(next, values![from, run.before, org(run), WINDOW])
         .await?;
     row.map(|row| Ok((ChatId(row.get("id")?), row.get("org")?)))
         .transpose()
+}
+
+/// Where the window after this one begins.
+async fn next_window(store: &Shared, from: Uuid) -> Result<Option<ChatId>> {
+    let next = "SELECT id FROM chats WHERE id >= $1 ORDER BY id LIMIT 1 OFFSET $2";
+    let row = store.database.row(next, values![from, WINDOW]).await?;
+    row.map(|row| Ok(ChatId(row.get("id")?))).transpose()
 }
 
 async fn move_old(tx: &mut Transaction, chat: ChatId, run: &ArchiveRun, batch: i64) -> Result<i64> {
@@ -95,9 +109,9 @@ async fn move_old(tx: &mut Transaction, chat: ChatId, run: &ArchiveRun, batch: i
              created_at, edited_at, deleted_at, unguarded \
          FROM messages WHERE chat_id = $1 AND seq <= $2",
         "INSERT INTO messages_archive (id, chat_id, seq, rev, sender, sender_name, client_msg_id, content_hash, body, \
-             attachments, created_at, edited_at, deleted_at, unguarded, words) \
+             attachments, created_at, edited_at, deleted_at, unguarded, words, org) \
          SELECT id, chat_id, seq, rev, sender, sender_name, client_msg_id, content_hash, body, attachments, \
-             created_at, edited_at, deleted_at, unguarded, words \
+             created_at, edited_at, deleted_at, unguarded, words, org \
          FROM messages WHERE chat_id = $1 AND seq <= $2",
     );
     let row = tx.row(UP_TO, values![chat, run.before, batch]).await?;
@@ -186,7 +200,7 @@ async fn clean_up(store: &Shared, run: &ArchiveRun, org: &str, chat: ChatId) -> 
         payload: rows::to_json(&ChatDeleted { chat, rev }),
     };
     outbox::tell_org(&mut tx, org, chat, now, told).await?;
-    audit::count(&mut tx, org, now, run.run, "chats.cleaned_up", 1).await?;
+    audit::count(&mut tx, org, now, run, "chats.cleaned_up", 1).await?;
     store.commit_and_ring(tx).await?;
     Ok(true)
 }

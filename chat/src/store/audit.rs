@@ -10,7 +10,7 @@ use super::limits::{self, PAGE_MAX};
 use super::page::Below;
 use super::rows;
 use super::types::{Actor, ChatId, Page, PageRequest, Role, UnixMs};
-use super::upkeep::{AuditLine, NewAudit};
+use super::upkeep::{ArchiveRun, AuditLine, NewAudit};
 
 /// Adds a line, if the transaction is committed.
 pub(super) async fn add(
@@ -34,7 +34,7 @@ pub(super) async fn count(
     tx: &mut Transaction,
     org: &str,
     now: UnixMs,
-    run: Uuid,
+    run: &ArchiveRun,
     act: &str,
     more: i64,
 ) -> Result<()> {
@@ -45,8 +45,8 @@ pub(super) async fn count(
             org,
             now,
             act,
-            serde_json::json!({ "run": run }).to_string(),
-            run,
+            serde_json::json!({ "run": run.run, "before": run.before }).to_string(),
+            run.run,
             more,
         ],
     )

@@ -5,7 +5,7 @@
 
 use super::error::{Error, Result};
 use super::types::{Attachment, NewChat, NewMessage, NewParticipant};
-use super::upkeep::NewAudit;
+use super::upkeep::{Imported, NewAudit};
 
 /// Participants of a chat.
 pub const PARTICIPANTS_MAX: usize = 256;
@@ -19,6 +19,8 @@ pub const CLIENT_ID_MAX: usize = 64;
 pub const PERSON_MAX: usize = 128;
 /// Characters of a person's name, and of a title.
 pub const NAME_MAX: usize = 200;
+/// Characters of what is looked for.
+pub const SEARCH_MAX: usize = 1_024;
 /// Messages of one page of a history.
 pub const HISTORY_MAX: u32 = 200;
 /// Items of one page of a list.
@@ -29,6 +31,8 @@ pub const CHANGES_MAX: u32 = 500;
 pub const BATCH_MAX: u32 = 500;
 /// Messages of one part of an export.
 pub const EXPORT_MAX: u32 = 1_000;
+/// Messages that are imported by one commit.
+pub const IMPORT_MAX: usize = 1_000;
 /// Everybody in a chat who is listed.
 pub const MEMBERS_MAX: i64 = 1_000;
 /// Participants of whom each is told about singly.
@@ -85,12 +89,35 @@ pub(super) fn body(body: &str, has_attachments: bool) -> Result<()> {
     bytes("body", body, usize::from(!has_attachments), BODY_MAX)
 }
 
+/// Checks messages from elsewhere.
+pub(super) fn imported(messages: &[Imported]) -> Result<()> {
+    if messages.is_empty() || messages.len() > IMPORT_MAX {
+        let found = messages.len().to_string();
+        return invalid("messages", format!("1 to {IMPORT_MAX}"), found);
+    }
+    for message in messages {
+        characters("client_msg_id", &message.client_msg_id, 1, CLIENT_ID_MAX)?;
+        bytes("person", &message.sender.person, 1, PERSON_MAX)?;
+        characters("name", &message.sender.name, 0, NAME_MAX)?;
+        count("attachments", message.attachments.len(), ATTACHMENTS_MAX)?;
+        message.attachments.iter().try_for_each(attachment)?;
+        body(&message.body, !message.attachments.is_empty())?;
+        number("created_at", message.created_at.0)?;
+    }
+    Ok(())
+}
+
 /// Checks a number that has to be exact in JavaScript.
 pub(super) fn number(field: &'static str, number: i64) -> Result<()> {
     if (0..=NUMBER_MAX).contains(&number) {
         return Ok(());
     }
     invalid(field, format!("0 to {NUMBER_MAX}"), number.to_string())
+}
+
+/// Checks what is looked for, before its words are taken apart.
+pub(super) fn search(text: &str) -> Result<()> {
+    characters("q", text, 1, SEARCH_MAX)
 }
 
 /// Checks an owner of a lock.

@@ -206,8 +206,8 @@ async fn insert(tx: &mut Transaction, who: &Actor, message: &Message, hash: &[u8
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (chat_id, sender, client_msg_id) DO NOTHING RETURNING key",
         "INSERT INTO messages (id, chat_id, seq, rev, sender, sender_name, client_msg_id, content_hash, body, \
-             attachments, created_at, unguarded, words) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, array_to_tsvector($13)) \
+             attachments, created_at, unguarded, words, org) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, array_to_tsvector($13), $14) \
          ON CONFLICT (chat_id, sender, client_msg_id) DO NOTHING RETURNING seq AS key",
     );
     let mut inserted = values![
@@ -226,6 +226,7 @@ async fn insert(tx: &mut Transaction, who: &Actor, message: &Message, hash: &[u8
     ];
     if !tx.is_alone() {
         inserted.push(words::lexemes(&who.org, message.chat, &message.body).into());
+        inserted.push(who.org.as_str().into());
     }
     let Some(row) = tx.row(INSERT, inserted).await? else {
         return Ok(false);
@@ -349,7 +350,7 @@ fn forced(message: &Message, new: &NewMessage, seen: &Seen) -> NewAudit {
 
 /// What makes two sends the same: what they say and what hangs on them. Every part has its length before it, so that
 /// nothing can move from one to the next.
-fn content_hash(new: &NewMessage) -> Vec<u8> {
+pub(super) fn content_hash(new: &NewMessage) -> Vec<u8> {
     let mut context = Context::new(&SHA256);
     let mut part = |bytes: &[u8]| {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -12,6 +12,8 @@ mod chats;
 mod database;
 mod error;
 mod history;
+mod import;
+mod jobs;
 pub mod limits;
 mod marks;
 mod messages;
@@ -458,6 +460,16 @@ impl Store {
         history::export_chats(&self.shared, who, after, limit).await
     }
 
+    /// Puts messages from elsewhere, at most 1,000 and in their order, behind those of a chat, by one commit, with the
+    /// times they had; answers the number of the last. Nobody is told, and whoever takes part has not read them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Invalid`]; a `client_msg_id` that its sender has used in the chat is an error of
+    /// the database, and nothing is imported.
+    pub async fn import(&self, org: &str, chat: ChatId, messages: &[Imported]) -> Result<i64> {
+        import::import(&self.shared, org, chat, messages).await
+    }
+
     /// How many messages are older than the run's limit and not archived.
     ///
     /// # Errors
@@ -493,5 +505,44 @@ impl Store {
     /// Only those of the database.
     pub async fn cleanup_step(&self, run: &ArchiveRun) -> Result<ArchiveStep> {
         archive::cleanup_step(&self.shared, run).await
+    }
+
+    /// Takes the turn at a job that is done every so often by one worker of all that share the database, if it is free
+    /// and due; it is this worker's for as long as the lease. What was begun and not ended is due at once.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if there is no such job.
+    pub async fn job_take(
+        &self,
+        job: &str,
+        worker: Uuid,
+        every: Duration,
+        lease: Duration,
+    ) -> Result<Turn> {
+        jobs::take(&self.shared, job, worker, every, lease).await
+    }
+
+    /// Makes the lease longer, from this instant on. Answers whether the turn is this worker's still.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn job_keep(&self, job: &str, worker: Uuid, lease: Duration) -> Result<bool> {
+        jobs::keep(&self.shared, job, worker, lease).await
+    }
+
+    /// The job is done: the turn is given back, and it is due again so long after it was begun.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn job_done(&self, job: &str, worker: Uuid) -> Result<()> {
+        jobs::end(&self.shared, job, worker, true).await
+    }
+
+    /// The turn is given back, and the job is due.
+    ///
+    /// # Errors
+    /// Only those of the database.
+    pub async fn job_give_back(&self, job: &str, worker: Uuid) -> Result<()> {
+        jobs::end(&self.shared, job, worker, false).await
     }
 }

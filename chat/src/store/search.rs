@@ -1,10 +1,12 @@
 //! Looking for messages by their words, newest first, in the chats that the asker may see.
 //!
-//! Words go into the index by the message's own commit, so the index reaches up to the newest message there is. What
-//! is cut out as a snippet is the same on both databases. Who asks for the next page gets what is older than the page
-//! before.
+//! Words go into the index by the message's own commit, so the index reaches up to the newest message there is. How
+//! they are found is each database's own (`search/`); what is found, and what is cut out as a snippet, is the same on
+//! both. Who asks for the next page gets what is older than the page before.
 
-use std::cmp::Reverse;
+mod postgres;
+mod sqlite;
+
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
@@ -14,11 +16,9 @@ use super::access;
 use super::database::{Row, Sql, Transaction, Value, values};
 use super::error::Result;
 use super::limits::{self, PAGE_MAX};
-use super::page::Below;
-use super::rows::{self, message_columns};
-use super::types::{Actor, ChatId, Message, MessageId, Role};
+use super::types::{Actor, ChatId, Message, MessageId};
 use super::upkeep::{Found, Hit, Reach, SearchRequest};
-use super::words::{self, Scope};
+use super::words;
 
 /// Words that can be looked for at once.
 const WORDS_MAX: usize = 16;
@@ -27,121 +27,112 @@ const WORDS_MAX: usize = 16;
 const SNIPPET: usize = 160;
 const LEAD: usize = 40;
 
+/// Whoever sees no more chats than this may have those looked at.
+const OWN_CHATS_MAX: usize = 256;
+
+/// Whoever has no more messages in them has them looked at before anything that takes long.
+const FEW: i64 = 20_000;
+
+/// Whether a chat, by its column, is to be seen by the person `$2` of the organisation `$1`.
+macro_rules! visible {
+    ($chat:literal) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM chats c WHERE c.id = ",
+            $chat,
+            " AND c.org = $1 AND c.audience = 1) OR EXISTS (SELECT 1 FROM members m WHERE m.chat_id = ",
+            $chat,
+            " AND m.org = $1 AND m.person = $2 AND m.participating = 1))"
+        )
+    };
+}
+use visible;
+
+/// What is looked for.
+struct Asked<'a> {
+    who: &'a Actor,
+    words: &'a BTreeSet<String>,
+    /// One that the asker sees.
+    chat: Option<ChatId>,
+    cursor: Option<&'a str>,
+    limit: i64,
+}
+
+/// What is found, newest first, and what the next page begins after.
+struct Part {
+    messages: Vec<Message>,
+    next: Option<String>,
+}
+
 /// Messages that say all of the words.
 pub(super) async fn search(store: &Shared, who: &Actor, request: &SearchRequest) -> Result<Found> {
+    limits::search(&request.text)?;
     let words = words::distinct(&request.text);
     if words.is_empty() || words.len() > WORDS_MAX {
         let found = format!("{} words", words.len());
         return limits::invalid("q", format!("1 to {WORDS_MAX} words"), found);
     }
-    let scope = match request.chat {
-        Some(chat) => Scope::Chat(chat),
-        None => Scope::Org(&who.org),
-    };
-    let limit = limits::limit(request.page.limit, PAGE_MAX);
     let mut tx = store.database.snapshot().await?;
     if let Some(chat) = request.chat {
         access::look_in(&mut tx, who, chat).await?;
     }
-    let cursor = request.page.cursor.as_deref();
-    let (rows, next) = if tx.is_alone() {
-        in_sqlite(&mut tx, who, &words, scope, cursor, limit).await?
-    } else {
-        in_postgres(&mut tx, who, &words, scope, cursor, limit).await?
+    let asked = Asked {
+        who,
+        words: &words,
+        chat: request.chat,
+        cursor: request.page.cursor.as_deref(),
+        limit: limits::limit(request.page.limit, PAGE_MAX),
     };
-    let mut items = rows
-        .iter()
-        .map(|row| Ok(hit(rows::message(row)?, &words)))
-        .collect::<Result<Vec<_>>>()?;
-    items.sort_by_key(|hit| Reverse(hit.message.id));
+    let part = if tx.is_alone() {
+        sqlite::part(&mut tx, &asked).await?
+    } else {
+        postgres::part(&mut tx, &asked).await?
+    };
+    let messages = part.messages.into_iter();
     let reaches = reach(&mut tx, who, request.chat).await?;
     Ok(Found {
-        items,
-        next,
+        items: messages.map(|message| hit(message, &words)).collect(),
+        next: part.next,
         reaches,
     })
 }
 
-/// FTS5 walks its lists from the newest row on and stops when there are enough.
-async fn in_sqlite(
-    tx: &mut Transaction,
-    who: &Actor,
-    words: &BTreeSet<String>,
-    scope: Scope<'_>,
-    cursor: Option<&str>,
-    limit: i64,
-) -> Result<(Vec<Row>, Option<String>)> {
-    const KEYS: &str = "SELECT w.rowid AS place FROM message_words w \
-         LEFT JOIN messages x ON x.key = w.rowid \
-         LEFT JOIN messages_archive a ON a.key = w.rowid \
-         JOIN chats c ON c.id = COALESCE(x.chat_id, a.chat_id) \
-         LEFT JOIN members m ON m.chat_id = c.id AND m.person = $4 \
-         WHERE message_words MATCH $1 AND w.rowid < $2 AND c.org = $3 \
-             AND (c.audience = 1 OR m.participating = 1 OR $5 = 1) \
-         ORDER BY w.rowid DESC LIMIT $6";
-    const MESSAGES: &str = concat!(
-        "SELECT ",
-        message_columns!(),
-        " FROM messages WHERE key IN (SELECT value FROM json_each($1)) UNION ALL SELECT ",
-        message_columns!(),
-        " FROM messages_archive WHERE key IN (SELECT value FROM json_each($1))"
-    );
-    let Below(below) = Below::parse(cursor)?;
-    let expression = words::match_expression(words, scope);
-    let sees_all = who.role == Role::Admin;
-    let asked = values![expression, below, &who.org, &who.id, sees_all, limit + 1];
-    let found = tx.rows(KEYS, asked).await?;
-    let keys = found
-        .iter()
-        .map(|row| row.get("place"))
-        .collect::<Result<Vec<i64>>>()?;
-    let (keys, next) = cut(keys, limit);
-    let next = next.map(|key| Below(key).to_string());
-    Ok((tx.rows(MESSAGES, values![keys]).await?, next))
+/// Of what was met, what may be seen.
+fn seen<T>(met: &[Row], named: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
+    let mut seen = Vec::new();
+    for row in met {
+        if row.flag("seen")? {
+            seen.push(named(row)?);
+        }
+    }
+    Ok(seen)
 }
 
-/// PostgreSQL finds the rows by its inverted index, in both tables. `IS TRUE` keeps it from walking the index of ids
-/// besides: a plan that does not know how far the cursor is takes all of it, 0.3 s for a million messages.
-async fn in_postgres(
-    tx: &mut Transaction,
-    who: &Actor,
-    words: &BTreeSet<String>,
-    scope: Scope<'_>,
-    cursor: Option<&str>,
-    limit: i64,
-) -> Result<(Vec<Row>, Option<String>)> {
-    const IDS: &str = "SELECT x.id FROM ( \
-             SELECT id, chat_id FROM messages WHERE words @@ $1::tsquery AND (id < $2) IS TRUE \
-             UNION ALL SELECT id, chat_id FROM messages_archive WHERE words @@ $1::tsquery AND (id < $2) IS TRUE) x \
-         JOIN chats c ON c.id = x.chat_id \
-         LEFT JOIN members m ON m.chat_id = c.id AND m.person = $4 \
-         WHERE c.org = $3 AND (c.audience = 1 OR m.participating = 1 OR $5 = 1) \
-         ORDER BY x.id DESC LIMIT $6";
-    const MESSAGES: &str = concat!(
-        "SELECT ",
-        message_columns!(),
-        " FROM messages WHERE id = ANY($1) UNION ALL SELECT ",
-        message_columns!(),
-        " FROM messages_archive WHERE id = ANY($1)"
-    );
-    let below = match cursor.map(Uuid::try_parse) {
-        None => Uuid::max(),
-        Some(Ok(id)) => id,
-        Some(Err(_)) => {
-            return limits::invalid("cursor", "one that the page before has named", "another");
+/// Chats, and how many messages they have.
+struct Own {
+    chats: Vec<Uuid>,
+    messages: i64,
+}
+
+/// The chats that somebody sees without being an admin, if they are few.
+async fn own_chats(tx: &mut Transaction, who: &Actor) -> Result<Option<Own>> {
+    let own = "SELECT c.id, c.last_seq FROM members m JOIN chats c ON c.id = m.chat_id \
+                   WHERE m.org = $1 AND m.person = $2 AND m.participating = 1 \
+               UNION ALL SELECT id, last_seq FROM chats WHERE org = $1 AND audience = 1 LIMIT $3";
+    // One that is open and one's own comes twice.
+    let most = i64::try_from(OWN_CHATS_MAX * 2).unwrap_or(i64::MAX);
+    let rows = tx.rows(own, values![&who.org, &who.id, most]).await?;
+    let mut chats = BTreeSet::new();
+    let mut messages = 0;
+    for row in &rows {
+        if chats.insert(row.get::<Uuid>("id")?) {
+            messages += row.get::<i64>("last_seq")?;
         }
-    };
-    let query = words::tsquery(words, scope);
-    let sees_all = who.role == Role::Admin;
-    let asked = values![query, below, &who.org, &who.id, sees_all, limit + 1];
-    let found = tx.rows(IDS, asked).await?;
-    let ids = found
-        .iter()
-        .map(|row| row.get("id"))
-        .collect::<Result<Vec<Uuid>>>()?;
-    let (ids, next) = cut(ids, limit);
-    let next = next.map(|id| id.simple().to_string());
-    Ok((tx.rows(MESSAGES, values![ids]).await?, next))
+    }
+    let are_few = rows.len() < OWN_CHATS_MAX * 2 && chats.len() <= OWN_CHATS_MAX;
+    Ok(are_few.then(|| Own {
+        chats: chats.into_iter().collect(),
+        messages,
+    }))
 }
 
 /// A page of what was found, and what the next one begins after.

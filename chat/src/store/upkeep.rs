@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::types::{Audience, ChatId, Message, MessageId, PageRequest, UnixMs};
+use super::types::{
+    Attachment, Audience, ChatId, Message, MessageId, NewParticipant, PageRequest, UnixMs,
+};
 
 /// Who may hear of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +120,21 @@ pub struct AuditLine {
     pub detail: serde_json::Value,
 }
 
+/// A message from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Who has sent it; need not take part.
+    pub sender: NewParticipant,
+    /// What the sender's client called it.
+    pub client_msg_id: String,
+    /// What it says.
+    pub body: String,
+    /// What hangs on it.
+    pub attachments: Vec<Attachment>,
+    /// When it was sent. One that is older than the message before it gets that one's time.
+    pub created_at: UnixMs,
+}
+
 /// What to look for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchRequest {
@@ -173,6 +190,17 @@ pub struct ArchiveRun {
     pub org: Option<String>,
     /// Rows for each step: brought within 1 and 10,000. Senders wait for one step at most.
     pub batch: u32,
+}
+
+/// Whose turn it is at what is done now and then by one worker of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The asker's, until the lease is over.
+    Mine,
+    /// Another's, whose lease has so much left.
+    Others(Duration),
+    /// Nobody's: it was done, and is due in so long.
+    Later(Duration),
 }
 
 /// What one step has done.

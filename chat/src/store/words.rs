@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use uuid::Uuid;
 
 use super::database::{Transaction, values};
 use super::error::Result;
@@ -32,6 +33,8 @@ pub(super) enum Scope<'a> {
     Org(&'a str),
     /// One chat.
     Chat(ChatId),
+    /// These chats.
+    Chats(&'a [Uuid]),
 }
 
 /// The words of a text, in order.
@@ -88,15 +91,19 @@ pub(super) fn lexemes(org: &str, chat: ChatId, body: &str) -> Vec<String> {
     lexemes
 }
 
-/// What PostgreSQL is asked: every one of these. Each is quoted, and none holds a quote.
-pub(super) fn tsquery(words: &BTreeSet<String>, scope: Scope<'_>) -> String {
-    let scope = match scope {
+/// What PostgreSQL is asked: every one of these, there or wherever. Each is quoted, and none holds a quote.
+pub(super) fn tsquery(words: &BTreeSet<String>, scope: Option<Scope<'_>>) -> String {
+    let scope = scope.map(|scope| match scope {
         Scope::Org(org) => format!("'o/{}'", org_key(org)),
         Scope::Chat(chat) => format!("'c/{}'", chat.0.simple()),
-    };
-    words
-        .iter()
-        .fold(scope, |query, word| query + " & '" + word + "'")
+        Scope::Chats(chats) => format!("({})", any(chats, " | ", |id| format!("'c/{id}'"))),
+    });
+    let words = words.iter().map(|word| format!("'{word}'"));
+    scope
+        .into_iter()
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" & ")
 }
 
 /// What FTS5 is asked: every one of these.
@@ -104,10 +111,17 @@ pub(super) fn match_expression(words: &BTreeSet<String>, scope: Scope<'_>) -> St
     let scope = match scope {
         Scope::Org(org) => format!("scope : o{}", org_key(org)),
         Scope::Chat(chat) => format!("scope : c{}", chat.0.simple()),
+        Scope::Chats(chats) => format!("scope : ({})", any(chats, " OR ", |id| format!("c{id}"))),
     };
     words
         .iter()
         .fold(scope, |query, word| query + " AND words : " + &token(word))
+}
+
+/// Any of these, each by its id without dashes.
+fn any(chats: &[Uuid], or: &str, named: impl Fn(uuid::fmt::Simple) -> String) -> String {
+    let named: Vec<_> = chats.iter().map(|chat| named(chat.simple())).collect();
+    named.join(or)
 }
 
 /// Puts a message into the index of FTS5.
@@ -203,7 +217,7 @@ mod tests {
     fn nothing_in_a_query_needs_quoting() {
         let words = distinct("it's \"quoted\" & | ! <-> : * \\ 日本 ' OR");
         let scope = Scope::Org("a' | 'b\\");
-        let tsquery = tsquery(&words, scope);
+        let tsquery = tsquery(&words, Some(scope));
         assert!(!tsquery.contains(['\\', '"', '|', '!']), "{tsquery}");
         assert_eq!(tsquery.matches('\'').count(), 2 * (words.len() + 1));
         let expression = match_expression(&words, scope);

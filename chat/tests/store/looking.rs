@@ -4,7 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tenure_chat::store::{Actor, ChatId, Error, Found, PageRequest, SearchRequest, Store};
+use proptest::prelude::{Just, Strategy as _, any, prop, prop_oneof};
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use tenure_chat::store::{
+    Actor, ArchiveRun, ChatId, Error, Found, Imported, NewParticipant, PageRequest, Role,
+    SearchRequest, Store, UnixMs,
+};
+use uuid::Uuid;
 
 use crate::place::{Place, actor, all, member, on_both, open_chat, private};
 
@@ -15,6 +22,9 @@ on_both!(
     what_is_edited_or_deleted_is_found_as_it_is,
     a_snippet_shows_the_words,
     the_index_reaches_the_newest_message,
+    hostile_text_is_words_to_both,
+    who_sees_little_of_much_finds_all_of_it,
+    what_only_old_messages_say_is_found,
 );
 
 fn ask(text: &str, chat: Option<ChatId>, limit: u32) -> SearchRequest {
@@ -101,9 +111,9 @@ async fn words_are_found_where_they_are(place: Arc<Place>) {
         };
         assert_eq!(found(&store, &cid, text, None).await, expected, "{text}");
     }
-    let rival = actor("rival", "ann", tenure_chat::store::Role::Admin);
+    let rival = actor("rival", "ann", Role::Admin);
     assert_eq!(found(&store, &rival, "quote", None).await, set(&[]));
-    let admin = actor("acme", "root", tenure_chat::store::Role::Admin);
+    let admin = actor("acme", "root", Role::Admin);
     assert_eq!(found(&store, &admin, "quote ready", None).await, all_ready);
 }
 
@@ -279,4 +289,248 @@ async fn the_index_reaches_the_newest_message(place: Arc<Place>) {
     assert_eq!(reaches(&ann, None).await, Some((other, 1)));
     assert_eq!(reaches(&ann, Some(one)).await, Some((one, 2)));
     assert_eq!(reaches(&member("bob"), None).await, Some((one, 2)));
+}
+
+/// Naively: the words of a text, each in lower case; characters of Chinese and Japanese by themselves.
+fn naive_words(text: &str) -> Vec<String> {
+    let mut spaced = String::new();
+    for c in text.chars() {
+        let is_alone = matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff
+            | 0x20000..=0x3134f);
+        if is_alone {
+            spaced.extend([' ', c, ' ']);
+        } else if c.is_alphanumeric() {
+            spaced.push(c);
+        } else {
+            spaced.push(' ');
+        }
+    }
+    let words = spaced.split(' ').filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            let lower = word.chars().take(64).flat_map(char::to_lowercase);
+            lower.filter(|c| c.is_alphanumeric()).collect()
+        })
+        .collect()
+}
+
+async fn hostile_text_is_words_to_both(place: Arc<Place>) {
+    let store = place.open().await;
+    let ann = member("ann");
+    let part = prop_oneof![
+        8 => prop::sample::select(vec![
+            "a", "B", "or", "AND", "NOT", "NEAR(", "w1", "u61", "o/acme", "c1", "scope", "words", ":", "\"", "'", "''", "\\",
+            "\\'", "*", "^", "{", "}", "(", ")", "-", "+", "|", "&", "!", "<->", "<1>", ":*", ":A", "$1", "%", "_", ";", "--",
+            "/*", "\t", "\n", "\u{1}", "\u{7f}", "\u{a0}", "\u{200b}", "\u{301}", "İ", "ß", "ſ", "Ω", "東", "の", "한국",
+            "é", "e\u{301}", "🙂", "\u{feff}", "\u{202e}", "ǅ", "½", "²", "٣",
+        ]).prop_map(str::to_owned),
+        1 => any::<char>().prop_filter("no NUL", |c| *c != '\0').prop_map(String::from),
+        1 => Just("x".repeat(70)),
+    ];
+    let text = prop::collection::vec((part, any::<bool>()), 1..8).prop_map(|parts| {
+        let spaced = parts
+            .iter()
+            .map(|(part, gap)| format!("{part}{}", if *gap { " " } else { "" }));
+        spaced.collect::<String>()
+    });
+    let history = (
+        prop::collection::vec(text.clone(), 1..8),
+        prop::collection::vec(text, 1..5),
+    );
+    let mut runner = TestRunner::default();
+    for _ in 0..60 {
+        let (bodies, asked) = history.new_tree(&mut runner).expect("a history").current();
+        let chat = private(&store, &[]).await;
+        for body in &bodies {
+            store
+                .send(&ann, chat, place.message(body))
+                .await
+                .expect("it can be sent");
+        }
+        // What was said is looked for too, or hardly anything would be found.
+        for text in asked.iter().chain(&bodies) {
+            let words = naive_words(text);
+            let found = store.search(&ann, ask(text, Some(chat), 100)).await;
+            if words.is_empty() {
+                assert!(
+                    matches!(found, Err(Error::Invalid { field: "q", .. })),
+                    "{text:?}"
+                );
+                continue;
+            }
+            let found = found.unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let mut bodies_found: Vec<_> = found
+                .items
+                .iter()
+                .map(|hit| hit.message.body.clone())
+                .collect();
+            bodies_found.reverse();
+            let says_all = |body: &&String| {
+                let said = naive_words(body);
+                words.iter().all(|word| said.contains(word))
+            };
+            let expected: Vec<_> = bodies.iter().filter(says_all).cloned().collect();
+            assert_eq!(bodies_found, expected, "{text:?} in {bodies:?}");
+            for hit in found.items {
+                let characters: Vec<char> = hit.snippet.chars().collect();
+                for (from, to) in hit.matches {
+                    let marked: String = characters[from as usize..to as usize].iter().collect();
+                    assert!(
+                        naive_words(&marked).iter().all(|word| words.contains(word)),
+                        "{marked:?} for {text:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// So many messages of one person, of a second each, from here on.
+async fn import(
+    place: &Place,
+    store: &Store,
+    chat: ChatId,
+    count: usize,
+    body: impl Fn(usize) -> String,
+) {
+    for from in (0..count).step_by(1_000) {
+        let messages: Vec<_> = (from..count.min(from + 1_000))
+            .map(|number| Imported {
+                sender: NewParticipant {
+                    person: "ann".to_owned(),
+                    name: "Ann".to_owned(),
+                },
+                client_msg_id: place.fresh(),
+                body: body(number),
+                attachments: Vec::new(),
+                created_at: UnixMs(place.now().0 + i64::try_from(number).expect("a small number")),
+            })
+            .collect();
+        store
+            .import("acme", chat, &messages)
+            .await
+            .expect("it can be imported");
+    }
+}
+
+/// All pages of a search, in their order.
+async fn paged(
+    store: &Store,
+    who: &Actor,
+    text: &str,
+    chat: Option<ChatId>,
+    limit: u32,
+) -> Vec<Uuid> {
+    let mut request = ask(text, chat, limit);
+    let mut met = Vec::new();
+    loop {
+        let found = store.search(who, request.clone()).await.expect("found");
+        assert!(found.items.len() <= limit as usize);
+        met.extend(found.items.iter().map(|hit| hit.message.id.0));
+        request.page.cursor = found.next;
+        if request.page.cursor.is_none() {
+            return met;
+        }
+    }
+}
+
+async fn who_sees_little_of_much_finds_all_of_it(place: Arc<Place>) {
+    let store = place.open().await;
+    let little = private(&store, &["bob"]).await;
+    import(&place, &store, little, 30, |n| format!("common b{n}")).await;
+    let mut many = Vec::new();
+    for _ in 0..258 {
+        let chat = private(&store, &["cid"]).await;
+        import(&place, &store, chat, 1, |_| "common c".to_owned()).await;
+        many.push(chat);
+    }
+    let much = private(&store, &[]).await;
+    place.pass(std::time::Duration::from_secs(60));
+    import(&place, &store, much, 7_000, |n| {
+        if n == 5 {
+            "common needle".to_owned()
+        } else {
+            format!("common {n}")
+        }
+    })
+    .await;
+    let ids = async |chat| -> BTreeSet<Uuid> {
+        all(&store, &member("ann"), chat)
+            .await
+            .iter()
+            .map(|message| message.id.0)
+            .collect()
+    };
+    let of_bob = paged(&store, &member("bob"), "common", None, 7).await;
+    assert_eq!(of_bob.len(), 30, "none twice");
+    assert_eq!(
+        of_bob.into_iter().collect::<BTreeSet<_>>(),
+        ids(little).await
+    );
+    let of_cid = paged(&store, &member("cid"), "common", None, 100).await;
+    assert_eq!(of_cid.len(), 258);
+    let mut expected = BTreeSet::new();
+    for chat in many {
+        expected.extend(ids(chat).await);
+    }
+    assert_eq!(of_cid.into_iter().collect::<BTreeSet<_>>(), expected);
+    let none: Vec<Uuid> = Vec::new();
+    assert_eq!(
+        paged(&store, &member("eve"), "common", None, 10).await,
+        none
+    );
+    let root = actor("acme", "root", Role::Admin);
+    for who in [&root, &member("ann")] {
+        assert_eq!(paged(&store, who, "needle", None, 10).await.len(), 1);
+        assert_eq!(paged(&store, who, "common", None, 100).await.len(), 7_288);
+    }
+    assert_eq!(
+        paged(&store, &member("bob"), "needle", None, 10).await,
+        none
+    );
+    assert_eq!(
+        paged(&store, &member("ann"), "common", Some(little), 10)
+            .await
+            .len(),
+        30
+    );
+}
+
+async fn what_only_old_messages_say_is_found(place: Arc<Place>) {
+    let store = place.open().await;
+    let ann = member("ann");
+    let chat = private(&store, &[]).await;
+    import(&place, &store, chat, 40, |n| format!("early {n}")).await;
+    place.pass(400 * crate::place::DAY);
+    import(&place, &store, chat, 5_500, |n| format!("late {n}")).await;
+    let run = ArchiveRun {
+        run: Uuid::now_v7(),
+        before: place.now().before(crate::place::DAY),
+        org: None,
+        batch: 30,
+    };
+    // Half of them lie in the archive, so a page goes over its border.
+    assert_eq!(
+        store.archive_step(&run, None).await.expect("archived").done,
+        30
+    );
+    let expected: Vec<Uuid> = all(&store, &ann, chat)
+        .await
+        .iter()
+        .take(40)
+        .rev()
+        .map(|message| message.id.0)
+        .collect();
+    for scope in [None, Some(chat)] {
+        let found = paged(&store, &ann, "EARLY", scope, 9).await;
+        assert_eq!(found, expected, "{scope:?}");
+    }
+    assert_eq!(
+        paged(&store, &ann, "early 39", Some(chat), 9).await,
+        [expected[0]]
+    );
+    assert_eq!(
+        paged(&store, &ann, "late early", Some(chat), 9).await,
+        Vec::<Uuid>::new()
+    );
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_chat::store::{
-    ArchiveRun, ChatId, Error, EventName, HistoryPage, Mark, PageRequest, Role, SearchRequest,
-    Store, Stored, UnixMs,
+    ArchiveRun, ChatId, Error, EventName, HistoryPage, Imported, Mark, NewParticipant, PageRequest,
+    Role, SearchRequest, Store, Stored, Turn, UnixMs,
 };
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ on_both!(
     senders_and_an_archive_run_do_not_disturb_each_other,
     empty_chats_go,
     a_run_is_one_line_for_each_organisation,
+    a_turn_is_one_workers_and_comes_again_in_time,
+    what_is_imported_is_like_what_was_sent,
 );
 
 fn run(place: &Place, batch: u32) -> ArchiveRun {
@@ -251,4 +253,155 @@ async fn a_run_is_one_line_for_each_organisation(place: Arc<Place>) {
     );
     assert_eq!(lines[0].actor, "system");
     assert_eq!(lines[0].detail["run"], run.run.to_string());
+    assert_eq!(lines[0].detail["before"], run.before.to_string());
+}
+
+async fn a_turn_is_one_workers_and_comes_again_in_time(place: Arc<Place>) {
+    let store = place.open().await;
+    let (long, short) = (Duration::from_secs(3_600), Duration::from_millis(300));
+    let take = async |worker, every, lease| {
+        let taken = store.job_take("archive", worker, every, lease).await;
+        taken.expect("there is such a job")
+    };
+    let workers: Vec<Uuid> = (0..8).map(|_| Uuid::now_v7()).collect();
+    let mut taking = tokio::task::JoinSet::new();
+    for &worker in &workers {
+        let store = store.clone();
+        taking.spawn(async move {
+            let taken = store.job_take("archive", worker, long, short).await;
+            (worker, taken.expect("there is such a job"))
+        });
+    }
+    let taken = taking.join_all().await;
+    let mine: Vec<_> = taken
+        .iter()
+        .filter(|(_, turn)| *turn == Turn::Mine)
+        .collect();
+    assert_eq!(mine.len(), 1, "{taken:?}");
+    let first = mine[0].0;
+    assert!(
+        taken.iter().all(|(worker, turn)| *worker == first
+            || matches!(turn, Turn::Others(left) if *left <= short))
+    );
+    // It is cut off: the next has it when the lease is over, although it is not due, and the first has not.
+    tokio::time::sleep(short + Duration::from_millis(50)).await;
+    let second = Uuid::now_v7();
+    assert_eq!(take(second, long, long).await, Turn::Mine);
+    assert!(!store.job_keep("archive", first, long).await.expect("asked"));
+    store.job_done("archive", first).await.expect("asked");
+    assert!(matches!(take(first, long, long).await, Turn::Others(_)));
+    assert!(
+        store
+            .job_keep("archive", second, long)
+            .await
+            .expect("asked")
+    );
+    store.job_done("archive", second).await.expect("its own");
+    let later = take(first, long, long).await;
+    assert!(
+        matches!(later, Turn::Later(left) if left > long / 2 && left <= long),
+        "{later:?}"
+    );
+    assert_eq!(
+        take(first, Duration::ZERO, long).await,
+        Turn::Mine,
+        "due for whoever does not wait"
+    );
+    store
+        .job_give_back("archive", first)
+        .await
+        .expect("its own");
+    assert_eq!(
+        take(second, long, long).await,
+        Turn::Mine,
+        "what was not done is due"
+    );
+    let other = store.job_take("other", first, long, long).await;
+    assert!(matches!(other, Err(Error::Unusable(_))));
+}
+
+async fn what_is_imported_is_like_what_was_sent(place: Arc<Place>) {
+    let store = place.open().await;
+    let (ann, bob) = (member("ann"), member("bob"));
+    let chat = private(&store, &["bob"]).await;
+    let imported = |id: &str, person: &str, at: i64| Imported {
+        sender: NewParticipant {
+            person: person.to_owned(),
+            name: person.to_owned(),
+        },
+        client_msg_id: id.to_owned(),
+        body: format!("treasure {id}"),
+        attachments: Vec::new(),
+        created_at: UnixMs(at),
+    };
+    let messages = [
+        imported("one", "ann", 5_000),
+        imported("two", "bob", 4_000),
+        imported("three", "gone", 6_000),
+    ];
+    assert_eq!(
+        store
+            .import("acme", chat, &messages)
+            .await
+            .expect("imported"),
+        3
+    );
+    assert_eq!(
+        store
+            .import("acme", chat, &[imported("four", "ann", 7_000)])
+            .await
+            .expect("imported"),
+        4
+    );
+    let there = all(&store, &bob, chat).await;
+    let times: Vec<i64> = there.iter().map(|message| message.created_at.0).collect();
+    assert_eq!(times, [5_000, 5_000, 6_000, 7_000]);
+    assert_eq!(
+        there.iter().map(|message| message.seq).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(view(&store, &bob, chat).await.unread, 3);
+    assert_eq!(store.recount("acme", None).await.expect("counted").wrong, 0);
+    let again = store.send(&ann, chat, message("one", "treasure one")).await;
+    assert_eq!(
+        again.expect("it was sent"),
+        Stored::Replayed(there[0].clone())
+    );
+    let search = SearchRequest {
+        text: "treasure".to_owned(),
+        page: PageRequest {
+            cursor: None,
+            limit: 10,
+        },
+        ..SearchRequest::default()
+    };
+    assert_eq!(
+        store.search(&bob, search).await.expect("found").items.len(),
+        4
+    );
+    talk(&place, &store, chat, 1).await;
+    assert_eq!(all(&store, &bob, chat).await[4].seq, 5);
+    for wrong in [
+        vec![],
+        vec![imported("", "ann", 0)],
+        vec![imported("x", "ann", -1)],
+    ] {
+        let refused = store.import("acme", chat, &wrong).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{wrong:?}");
+    }
+    assert!(
+        store
+            .import(
+                "acme",
+                chat,
+                &[imported("y", "ann", 1), imported("one", "ann", 1)]
+            )
+            .await
+            .is_err()
+    );
+    assert!(matches!(
+        store.import("rival", chat, &messages).await,
+        Err(Error::NotFound(_))
+    ));
+    assert_eq!(all(&store, &bob, chat).await.len(), 5);
 }

@@ -24,10 +24,12 @@ macro_rules! steps {
 }
 
 /// Those of SQLite.
-pub(super) static SQLITE: LazyLock<Migrator> = steps!("sqlite": 1 "0001_chats", 2 "0002_words");
+pub(super) static SQLITE: LazyLock<Migrator> =
+    steps!("sqlite": 1 "0001_chats", 2 "0002_words", 3 "0003_jobs");
 
 /// Those of PostgreSQL.
-pub(super) static POSTGRES: LazyLock<Migrator> = steps!("postgres": 1 "0001_chats", 2 "0002_words");
+pub(super) static POSTGRES: LazyLock<Migrator> =
+    steps!("postgres": 1 "0001_chats", 2 "0002_words", 3 "0003_jobs", 4 "0004_newest");
 
 /// Does those that are missing. Companions that start together do them once: PostgreSQL is locked by the migrator
 /// itself, and SQLite by the transaction that has to be given here.
