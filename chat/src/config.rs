@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -18,6 +19,12 @@ pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 
 /// The database, unless told otherwise: a file beside the service.
 pub const DATABASE: &str = "sqlite:tenure-chat.db";
+
+/// Messages are old after this, unless told otherwise.
+pub const ARCHIVE_OLDER_THAN: &str = "365d";
+
+/// Chats have been empty for long after this, unless told otherwise.
+pub const ARCHIVE_EMPTY_FOR: &str = "90d";
 
 /// Everything the service is told when it starts.
 #[derive(Debug, Clone, Args)]
@@ -83,6 +90,9 @@ pub struct Config {
     /// How much one person may ask for.
     #[command(flatten)]
     pub rates: RateSettings,
+    /// When what is old is put away, and what that is.
+    #[command(flatten)]
+    pub archive: ArchiveSettings,
     /// Feeds at a time; one more is turned away.
     #[arg(
         long,
@@ -173,6 +183,49 @@ pub struct RateSettings {
         value_name = "PER_SECOND"
     )]
     pub rate_read: u32,
+}
+
+/// When what is old is put away, and what that is.
+#[derive(Debug, Clone, Args)]
+pub struct ArchiveSettings {
+    /// How often old messages are moved to the archive and empty chats cleaned up: `24h`, or `off`. One of all companions
+    /// that share a database does it.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_ARCHIVE_EVERY",
+        default_value = "24h",
+        value_name = "SPAN"
+    )]
+    pub archive_every: Every,
+    /// Messages that are older move to the archive. They are read and found as before, and cannot be edited.
+    #[arg(long, env = "TENURE_CHAT_ARCHIVE_OLDER_THAN", value_name = "AGE")]
+    #[arg(default_value = ARCHIVE_OLDER_THAN, value_parser = humantime::parse_duration)]
+    pub archive_older_than: Duration,
+    /// Chats without a message that have had no activity for as long are cleaned up.
+    #[arg(long, env = "TENURE_CHAT_ARCHIVE_EMPTY_FOR", value_name = "AGE")]
+    #[arg(default_value = ARCHIVE_EMPTY_FOR, value_parser = humantime::parse_duration)]
+    pub archive_empty_for: Duration,
+}
+
+/// The shortest time between two runs of the archive.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// How often, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Every(pub Option<Duration>);
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let span = humantime::parse_duration(text).ok();
+        let span = span.filter(|span| *span >= EVERY_MIN);
+        span.map(|span| Self(Some(span)))
+            .ok_or_else(|| "expected `off`, or a span of 1s or more such as `24h`".to_owned())
+    }
 }
 
 /// What becomes of a message while nobody knows whether the chat is locked.
@@ -382,6 +435,27 @@ mod tests {
             .unwrap();
         for wrong in ["*", "a.example", "https://", "https://a.example/"] {
             given(&["--cors-origins", wrong]).check().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_archive_is_kept_daily_unless_told_otherwise() {
+        let of = |arguments: &[&str]| given(arguments).archive;
+        assert_eq!(
+            of(&[]).archive_every,
+            Every(Some(Duration::from_secs(86_400)))
+        );
+        assert_eq!(of(&["--archive-every", "off"]).archive_every, Every(None));
+        let settings = of(&["--archive-older-than", "30d"]);
+        assert_eq!(
+            (settings.archive_older_than, settings.archive_empty_for),
+            (
+                Duration::from_secs(30 * 86_400),
+                Duration::from_secs(90 * 86_400)
+            )
+        );
+        for wrong in ["", "0s", "10ms", "daily", "-1h"] {
+            assert!(wrong.parse::<Every>().is_err(), "{wrong:?}");
         }
     }
 

@@ -20,6 +20,7 @@ mod locks;
 mod metrics;
 mod relay;
 
+pub mod archiving;
 pub mod config;
 pub mod identity;
 pub mod service;

@@ -54,6 +54,17 @@ pub(crate) struct Metrics {
     pub(crate) outbox_seconds: Gauge,
     /// What recounts have found wrong, in messages. Anything but 0 is a fault.
     pub(crate) unread_drift: Counter,
+    /// Messages that exports have written.
+    pub(crate) exported_messages: Counter,
+    archive_runs: Family<Labels, Counter>,
+    /// Messages that the schedule has moved.
+    pub(crate) archived_messages: Counter,
+    /// Empty chats that the schedule has made go.
+    pub(crate) cleaned_up_chats: Counter,
+    /// What one step takes: who sends to the same chat may wait for it.
+    pub(crate) archive_step_seconds: Histogram,
+    /// When this companion has completed a run last, in Unix time.
+    pub(crate) archive_completed_at: Gauge,
 }
 
 impl Metrics {
@@ -79,6 +90,12 @@ impl Metrics {
             outbox_rows: Gauge::default(),
             outbox_seconds: Gauge::default(),
             unread_drift: Counter::default(),
+            exported_messages: Counter::default(),
+            archive_runs: Family::default(),
+            archived_messages: Counter::default(),
+            cleaned_up_chats: Counter::default(),
+            archive_step_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            archive_completed_at: Gauge::default(),
         };
         metrics.register(&mut registry);
         *metrics.registry.lock() = registry;
@@ -131,6 +148,30 @@ impl Metrics {
         to.register("outbox_seconds", help, self.outbox_seconds.clone());
         let help = "What recounts of unread messages have found wrong";
         to.register("unread_drift", help, self.unread_drift.clone());
+        self.register_upkeep(to);
+    }
+
+    fn register_upkeep(&self, to: &mut Registry) {
+        let help = "Messages that exports have written";
+        to.register("exported_messages", help, self.exported_messages.clone());
+        let help = "Runs of the archive's schedule here, by how they ended";
+        to.register("archive_runs", help, self.archive_runs.clone());
+        let help = "Messages that this companion's schedule has moved to the archive";
+        to.register("archived_messages", help, self.archived_messages.clone());
+        let help = "Empty chats that this companion's schedule has cleaned up";
+        to.register("cleaned_up_chats", help, self.cleaned_up_chats.clone());
+        let help = "What a step of archiving takes, in seconds";
+        let steps = self.archive_step_seconds.clone();
+        to.register("archive_step_seconds", help, steps);
+        let help = "When this companion has completed a run of archiving, in Unix time; 0 if never";
+        let completed = self.archive_completed_at.clone();
+        to.register("archive_completed_at", help, completed);
+    }
+
+    /// A run of the archive's schedule has ended.
+    pub(crate) fn archive_run(&self, ended: &str) {
+        let labels = vec![("ended", ended.to_owned())];
+        self.archive_runs.get_or_create(&labels).inc();
     }
 
     /// A request was answered.

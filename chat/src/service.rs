@@ -16,8 +16,9 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::http::{App, Limits, SWEEP_EVERY, Shared, document, router};
+use crate::archiving::{Plan, Schedule};
+use crate::config::{ArchiveSettings, Config};
+use crate::http::{App, Exports, Limits, SWEEP_EVERY, Shared, document, router};
 use crate::identity::{Verifier, development_key};
 use crate::live::Live;
 use crate::locks::{ANSWER_WITHIN, LOOK_EVERY, Link, Sessions};
@@ -69,6 +70,7 @@ impl Service {
         let app = Arc::new(App {
             sessions: Sessions::new(link.clone(), config.grace(), config.idle()),
             limits: Limits::new(&config.rates),
+            exports: Exports::default(),
             when_away: config.when_tenure_is_away,
             grace: config.grace(),
             idle: config.idle(),
@@ -118,6 +120,7 @@ impl Service {
         );
         let relay = tokio::spawn(relay.run(relaying.clone()));
         let tending = tokio::spawn(tend(Arc::clone(&app)));
+        let archiving = tokio::spawn(archive(Arc::clone(&app), config.archive.clone()));
         let ending = app.shutdown.clone();
         let routes = router(Arc::clone(&app), &config)?;
         let serving =
@@ -136,6 +139,11 @@ impl Service {
             tracing::warn!("some events are left to the next companion");
         }
         tending.abort();
+        if timeout(grace, archiving).await.is_err() {
+            tracing::warn!(
+                "a step of archiving was not finished in time: it is undone, and done again by the next run"
+            );
+        }
         app.link.client().close().await;
         app.store.close().await;
         Ok(())
@@ -157,6 +165,24 @@ async fn tend(app: Shared) {
             }
         }
     }
+}
+
+/// Puts away what is old, every so often, unless that is turned off.
+async fn archive(app: Shared, settings: ArchiveSettings) {
+    let Some(every) = settings.archive_every.0 else {
+        return;
+    };
+    let schedule = Schedule {
+        store: app.store.clone(),
+        metrics: Arc::clone(&app.metrics),
+        plan: Plan {
+            older_than: settings.archive_older_than,
+            empty_for: settings.archive_empty_for,
+            org: None,
+        },
+        every,
+    };
+    schedule.run(app.shutdown.clone()).await;
 }
 
 /// A client that keeps trying: the service starts without the lock server too.

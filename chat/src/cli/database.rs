@@ -1,7 +1,11 @@
 //! The database, for commands that need no server: `archive`, `audit` and `recount` may run beside one that serves.
 //!
-//! Rule: it is closed again however the job ends, so that nothing is left half written.
+//! Rules: one that is not there is not made, since whoever asks means another; it is closed again however the job ends, so
+//! that nothing is left half written.
 
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use tenure_chat::config::{DATABASE, Secret};
 use tenure_chat::store::{Actor, Role, Store, StoreOptions};
@@ -9,7 +13,7 @@ use tenure_chat::store::{Actor, Role, Store, StoreOptions};
 /// Which database.
 #[derive(Debug, Args)]
 pub(super) struct Database {
-    /// The database: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/NAME`; with a password, set the variable.
+    /// The database: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/NAME`; with a password, set the variable
     #[arg(long, env = "TENURE_CHAT_DATABASE", default_value = DATABASE, value_name = "URL", hide_env_values = true)]
     database: Secret,
 }
@@ -20,6 +24,7 @@ impl Database {
         &self,
         job: impl AsyncFnOnce(&Store) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
+        self.is_there()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -28,11 +33,28 @@ impl Database {
                 connections_max: 2,
                 ..StoreOptions::default()
             };
-            let store = Store::open(self.database.reveal(), options).await?;
+            let store = Store::open(self.database.reveal(), options)
+                .await
+                .context("--database")?;
             let done = job(&store).await;
             store.close().await;
             done
         })
+    }
+
+    /// A file that is not there is no empty database.
+    fn is_there(&self) -> anyhow::Result<()> {
+        let url = self.database.reveal();
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            ensure!(
+                path.contains('%') || Path::new(path).exists(),
+                "--database: expected a database at {path}, found no such file; \
+                 go where the service runs, or name its database"
+            );
+        }
+        Ok(())
     }
 }
 

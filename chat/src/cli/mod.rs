@@ -1,21 +1,27 @@
 //! The command line: `tenure-chat`, which serves, and what operators do besides.
 //!
-//! Answers go to stdout, everything else to stderr. Exit status: 0, or 1 with a sentence that says what to do.
+//! Each sub-command is one file here. What it is asked is answered on stdout, as text or with `--json` as one object a
+//! line; everything else goes to stderr. Exit status, for every sub-command: 0 yes or done, 1 no, 2 trouble, with a
+//! sentence that says what to do.
 
 mod archive;
 mod audit;
 mod database;
+mod output;
 mod recount;
 mod serve;
+mod signals;
 mod token;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use output::{NobodyReads, remark};
+
 /// Chats that persist, with locks over HTTP: the companion of the Tenure lock server.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -23,18 +29,34 @@ struct Arguments {
     serve: serve::Serve,
 }
 
+const AFTER_HELP: &str = "\
+Examples:
+  tenure-chat                                       # for development, with tokens for Ada and Bob
+  ADA=$(tenure-chat token ada --role admin)         # a token of your own
+  TENURE_CHAT_DATABASE=postgres://chat:secret@db/chat tenure-chat --listen 0.0.0.0:7430 --jwt-key-file login.pem
+  tenure-chat archive --dry-run                     # what is old, in the database of the variable or the flag
+
+Commands other than serve ask the database itself: they may run beside a companion, or without one.
+Exit status: 0 done, 1 no, 2 trouble; each command says what that means";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves HTTP (the default).
     Serve(Box<serve::Serve>),
-    /// Makes a token, for development and for trying things out.
     Token(token::Token),
-    /// Moves old messages to the archive, and cleans up empty chats.
     Archive(archive::Archive),
-    /// Shows the audit log of an organisation.
     Audit(audit::Audit),
-    /// Counts again what is unread, and puts right what was wrong.
     Recount(recount::Recount),
+}
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Done; the answer is yes.
+    Yes,
+    /// The answer is no.
+    No,
+    /// It could not be done. (clap ends with the same number.)
+    Trouble,
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -47,26 +69,16 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Audit(audit)) => audit::run(&audit),
         Some(Command::Recount(recount)) => recount::run(&recount),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("tenure-chat: {error:#}"));
-            ExitCode::FAILURE
+    let exit = done.unwrap_or_else(|error| {
+        if error.is::<NobodyReads>() {
+            return Exit::Yes;
         }
-    }
-}
-
-/// For people, beside the answers.
-#[expect(clippy::print_stderr, reason = "this is the command line speaking")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
-
-/// What was asked for.
-#[expect(
-    clippy::print_stdout,
-    reason = "this is the answer of the command line"
-)]
-fn answer(text: &str) {
-    println!("{text}");
+        remark(&format!("tenure-chat: {error:#}"));
+        Exit::Trouble
+    });
+    ExitCode::from(match exit {
+        Exit::Yes => 0,
+        Exit::No => 1,
+        Exit::Trouble => 2,
+    })
 }

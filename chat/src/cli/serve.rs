@@ -10,19 +10,22 @@ use tenure_chat::identity::{Issuer, Person, development_key};
 use tenure_chat::service::Service;
 use tenure_chat::store::Role;
 use tenure_chat::telemetry;
-use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::output::remark;
+use super::signals::stopping;
 
 /// How long the tokens are good that are shown at the start.
 const TOKENS_LIVE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What the service is told.
+/// Serve HTTP (the default)
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     config: Config,
 }
 
-pub(super) fn run(serve: Serve) -> anyhow::Result<()> {
+pub(super) fn run(serve: Serve) -> anyhow::Result<Exit> {
     let config = serve.config;
     telemetry::init(&config.log, config.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -35,7 +38,7 @@ pub(super) fn run(serve: Serve) -> anyhow::Result<()> {
         let addr = service.local_addr();
         if is_for_development {
             let issuer = Issuer::new(&tokens, &development_key(&tokens.development_key)?);
-            super::say(&format!("Development: whoever is on this machine may be anybody. Listening on http://{addr}, see http://{addr}/docs"));
+            remark(&format!("Development: whoever is on this machine may be anybody. Listening on http://{addr}, see http://{addr}/docs"));
             for (id, name, role) in [("ada", "Ada", Role::Admin), ("bob", "Bob", Role::Member)] {
                 let person = Person {
                     org: "acme".into(),
@@ -45,35 +48,11 @@ pub(super) fn run(serve: Serve) -> anyhow::Result<()> {
                     expires: 0,
                 };
                 let token = issuer.token(&person, TOKENS_LIVE)?;
-                super::say(&format!("  {}={token}", name.to_uppercase()));
+                remark(&format!("  {}={token}", name.to_uppercase()));
             }
         }
         tracing::info!(listen = %addr, "listening");
-        let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
-        tokio::spawn(async move {
-            if signalled().await.is_ok() {
-                stop.cancel();
-            }
-        });
-        service.serve(shutdown).await
+        service.serve(stopping()).await?;
+        Ok(Exit::Yes)
     })
-}
-
-/// Waits for Ctrl-C, or for a service manager.
-#[cfg(unix)]
-async fn signalled() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signalled() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

@@ -6,30 +6,52 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::json;
 use tenure_chat::config::{JwtAlgorithm, TokenSettings};
 use tenure_chat::identity::{Issuer, Person, Verifier, development_key};
-use tenure_chat::store::Role;
+use tenure_chat::store::{Role, UnixMs};
 
-/// For whom, and for how long.
+use super::Exit;
+use super::output::Output;
+
+/// Make a token, for development and for trying things out
+///
+/// Signed with the secret of the development mode, which is made in this folder if it is not there and
+/// is the one that a service in this folder takes; or with one of your own for HS256 (--jwt-key-file).
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Token {
-    /// The organisation.
+    /// The organisation
     #[arg(long, default_value = "acme")]
     org: String,
-    /// The person.
+    /// The person
     #[arg(value_name = "PERSON")]
     person: String,
-    /// How others see them; the person's id, if it is left out.
+    /// How others see them; the person's id, if it is left out
     #[arg(long)]
     name: Option<String>,
-    /// What they may do: member, moderator or admin.
+    /// What they may do: member, moderator or admin
     #[arg(long, default_value = "member", value_parser = role)]
     role: Role,
-    /// How long it is good: `1h`, `30d`.
+    /// How long it is good: `1h`, `30d`
     #[arg(long = "for", default_value = "30d", value_parser = humantime::parse_duration)]
     lifetime: Duration,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     tokens: TokenSettings,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  ADA=$(tenure-chat token ada --role admin)
+  curl -s http://127.0.0.1:7430/v1/me -H \"authorization: Bearer $ADA\"
+  tenure-chat token bob --org acme --for 1h --json
+
+Exit status: 0 here it is, 2 trouble";
+
+fn ms(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn role(text: &str) -> Result<Role, String> {
@@ -37,7 +59,7 @@ fn role(text: &str) -> Result<Role, String> {
         .map_err(|_| format!("expected member, moderator or admin, found {text:?}"))
 }
 
-pub(super) fn run(token: &Token) -> anyhow::Result<()> {
+pub(super) fn run(token: &Token) -> anyhow::Result<Exit> {
     let secret = match &token.tokens.jwt_key_file {
         None => development_key(&token.tokens.development_key)?,
         Some(_) if token.tokens.jwt_algorithm != JwtAlgorithm::Hs256 => {
@@ -63,6 +85,10 @@ pub(super) fn run(token: &Token) -> anyhow::Result<()> {
     if let Err(rejected) = verifier.person(&text) {
         bail!("{rejected}");
     }
-    super::answer(&text);
-    Ok(())
+    let expires = UnixMs::now().0.saturating_add(ms(token.lifetime));
+    token.output.answer(
+        &json!({"token": text, "org": token.org, "person": token.person, "role": token.role, "expires_at": UnixMs(expires)}),
+        &text,
+    )?;
+    Ok(Exit::Yes)
 }

@@ -8,6 +8,7 @@ mod chats;
 mod document;
 mod documents;
 mod envelope;
+mod export;
 mod finding;
 mod input;
 mod limits;
@@ -40,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 use envelope::REQUEST_ID;
+pub(crate) use export::Exports;
 pub(crate) use limits::{Limits, SWEEP_EVERY};
 use problem::{Code, Problem};
 
@@ -56,6 +58,7 @@ pub(crate) struct App {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) live: Live,
     pub(crate) limits: Limits,
+    pub(crate) exports: Exports,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) verifier: Verifier,
     pub(crate) when_away: WhenAway,
@@ -79,8 +82,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(messages::show, messages::edit, messages::delete))
         .routes(routes!(messages::changes))
         .routes(routes!(finding::search))
-        .routes(routes!(finding::export))
-        .routes(routes!(finding::export_all))
+        .routes(routes!(export::export))
+        .routes(routes!(export::export_all))
         .routes(routes!(marks::mark))
         .routes(routes!(marks::receipts))
         .routes(routes!(marks::unread))

@@ -24,3 +24,4 @@ mod links;
 mod people;
 mod requests;
 mod tokens;
+mod upkeep;
