@@ -31,6 +31,8 @@ pub(super) async fn part(tx: &mut Transaction, asked: &Asked<'_>) -> Result<Part
         message_columns!(),
         " FROM messages_archive WHERE id = ANY($1)"
     );
+    // Every way of looking has its index. Where the archive holds one chat so far, the plan would read all of it for each.
+    tx.run("SET LOCAL enable_seqscan = off", values![]).await?;
     let (ids, next) = match asked.chat {
         Some(chat) => {
             let Below(below) = Below::parse(asked.cursor)?;
@@ -173,7 +175,8 @@ async fn common(tx: &mut Transaction, asked: &Asked<'_>, below: Uuid) -> Result<
     }
 }
 
-/// In these chats: every message of theirs is looked at.
+/// In these chats: every message of theirs is looked at. `IS TRUE` keeps the plan from asking the inverted index for each
+/// chat, 23 times half a million rows for somebody who sees 23.
 async fn in_chats(
     tx: &mut Transaction,
     asked: &Asked<'_>,
@@ -181,9 +184,11 @@ async fn in_chats(
     below: Uuid,
 ) -> Result<Vec<Uuid>> {
     const LOOK: &str = "SELECT x.id FROM unnest($1::uuid[]) AS own (id) CROSS JOIN LATERAL ( \
-             SELECT id FROM messages WHERE chat_id = own.id AND words @@ $3::tsquery AND (id < $2) IS TRUE \
+             SELECT id FROM messages WHERE chat_id = own.id AND (words @@ $3::tsquery) IS TRUE \
+                 AND (id < $2) IS TRUE \
              UNION ALL SELECT id FROM messages_archive \
-                 WHERE chat_id = own.id AND words @@ $3::tsquery AND (id < $2) IS TRUE) x \
+                 WHERE chat_id = own.id AND (words @@ $3::tsquery) IS TRUE \
+                 AND (id < $2) IS TRUE) x \
          ORDER BY x.id DESC LIMIT $4";
     let query = words::tsquery(asked.words, None);
     let looked = values![chats.to_vec(), below, query, asked.limit + 1];
