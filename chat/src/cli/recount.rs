@@ -1,4 +1,5 @@
 //! `tenure-chat recount`: counts again what is unread, and puts right what was wrong.
+//! Asks the database itself, so it may run beside a companion, or without one.
 
 use clap::Args;
 

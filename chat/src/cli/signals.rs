@@ -1,4 +1,5 @@
 //! Ctrl-C, and what service managers send.
+//! Knows nothing of what is stopped; a second signal changes nothing.
 
 use tokio_util::sync::CancellationToken;
 

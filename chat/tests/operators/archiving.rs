@@ -1,4 +1,5 @@
 //! `tenure-chat archive` beside whoever sends, and killed in the middle: everything is there, once, and counted.
+//! Every test runs on SQLite, and on PostgreSQL where there is one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
 //! What the commands answer: to people, to programs, and to whoever is in the wrong folder.
+//! Exit status and JSON are for scripts, so they are looked at as closely as words.
 
 use std::fs;
 use std::io::Read as _;

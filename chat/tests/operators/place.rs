@@ -1,4 +1,5 @@
 //! A folder, a database in it or beside it, and `tenure-chat` as a program that is run there.
+//! Knows one thing of the tables that the store does not tell: whose turn it is, and what was not read.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,5 @@
 //! How many exports there are at a time, of one person and of all.
+//! Knows nothing of what they export. Rule: a permit is given back however its export ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
