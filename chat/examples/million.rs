@@ -186,8 +186,11 @@ fn say(what: &str, mut took: Vec<Duration>, beside: &str) {
     );
 }
 
+/// Makes up what to look for.
+type Asks = fn(&mut fastrand::Rng) -> String;
+
 async fn search(store: &Store, times: usize) {
-    let kinds: [(&str, fn(&mut fastrand::Rng) -> String); 5] = [
+    let kinds: [(&str, Asks); 5] = [
         ("very common word (1 of the first 5)", |random| {
             word(random.usize(1..=5))
         }),
