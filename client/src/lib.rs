@@ -134,6 +134,7 @@
 //!
 //! # Features
 //!
+//! - `chat`: a client of the companion, for chats that persist.
 //! - `tls`: connections over TLS, with a `rustls::ClientConfig` of yours.
 //! - `tower`: a layer that holds a lock while an HTTP request is handled, and answers 423 with the holder's name.
 //!
@@ -146,6 +147,8 @@ mod admin;
 mod ask;
 mod attempt;
 mod audit;
+#[cfg(feature = "chat")]
+pub mod chat;
 mod client;
 mod connection;
 mod convert;
@@ -213,3 +216,8 @@ pub use watch::{HeldAs, HoldWatch};
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/streams.md")]
 mod streams_at_work {}
+
+/// So has the page about the chat client.
+#[cfg(all(doctest, feature = "chat"))]
+#[doc = include_str!("../../docs/chat-client.md")]
+mod chat_at_work {}
