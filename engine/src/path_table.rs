@@ -4,7 +4,7 @@
 //! (extendible hashing, Fagin et al. 1979). So one insert costs no more among millions than among thousands. In a part,
 //! entries stand by hash, as near to where it points as others let them (Robin Hood, Celis 1986): a look at one line of
 //! memory nearly always, and no look at a lock but the one that is meant. A part grows in steps of an eighth, and three
-//! quarters of it are full. Eight bytes an entry. Knows paths only as their hashes.
+//! quarters of it are full; half, where there is only one. Eight bytes an entry. Knows paths only as their hashes.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -30,6 +30,8 @@ const LEAST: usize = if cfg!(debug_assertions) { 4 } else { 32 };
 pub(crate) struct PathTable {
     /// Where the part is, by as many of the first bits of the hash as the deepest parts have in common.
     directory: Vec<u32>,
+    /// How many bits of the hash these are.
+    bits: u32,
     parts: Slab<Part>,
     /// How many parts are as deep as the directory.
     deepest: usize,
@@ -91,13 +93,8 @@ impl PathTable {
         self.len
     }
 
-    /// How many bits the directory goes by.
-    fn bits(&self) -> u32 {
-        self.directory.len().checked_ilog2().unwrap_or(0)
-    }
-
     fn part_of(&self, hash: u32) -> Option<usize> {
-        let index = u64::from(hash) >> (32 - self.bits());
+        let index = u64::from(hash) >> (32 - self.bits);
         self.directory.get(index as usize).map(|at| *at as usize)
     }
 
@@ -110,7 +107,7 @@ impl PathTable {
 
     /// The places of the directory that lead to whatever part of a depth has the hash.
     fn led_from(&mut self, hash: u32, depth: u32) -> &mut [u32] {
-        let span = self.bits() - depth;
+        let span = self.bits - depth;
         let first = (u64::from(hash) >> (32 - depth) << span) as usize;
         &mut self.directory[first..first + (1 << span)]
     }
@@ -118,11 +115,12 @@ impl PathTable {
     /// Cuts the part in two that has the hash.
     fn cut(&mut self, at: usize, hash: u32) {
         let depth = self.parts[at].depth + 1;
-        if depth > self.bits() {
+        if depth > self.bits {
             self.directory = self.directory.iter().flat_map(|at| [*at, *at]).collect();
+            self.bits = depth;
             self.deepest = 0;
         }
-        if depth == self.bits() {
+        if depth == self.bits {
             self.deepest += 2;
         }
         let upper = self.parts[at].cut();
@@ -139,14 +137,14 @@ impl PathTable {
             let other = self.parts.remove(neighbour);
             self.parts[at].join(other);
             self.led_from(hash, depth - 1).fill(at as u32);
-            if depth == self.bits() {
+            if depth == self.bits {
                 self.deepest -= 2;
             }
             if self.deepest == 0 {
                 self.directory = self.directory.iter().copied().step_by(2).collect();
-                let bits = self.bits();
+                self.bits -= 1;
                 let parts = self.parts.iter();
-                self.deepest = parts.filter(|(_, part)| part.depth == bits).count();
+                self.deepest = parts.filter(|(_, part)| part.depth == self.bits).count();
             }
         }
         if self.len == 0 {
@@ -156,11 +154,10 @@ impl PathTable {
 
     fn neighbour_to_join(&self, at: usize, hash: u32) -> Option<usize> {
         let part = &self.parts[at];
-        let (shift, has_few) = (32_u32.checked_sub(part.depth)?, part.len <= PART_FEW);
-        if part.depth == 0 || !has_few {
+        if part.depth == 0 || part.len > PART_FEW {
             return None;
         }
-        let neighbour = self.part_of(hash ^ 1 << shift)?;
+        let neighbour = self.part_of(hash ^ 1 << (32 - part.depth))?;
         let other = &self.parts[neighbour];
         (other.depth == part.depth && other.len <= PART_FEW).then_some(neighbour)
     }
@@ -182,7 +179,9 @@ impl Part {
     }
 
     fn insert(&mut self, hash: u32, lock: LockKey) {
-        if 16 * (self.len + 1) > 13 * self.homes {
+        // The only one costs little, and is quicker with more room.
+        let full = if self.depth == 0 { 8 } else { 13 };
+        if 16 * (self.len + 1) > full * self.homes {
             self.resize(self.homes + self.homes / 8 + LEAST);
         }
         self.put(hash, lock);
@@ -299,7 +298,7 @@ mod tests {
     impl PathTable {
         /// Every part is led to from all of its places in the directory, which is no larger than it has to be.
         fn assert_whole(&self) {
-            let bits = self.bits();
+            let bits = self.bits;
             assert_eq!(self.directory.len(), usize::from(self.len > 0) << bits);
             let mut led = BTreeMap::<usize, u32>::new();
             for at in &self.directory {
