@@ -133,8 +133,8 @@ impl Server {
         self.admin_addr
     }
 
-    /// Replays what was kept, and then serves until `shutdown` is cancelled, which also ends the replay; says goodbye to every client and waits for them
-    /// to have heard it, but not longer than the configured grace.
+    /// Replays what was kept, and then serves until `shutdown` is cancelled, which also ends the replay; says goodbye to
+    /// every client and waits for them to have heard it, but not longer than the configured grace.
     ///
     /// # Errors
     ///

@@ -36,9 +36,9 @@ const FILL_SQLITE: &str = "WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT 
     SELECT randomblob(16), $1, seq, seq, 'p' || seq % 7, 'P', 'm-' || seq, randomblob(32), \
         'What is the state of order ' || seq || '?', '[]', 1700000000000 + seq, 0 FROM n";
 
-const FILL_POSTGRES: &str = "INSERT INTO messages (id, chat_id, seq, rev, sender, sender_name, client_msg_id, \
+const FILL_POSTGRES: &str = "INSERT INTO messages (id, org, chat_id, seq, rev, sender, sender_name, client_msg_id, \
         content_hash, body, attachments, created_at, unguarded) \
-    SELECT gen_random_uuid(), $1, seq, seq, 'p' || seq % 7, 'P', 'm-' || seq, sha256('x'), \
+    SELECT gen_random_uuid(), (SELECT org FROM chats WHERE id = $1), $1, seq, seq, 'p' || seq % 7, 'P', 'm-' || seq, sha256('x'), \
         'What is the state of order ' || seq || '?', '[]', 1700000000000 + seq, 0 FROM generate_series(1, $2) AS seq";
 
 const COUNT: &str = "UPDATE chats SET last_seq = $2, rev = $2, message_count = $2 WHERE id = $1";
