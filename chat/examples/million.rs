@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use tenure_chat::archiving::{Begun, Plan, begin};
 use tenure_chat::store::{
-    Actor, Audience, ChatId, Imported, NewChat, NewMessage, NewParticipant, PageRequest, Role,
-    SearchRequest, Store, StoreOptions, UnixMs,
+    Actor, Audience, ChatId, ChatView, Imported, NewChat, NewMessage, NewParticipant, PageRequest,
+    Role, SearchRequest, Store, StoreOptions, UnixMs,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -244,21 +244,9 @@ async fn search(store: &Store, times: usize) {
 
 async fn export(store: &Store) {
     let root = actor("root", Role::Admin);
-    let chats = store
-        .chats(
-            &root,
-            PageRequest {
-                cursor: None,
-                limit: 100,
-            },
-        )
-        .await
-        .unwrap();
-    let mut largest: Vec<(i64, ChatId)> = chats
-        .items
-        .iter()
-        .map(|chat| (chat.last_seq, chat.id))
-        .collect();
+    let chats = newest_chats(store, &root).await;
+    let mut largest: Vec<(i64, ChatId)> =
+        chats.iter().map(|chat| (chat.last_seq, chat.id)).collect();
     largest.sort_unstable();
     println!("largest of the newest chats: {:?}", largest.last().unwrap());
     let began = Instant::now();
@@ -282,20 +270,19 @@ async fn export(store: &Store) {
     );
 }
 
+async fn newest_chats(store: &Store, root: &Actor) -> Vec<ChatView> {
+    let newest = PageRequest {
+        cursor: None,
+        limit: 100,
+    };
+    store.chats(root, newest).await.unwrap().items
+}
+
 /// One sends to a chat that is archived, one to another, before and while the archive works.
 async fn archive(store: &Store, seconds: usize) {
     let root = actor("root", Role::Admin);
-    let chats = store
-        .chats(
-            &root,
-            PageRequest {
-                cursor: None,
-                limit: 100,
-            },
-        )
-        .await
-        .unwrap();
-    let newest = chats.items[0].id;
+    let chats = newest_chats(store, &root).await;
+    let newest = chats[0].id;
     let span = Duration::from_secs(seconds as u64);
     say(
         "send, nothing beside",

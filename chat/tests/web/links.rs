@@ -24,15 +24,28 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A lock server that takes TLS alone, by a certificate for `localhost`, and the key, which has this role.
-async fn secured(
-    place: &Place,
-    authority: &CertifiedIssuer<'static, KeyPair>,
-    role: &str,
-) -> (SocketAddr, CancellationToken) {
+/// Where a companion looks for the lock server, and how: as its options say.
+#[derive(Clone)]
+struct Way {
+    tenure: String,
+    ca: String,
+    key: String,
+}
+
+impl Way {
+    fn options(&self) -> [&str; 6] {
+        let Self { tenure, ca, key } = self;
+        let (ca_flag, key_flag) = ("--tenure-ca", "--tenure-key-file");
+        ["--tenure", tenure, ca_flag, ca, key_flag, key]
+    }
+}
+
+/// A lock server that takes TLS alone, by a certificate for `localhost`, and the key, which has this role; and the way there.
+async fn secured(place: &Place, role: &str) -> (SocketAddr, Way, CancellationToken) {
+    let authority = authority();
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let cert = params.signed_by(&key, authority).unwrap();
+    let cert = params.signed_by(&key, &authority).unwrap();
     let write = |name: &str, text: &str| {
         std::fs::write(place.file(name), text).unwrap();
         place.file(name).display().to_string()
@@ -54,29 +67,20 @@ async fn secured(
     let addr = server.local_addr();
     let stop = CancellationToken::new();
     tokio::spawn(server.serve(stop.clone()));
-    (addr, stop)
+    let way = Way {
+        tenure: format!("localhost:{}", addr.port()),
+        ca: write("ca.pem", &authority.pem()),
+        key: write("companion.key", &format!("{SECRET}\n")),
+    };
+    (addr, way, stop)
 }
 
 #[test]
 fn the_lock_server_is_spoken_to_by_tls_and_key() {
     on_sqlite(async |mut place: Place| {
         place.tenure.kill();
-        let authority = authority();
-        let (addr, stop) = secured(&place, &authority, "admin").await;
-        let ca = place.file("ca.pem").display().to_string();
-        std::fs::write(&ca, authority.pem()).unwrap();
-        let key = place.file("companion.key").display().to_string();
-        std::fs::write(&key, format!("{SECRET}\n")).unwrap();
-        let tenure = format!("localhost:{}", addr.port());
-        let secure = [
-            "--tenure",
-            tenure.as_str(),
-            "--tenure-ca",
-            ca.as_str(),
-            "--tenure-key-file",
-            key.as_str(),
-        ];
-        let companion = place.companion(&secure).await;
+        let (addr, way, stop) = secured(&place, "admin").await;
+        let companion = place.companion(&way.options()).await;
         companion.is_connected(true).await;
         let mut ada = companion.person("ada").with_session().await;
         let chat = ada.chat_with(&["bob"]).await;
@@ -95,24 +99,19 @@ fn the_lock_server_is_spoken_to_by_tls_and_key() {
 
         // Whoever is not vouched for, or has another key, is not spoken to: chats go on, locks do not.
         let other = place.file("other.pem").display().to_string();
-        std::fs::write(&other, self::authority().pem()).unwrap();
+        std::fs::write(&other, authority().pem()).unwrap();
         let wrong_key = place.file("wrong.key").display().to_string();
         std::fs::write(&wrong_key, "another secret, 0123456789 0123456789").unwrap();
-        let by_address = addr.to_string();
-        for (what, tenure, ca, key) in [
-            ("another authority", &tenure, &other, &key),
-            ("another name", &by_address, &ca, &key),
-            ("another key", &tenure, &ca, &wrong_key),
+        let (mut unknown, mut unnamed, mut unlike) = (way.clone(), way.clone(), way.clone());
+        unknown.ca = other;
+        unnamed.tenure = addr.to_string();
+        unlike.key = wrong_key;
+        for (what, way) in [
+            ("another authority", &unknown),
+            ("another name", &unnamed),
+            ("another key", &unlike),
         ] {
-            let options = [
-                "--tenure",
-                tenure.as_str(),
-                "--tenure-ca",
-                ca.as_str(),
-                "--tenure-key-file",
-                key.as_str(),
-            ];
-            let companion = place.companion(&options).await;
+            let companion = place.companion(&way.options()).await;
             let ada = companion.person("ada");
             let sent = ada.send(&chat, what, "into the dark").await.expect(201);
             assert_eq!(sent["unguarded"], true, "{what}");
@@ -120,7 +119,7 @@ fn the_lock_server_is_spoken_to_by_tls_and_key() {
                 .await
                 .refused(503, "tenure_away");
         }
-        let plain = ["--tenure", tenure.as_str(), "--tenure-key-file", &key];
+        let plain = ["--tenure", &way.tenure, "--tenure-key-file", &way.key];
         let companion = place.companion(&plain).await;
         companion
             .person("ada")
@@ -135,22 +134,8 @@ fn the_lock_server_is_spoken_to_by_tls_and_key() {
 fn nobody_may_more_than_the_key() {
     on_sqlite(async |mut place: Place| {
         place.tenure.kill();
-        let authority = authority();
-        let (addr, stop) = secured(&place, &authority, "member").await;
-        let ca = place.file("ca.pem").display().to_string();
-        std::fs::write(&ca, authority.pem()).unwrap();
-        let key = place.file("companion.key").display().to_string();
-        std::fs::write(&key, SECRET).unwrap();
-        let tenure = format!("localhost:{}", addr.port());
-        let options = [
-            "--tenure",
-            tenure.as_str(),
-            "--tenure-ca",
-            ca.as_str(),
-            "--tenure-key-file",
-            key.as_str(),
-        ];
-        let companion = place.companion(&options).await;
+        let (_, way, stop) = secured(&place, "member").await;
+        let companion = place.companion(&way.options()).await;
         companion.is_connected(true).await;
         let mut ada = companion.person("ada").with_session().await;
         let chat = ada.chat_with(&[]).await;
