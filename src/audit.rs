@@ -255,7 +255,7 @@ impl<'w, E: Effects> Watch<'w, E> {
 }
 
 impl<E: Effects> Effects for Watch<'_, E> {
-    fn notice(&mut self, to: SessionRef, notice: Notice) {
+    fn notice(&mut self, to: SessionRef, notice: Notice<&str>) {
         self.effects.notice(to, notice);
     }
 

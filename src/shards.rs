@@ -663,6 +663,7 @@ impl State {
             own,
             resumes,
             pushed: 0,
+            gone: Vec::new(),
         };
         let entry = Entry {
             at: stamp.at,
@@ -678,8 +679,18 @@ impl State {
             self.pen.keep(&command);
         }
         let Router {
-            own, mut pushed, ..
+            own,
+            mut pushed,
+            gone,
+            ..
         } = router;
+        self.notes.address(&self.routes);
+        for session in gone {
+            if let Some(route) = self.routes.remove(&session) {
+                let gone = Attachment::Gone(self.home.to_wire(session.0));
+                route.outbox.note(gone);
+            }
+        }
         if !self.aftermath.is_empty() {
             pushed += self.tell_presence(stamp, own);
         }

@@ -273,7 +273,7 @@ struct Sink {
 }
 
 impl Effects for Sink {
-    fn notice(&mut self, to: SessionRef, notice: Notice) {
+    fn notice(&mut self, to: SessionRef, notice: Notice<&str>) {
         black_box((to, notice));
     }
 

@@ -181,13 +181,7 @@ impl Step<'_> {
         let members = self.engine.lock(lock).holds[index].members();
         let others: Vec<_> = members.filter(|member| *member != by).collect();
         for member in others {
-            self.notice(
-                member,
-                Notice::Changed {
-                    path: path.clone(),
-                    grant,
-                },
-            );
+            self.notice(member, Notice::Changed { path: &path, grant });
         }
         self.event(|engine| {
             let lock = engine.lock(lock);

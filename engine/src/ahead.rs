@@ -28,11 +28,16 @@ impl Engine {
         let due: Vec<_> = due.map(|(_, _, lock)| lock).collect();
         self.look_at_locks(&due);
         let found: Vec<_> = (due.iter().filter_map(|lock| self.locks.get(lock.place()))).collect();
-        let losses = found.iter().filter_map(|lock| {
-            let session = self.sessions.get(lock.holds.first()?.first)?;
-            Some(session.losses.ends())
-        });
-        look_at(losses.flatten());
+        let sessions = found
+            .iter()
+            .filter_map(|lock| self.sessions.get(lock.holds.first()?.first));
+        let sessions: Vec<_> = sessions.collect();
+        black_box(
+            sessions
+                .iter()
+                .fold(0, |seen, session| seen ^ session.glance()),
+        );
+        look_at(sessions.iter().flat_map(|session| session.losses.ends()));
         let found = found.into_iter();
         let found = found.map(|lock| (self.address(lock.org, &lock.path), self.org(lock.org)));
         let found: Vec<_> = found.collect();
@@ -47,6 +52,16 @@ impl Engine {
         }
         let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
         black_box(found.fold(0, |seen, lock| seen ^ lock.glance()));
+    }
+
+    /// Looks at what their deadlines depend on, once they have been looked at themselves.
+    pub(crate) fn look_at_renewals(&self, locks: &[LockKey]) {
+        if self.locks.len() <= FEW {
+            return;
+        }
+        let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
+        let holders = found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first));
+        look_at(holders.map(|session| &session.renewed_at.0));
     }
 
     /// Looks at where these locks will stand in path order.

@@ -36,7 +36,9 @@ impl Engine {
         let (mut due, mut later) = (Vec::with_capacity(locks.len()), Vec::new());
         for (index, &lock) in locks.iter().enumerate() {
             if index % TOGETHER == 0 {
-                self.look_at_locks(&locks[index..locks.len().min(index + TOGETHER)]);
+                let next = &locks[index..locks.len().min(index + TOGETHER)];
+                self.look_at_locks(next);
+                self.look_at_renewals(next);
             }
             let found = self.locks.get_mut(lock.place());
             let Some(found) = found.filter(|lock| lock.stage() == Stage::Grown(Some(slot))) else {

@@ -14,7 +14,7 @@ use crate::time::{Millis, WallTime};
 pub trait Effects {
     /// Something that this attachment of a session must be told. Only attached sessions are told; what a detached one
     /// misses is kept for its resume.
-    fn notice(&mut self, to: SessionRef, notice: Notice);
+    fn notice(&mut self, to: SessionRef, notice: Notice<&str>);
     /// Something that has happened, for whoever listens. It is lent: nothing is copied for what nobody wants to keep.
     fn event(&mut self, event: Event<&str>);
 }
@@ -24,13 +24,13 @@ pub trait Effects {
 pub struct Discard;
 
 impl Effects for Discard {
-    fn notice(&mut self, _: SessionRef, _: Notice) {}
+    fn notice(&mut self, _: SessionRef, _: Notice<&str>) {}
     fn event(&mut self, _: Event<&str>) {}
 }
 
-/// What a session must be told.
+/// What a session must be told: as it is lent, with a borrowed path, or kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum Notice<S = Arc<str>> {
     /// A wait has become a hold (one, or all of an `AcquireAll`). The client renews at once.
     Granted {
         /// The wait that is over.
@@ -41,7 +41,7 @@ pub enum Notice {
     /// A hold is over.
     Lost {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// The token it had.
         token: Token,
         /// Why.
@@ -50,14 +50,14 @@ pub enum Notice {
     /// A hold goes on with another mode or token.
     Changed {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// What it is held as.
         grant: Grant,
     },
     /// Somebody would like to have the lock.
     Asked {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// The wait to hand over to, or to decline.
         wait: WaitId,
         /// Who asks.
@@ -70,7 +70,7 @@ pub enum Notice {
         /// The wait that had left a note.
         wait: WaitId,
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// Who said no.
         who: Who,
     },
@@ -90,13 +90,13 @@ pub enum Notice {
     },
 }
 
-/// What a session was to be told, and may not have heard.
+/// What a session was to be told, and may not have heard: as it is lent, or kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missed {
+pub enum Missed<S = Arc<str>> {
     /// As [`Notice::Lost`].
     Lost {
         /// The lock.
-        path: Arc<str>,
+        path: S,
         /// The token it had.
         token: Token,
         /// Why.
@@ -303,6 +303,58 @@ pub enum What<S = Arc<str>> {
         /// Why.
         why: SessionEnd,
     },
+}
+
+impl Notice<&str> {
+    /// A copy to keep.
+    #[must_use]
+    pub fn into_owned(self) -> Notice {
+        match self {
+            Self::Granted { wait, holds } => Notice::Granted { wait, holds },
+            Self::Lost { path, token, cause } => Notice::Lost {
+                path: Arc::from(path),
+                token,
+                cause,
+            },
+            Self::Changed { path, grant } => Notice::Changed {
+                path: Arc::from(path),
+                grant,
+            },
+            Self::Asked {
+                path,
+                wait,
+                who,
+                note,
+            } => Notice::Asked {
+                path: Arc::from(path),
+                wait,
+                who,
+                note,
+            },
+            Self::Declined { wait, path, who } => Notice::Declined {
+                wait,
+                path: Arc::from(path),
+                who,
+            },
+            Self::WaitEnded { wait, why } => Notice::WaitEnded { wait, why },
+            Self::Moved => Notice::Moved,
+            Self::Closed { why } => Notice::Closed { why },
+        }
+    }
+}
+
+impl<S: Into<Arc<str>>> Missed<S> {
+    /// A copy to keep.
+    pub(crate) fn into_owned(self) -> Missed {
+        match self {
+            Self::Lost { path, token, cause } => Missed::Lost {
+                path: path.into(),
+                token,
+                cause,
+            },
+            Self::WaitEnded { wait, why } => Missed::WaitEnded { wait, why },
+        }
+    }
 }
 
 impl Event<&str> {

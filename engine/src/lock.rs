@@ -138,7 +138,9 @@ impl Lock {
 
     /// Looks at all of it; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
-        self.token().0 ^ self.path.len() as u64
+        let hold = self.holds.first();
+        let hold = hold.map_or(0, |hold| hold.id().0 ^ hold.deadline().0);
+        self.token().0 ^ self.path.len() as u64 ^ hold
     }
 
     /// Whether nothing is left that makes it worth keeping.

@@ -28,8 +28,8 @@ enum Kept {
 
 impl Losses {
     /// Keeps what a session is told, or is to be told at its resume.
-    pub(crate) fn keep(&mut self, now: LogTime, missed: &Missed, is_attached: bool) {
-        self.0.push_back((now, Kept::of(missed)));
+    pub(crate) fn keep(&mut self, now: LogTime, missed: &Missed<&str>, is_attached: bool) {
+        self.0.push_back((now, Kept::of(missed.clone())));
         if !is_attached {
             return;
         }
@@ -44,6 +44,10 @@ impl Losses {
         if !self.0.is_empty() {
             self.0.retain(|(_, kept)| !kept.is_loss_of(path));
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// When the first and the last were; see `ahead.rs`.
@@ -75,12 +79,12 @@ impl Losses {
 impl FromIterator<(LogTime, Missed)> for Losses {
     fn from_iter<I: IntoIterator<Item = (LogTime, Missed)>>(missed: I) -> Self {
         let missed = missed.into_iter();
-        Self(missed.map(|(at, missed)| (at, Kept::of(&missed))).collect())
+        Self(missed.map(|(at, missed)| (at, Kept::of(missed))).collect())
     }
 }
 
 impl Kept {
-    fn of(missed: &Missed) -> Self {
+    fn of<S: AsRef<str> + Into<Arc<str>>>(missed: Missed<S>) -> Self {
         match missed {
             Missed::Lost {
                 path,
@@ -88,10 +92,10 @@ impl Kept {
                 cause: Cause::Expired,
             } => Self::Expired {
                 path: CompactString::new(path),
-                token: *token,
+                token,
             },
             other @ (Missed::Lost { .. } | Missed::WaitEnded { .. }) => {
-                Self::Other(Box::new(other.clone()))
+                Self::Other(Box::new(other.into_owned()))
             }
         }
     }

@@ -128,6 +128,17 @@ pub(crate) enum Link {
 }
 
 impl Session {
+    /// Looks at all of it; see `ahead.rs`.
+    pub(crate) fn glance(&self) -> u64 {
+        self.id.0
+            ^ self.renewed_at.0
+            ^ self.idle_since.0
+            ^ u64::from(self.locks.held)
+            ^ u64::from(self.attach.0)
+            ^ u64::from(self.armed.is_some())
+            ^ u64::from(self.losses.is_empty())
+    }
+
     /// How others see it, lent.
     pub(crate) fn who(&self) -> Who<&str> {
         Who {

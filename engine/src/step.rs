@@ -85,7 +85,7 @@ impl<'a> Step<'a> {
     }
 
     /// Tells a session, if somebody is there to hear.
-    pub(crate) fn notice(&mut self, session: SessionKey, notice: Notice) {
+    pub(crate) fn notice(&mut self, session: SessionKey, notice: Notice<&str>) {
         if let Some(to) = self
             .engine
             .sessions
@@ -97,12 +97,12 @@ impl<'a> Step<'a> {
     }
 
     /// Tells an attachment that is not, or no longer, the session's own.
-    pub(crate) fn notice_to(&mut self, to: SessionRef, notice: Notice) {
+    pub(crate) fn notice_to(&mut self, to: SessionRef, notice: Notice<&str>) {
         self.effects.notice(to, notice);
     }
 
     /// Tells a session what it must hear of, now or at its resume. An ended session has nobody who could ask.
-    fn tell_of(&mut self, session: SessionKey, missed: Missed) {
+    fn tell_of(&mut self, session: SessionKey, missed: Missed<&str>) {
         let now = self.now;
         let told = self.session_mut(session);
         if told.ended.is_some() {
@@ -330,7 +330,8 @@ impl<'a> Step<'a> {
         for member in hold.members() {
             self.engine.let_go(member);
             if Some(member) != quiet {
-                let (path, cause) = (self.engine.path(lock), cause.clone());
+                let path = self.engine.lock(lock).path.clone();
+                let (path, cause) = (&*path, cause.clone());
                 self.tell_of(member, Missed::Lost { path, token, cause });
             }
         }
@@ -493,8 +494,8 @@ fn is_in(locks: &Slab<Lock>, lock: LockKey, session: SessionKey) -> bool {
     lock.is_some_and(|lock| lock.hold_with(session).is_some())
 }
 
-impl From<Missed> for Notice {
-    fn from(missed: Missed) -> Self {
+impl<S> From<Missed<S>> for Notice<S> {
+    fn from(missed: Missed<S>) -> Self {
         match missed {
             Missed::Lost { path, token, cause } => Self::Lost { path, token, cause },
             Missed::WaitEnded { wait, why } => Self::WaitEnded { wait, why },

@@ -165,7 +165,7 @@ impl Step<'_> {
                 asker,
                 Notice::Declined {
                     wait: to,
-                    path,
+                    path: &path,
                     who,
                 },
             );

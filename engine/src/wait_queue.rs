@@ -332,11 +332,11 @@ impl Step<'_> {
             .flat_map(|hold| hold.members())
             .collect();
         for holder in asked {
-            let (path, who, note) = (path.clone(), who.clone(), text.clone());
+            let (who, note) = (who.clone(), text.clone());
             self.notice(
                 holder,
                 Notice::Asked {
-                    path,
+                    path: &path,
                     wait: id,
                     who,
                     note,

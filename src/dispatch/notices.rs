@@ -9,7 +9,7 @@ use super::terms::{
 };
 use crate::homes::Home;
 
-pub(crate) fn push<'n>(home: Home, session: SessionId, notice: &'n Notice) -> Push<'n> {
+pub(crate) fn push<'n>(home: Home, session: SessionId, notice: &'n Notice<&'n str>) -> Push<'n> {
     let session = home.to_wire(session.0);
     let wait_number = |wait: WaitId| home.to_wire(wait.0);
     match notice {

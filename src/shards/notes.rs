@@ -8,34 +8,35 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use hashbrown::HashMap;
+use tenure_engine::{SessionId, SessionRef};
 use tenure_protocol::Push;
 
+use super::Route;
 use crate::gate::{Gate, Held};
 use crate::journal::Mark;
 use crate::outbox::Outbox;
 
-/// Among so many connections a batch mostly goes to and fro: what is for one of them is put together.
-const NEAR: usize = 8;
-
-/// Room of so many connections is used again.
-const ROOMS_KEPT: usize = 8;
-
-/// A room that has grown beyond this is given back.
-const KEPT_BYTES: usize = 16 * 1024;
+/// Room that has grown beyond this is given back.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// See the file's header.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
+    /// All that is said, one after the other.
+    said: BytesMut,
+    /// Who is told what part of that.
     notes: Vec<Note>,
-    rooms: Vec<BytesMut>,
+    /// For whom the last parts are, if it is not known yet where these sessions are reached.
+    unaddressed: Vec<(SessionRef, usize)>,
     called: Called,
 }
 
-/// Some frames for one connection.
+/// One frame or several for one connection, or for nobody.
 #[derive(Debug)]
 struct Note {
-    to: Arc<Outbox>,
-    bytes: BytesMut,
+    to: Option<Arc<Outbox>>,
+    bytes: usize,
     frames: u64,
 }
 
@@ -45,17 +46,48 @@ struct Note {
 pub(super) struct Called(Vec<(Mark, Arc<Outbox>)>);
 
 impl Notes {
+    /// Tells a connection.
     pub(super) fn push(&mut self, to: &Arc<Outbox>, push: &Push<'_>) {
-        let mut near = self.notes.iter_mut().rev().take(NEAR);
-        if let Some(note) = near.find(|note| Arc::ptr_eq(&note.to, to)) {
-            push.encode(&mut note.bytes);
-            note.frames += 1;
+        debug_assert!(
+            self.unaddressed.is_empty(),
+            "what was said before comes first"
+        );
+        let bytes = push.encode(&mut self.said);
+        self.note(Some(to), bytes);
+    }
+
+    /// Tells an attachment of a session, wherever that is: see [`address`](Self::address).
+    pub(super) fn leave(&mut self, to: SessionRef, push: &Push<'_>) {
+        self.unaddressed.push((to, push.encode(&mut self.said)));
+    }
+
+    /// Finds out where those are reached for whom something was left; not all of them are any more. One after the other, and
+    /// nothing else between: among very many sessions, each of them lies where nothing was for a while, and a processor
+    /// looks for several at the same time (ADR 15).
+    pub(super) fn address(&mut self, routes: &HashMap<SessionId, Route>) {
+        let mut left = mem::take(&mut self.unaddressed);
+        let route = |to: &SessionRef| {
+            let route = routes.get(&to.session)?;
+            (route.attach == to.attach).then_some(&route.outbox)
+        };
+        let found: Vec<_> = left.iter().map(|(to, bytes)| (route(to), *bytes)).collect();
+        for (to, bytes) in found {
+            self.note(to, bytes);
+        }
+        left.clear();
+        self.unaddressed = left;
+    }
+
+    fn note(&mut self, to: Option<&Arc<Outbox>>, bytes: usize) {
+        if let (Some(last), Some(to)) = (self.notes.last_mut(), to)
+            && last.to.as_ref().is_some_and(|last| Arc::ptr_eq(last, to))
+        {
+            last.bytes += bytes;
+            last.frames += 1;
             return;
         }
-        let mut bytes = self.rooms.pop().unwrap_or_default();
-        push.encode(&mut bytes);
         self.notes.push(Note {
-            to: Arc::clone(to),
+            to: to.cloned(),
             bytes,
             frames: 1,
         });
@@ -63,14 +95,19 @@ impl Notes {
 
     /// Puts them into their outboxes. They may be written when the mark is reached.
     pub(super) fn deliver(&mut self, mark: Mark) {
-        for mut note in self.notes.drain(..) {
-            if note.to.tell(&note.bytes, note.frames, mark) {
-                self.called.0.push((mark, note.to));
+        let mut said = &self.said[..];
+        for note in self.notes.drain(..) {
+            let bytes;
+            (bytes, said) = said.split_at(note.bytes);
+            if let Some(to) = note.to
+                && to.tell(bytes, note.frames, mark)
+            {
+                self.called.0.push((mark, to));
             }
-            if self.rooms.len() < ROOMS_KEPT && note.bytes.capacity() <= KEPT_BYTES {
-                note.bytes.clear();
-                self.rooms.push(note.bytes);
-            }
+        }
+        self.said.clear();
+        if self.said.capacity() > KEPT_BYTES {
+            self.said = BytesMut::new();
         }
     }
 
@@ -100,6 +137,7 @@ impl Called {
 
 #[cfg(test)]
 mod tests {
+    use tenure_engine::Attach;
     use tenure_protocol::push;
 
     use super::*;
@@ -129,5 +167,41 @@ mod tests {
         assert_eq!(taken(&outboxes[0]), 4 * one);
         assert_eq!(tell(1), 1, "one has taken what there was");
         assert_eq!(taken(&outboxes[1]), 5 * one);
+    }
+
+    #[test]
+    fn what_is_left_for_sessions_comes_where_they_are_attached_and_what_is_for_nobody_comes_nowhere()
+     {
+        let outboxes = [(); 2].map(|()| Arc::new(Outbox::new(1 << 16)));
+        let attached = |session, outbox: &Arc<Outbox>| {
+            let (attach, outbox) = (Attach(7), Arc::clone(outbox));
+            (SessionId(session), Route { attach, outbox })
+        };
+        let routes = [attached(1, &outboxes[0]), attached(2, &outboxes[1])];
+        let routes = HashMap::from_iter(routes);
+        let push = |session| Push::SessionMoved(push::Moved { session });
+        let to = |session, attach| SessionRef {
+            session: SessionId(session),
+            attach: Attach(attach),
+        };
+        let mut notes = Notes::default();
+        for (session, attach) in [(1, 7), (1, 6), (2, 7), (3, 7), (2, 7)] {
+            notes.leave(
+                to(session, attach),
+                &push(100 * session + u64::from(attach)),
+            );
+        }
+        notes.address(&routes);
+        notes.push(&outboxes[0], &push(5));
+        notes.deliver(Mark::default());
+        assert_eq!(notes.called().0.len(), 2);
+        for (outbox, told) in [(&outboxes[0], [107, 5]), (&outboxes[1], [207, 207])] {
+            let (mut bytes, mut expected) = (BytesMut::new(), BytesMut::new());
+            let taken = outbox.exchange(&mut bytes, &mut Vec::new());
+            for session in told {
+                push(session).encode(&mut expected);
+            }
+            assert_eq!((taken.frames, bytes), (2, expected));
+        }
     }
 }

@@ -36,32 +36,39 @@ pub(super) struct Router<'s, 'o> {
     pub(super) resumes: Option<SessionId>,
     /// Frames put into the asker's buffer.
     pub(super) pushed: u64,
+    /// The sessions that are reached nowhere from here on.
+    pub(super) gone: Vec<SessionId>,
 }
 
 impl Effects for Router<'_, '_> {
-    fn notice(&mut self, to: SessionRef, notice: Notice) {
+    fn notice(&mut self, to: SessionRef, notice: Notice<&str>) {
         if let Notice::Granted { wait, .. } = &notice {
             self.places.remove(wait);
         }
         let push = notices::push(self.home, to.session, &notice);
+        let Some((asker, out)) = &mut self.own else {
+            // Nobody asks: it is time that has passed, and perhaps very many are told.
+            self.notes.leave(to, &push);
+            return;
+        };
         let route = self
             .routes
             .get(&to.session)
             .filter(|route| route.attach == to.attach);
-        match (route, &mut self.own) {
+        match route {
             // A session that is resumed where it is attached already has not gone anywhere.
-            (Some(route), Some((asker, _)))
-                if matches!(notice, Notice::Moved) && Arc::ptr_eq(&route.outbox, asker) => {}
-            (Some(route), Some((asker, out))) if Arc::ptr_eq(&route.outbox, asker) => {
+            Some(route) if matches!(notice, Notice::Moved) && Arc::ptr_eq(&route.outbox, asker) => {
+            }
+            Some(route) if Arc::ptr_eq(&route.outbox, asker) => {
                 push.encode(out);
                 self.pushed += 1;
             }
-            (Some(route), _) => self.notes.push(&route.outbox, &push),
-            (None, Some((_, out))) if self.resumes == Some(to.session) => {
+            Some(route) => self.notes.push(&route.outbox, &push),
+            None if self.resumes == Some(to.session) => {
                 push.encode(out);
                 self.pushed += 1;
             }
-            (None, _) => {}
+            None => {}
         }
         if let (Notice::Moved, Some(route)) = (&notice, route) {
             route
@@ -78,11 +85,7 @@ impl Effects for Router<'_, '_> {
         self.note_aftermath(&event);
         match event.what {
             What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
-                if let Some(route) = self.routes.remove(&session) {
-                    route
-                        .outbox
-                        .note(Attachment::Gone(self.home.to_wire(session.0)));
-                }
+                self.gone.push(session);
             }
             What::Granted { path, waited, .. } if waited > Millis::ZERO => {
                 self.queue_moved(event.org, path);

@@ -144,7 +144,7 @@ struct Consequences {
 }
 
 impl Effects for Consequences {
-    fn notice(&mut self, to: SessionRef, notice: Notice) {
+    fn notice(&mut self, to: SessionRef, notice: Notice<&str>) {
         self.notices += 1;
         black_box((to, notice));
     }

@@ -69,8 +69,8 @@ impl Recorded {
 }
 
 impl Effects for Recorded {
-    fn notice(&mut self, to: SessionRef, notice: Notice) {
-        self.0.push(Effect::Notice(to, notice));
+    fn notice(&mut self, to: SessionRef, notice: Notice<&str>) {
+        self.0.push(Effect::Notice(to, notice.into_owned()));
     }
 
     fn event(&mut self, event: Event<&str>) {
