@@ -40,6 +40,9 @@ pub const DATA: &str = "./tenure-data";
 /// A smaller segment would not hold a batch of the largest commands.
 const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 
+/// More workers than any machine has cores.
+const WORKERS_MAX: usize = 1024;
+
 /// More shards than this cost memory and give nothing.
 const SHARDS_MAX: usize = 1024;
 
@@ -72,6 +75,8 @@ pub struct Config {
     pub insecure: bool,
     /// Connections at a time; one more is turned away.
     pub connections_max: usize,
+    /// Threads that serve connections.
+    pub workers: usize,
     /// Parts that the orgs are spread over; a power of two.
     pub shards: usize,
     /// Requests of one connection that are read but unanswered; then its socket is not read further.
@@ -214,6 +219,7 @@ impl Config {
         let stale_max = presence::STALE_MAX.0;
         within("viewer_stale_ms", self.viewer_stale_ms, 10_000, stale_max)?;
         within("shutdown_grace_ms", self.shutdown_grace_ms, 0, 3_600_000)?;
+        within("workers", self.workers, 1, WORKERS_MAX)?;
         if !self.shards.is_power_of_two() || self.shards > SHARDS_MAX {
             let expected = format!("a power of two from 1 to {SHARDS_MAX}");
             let remedy = "leave it out for about four for each core";
@@ -345,6 +351,7 @@ impl Default for Config {
             tls_client_ca: None,
             insecure: false,
             connections_max: 10_000,
+            workers: default_workers(),
             shards: default_shards(),
             in_flight_max: 1024,
             // The largest answer there is, twice.
@@ -413,10 +420,19 @@ where
     ))
 }
 
+/// All cores but one, which is left to the network of the kernel, the journal, and whoever else is on the machine: a worker that
+/// has to take turns with them keeps every connection waiting that it has just read from (ADR 16).
+fn default_workers() -> usize {
+    (cores() - 1).max(1)
+}
+
 /// A few shards for each core keep two busy connections from meeting at one mutex.
 fn default_shards() -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    (cores * 4).next_power_of_two().min(256)
+    (cores() * 4).next_power_of_two().min(256)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

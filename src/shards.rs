@@ -237,7 +237,7 @@ impl Shards {
         let stamp = self.clock.stamp();
         state.begin(bytes_of_commands(commands))?;
         for command in commands {
-            state.propose(*command, stamp);
+            state.propose(command, stamp);
         }
         let mark = state.finish(stamp);
         let woken = self.leave(shard, state);
@@ -259,7 +259,7 @@ impl Shards {
         let stamp = self.clock.stamp();
         let command = Command::RenewSession(by);
         state.begin(bytes_of_commands(&[command]))?;
-        let renewal = replies::renewal(&state.apply(command, stamp, None).0);
+        let renewal = replies::renewal(&state.apply(&command, stamp, None).0);
         let mark = state.finish(stamp);
         let woken = self.leave(shard, state);
         self.let_go(mark, woken);
@@ -546,15 +546,15 @@ impl State {
                 dispatch::audit::page(item.id, work, &self.trail, out);
                 0
             }
-            Work::Command(command) => self.decide(item, *command, stamp, (asker, out)),
-            Work::AcquireAll(all) => self.decide(item, all.command(), stamp, (asker, out)),
+            Work::Command(command) => self.decide(item, command, stamp, (asker, out)),
+            Work::AcquireAll(all) => self.decide(item, &all.command(), stamp, (asker, out)),
         }
     }
 
     fn read(&mut self, item: &Item<'_>, query: &Query<'_>, stamp: Stamp, out: &mut BytesMut) {
         if let Some((org, path)) = item.work.reads_path() {
             // A read tells the truth of this instant, however far the sweeps have got.
-            self.propose(Command::Settle { org, path }, stamp);
+            self.propose(&Command::Settle { org, path }, stamp);
         }
         let position = self.position_for(query, stamp);
         self.counters.command(item.kind, CommandOutcome::Done);
@@ -565,7 +565,7 @@ impl State {
     fn decide(
         &mut self,
         item: &Item<'_>,
-        command: Command<'_>,
+        command: &Command<'_>,
         stamp: Stamp,
         (asker, out): Own<'_>,
     ) -> u64 {
@@ -578,7 +578,7 @@ impl State {
             &mut *out
         };
         let (reply, mut pushed) = self.apply(command, stamp, Some((asker, told)));
-        if let Some(by) = self.note_attachment(&command, &reply, asker) {
+        if let Some(by) = self.note_attachment(command, &reply, asker) {
             let resumed = PresenceCommand::SessionResumed(by);
             pushed += self
                 .apply_presence(&resumed, stamp, Some((asker, &mut afterwards)))
@@ -588,7 +588,7 @@ impl State {
             self.places.insert(*wait, *place);
         }
         self.counters.command(item.kind, CommandOutcome::of(&reply));
-        audit::log(&command, &reply);
+        audit::log(command, &reply);
         replies::reply(&self.answering(item), item, &reply, out);
         out.extend_from_slice(&afterwards);
         pushed
@@ -616,7 +616,7 @@ impl State {
             {
                 break;
             }
-            self.propose(Command::Tick, stamp);
+            self.propose(&Command::Tick, stamp);
         }
         self.streams.position(list.org)
     }
@@ -631,20 +631,20 @@ impl State {
         let is_due =
             |deadline: Option<LogTime>| deadline.is_some_and(|deadline| deadline <= stamp.at);
         if is_due(self.engine.next_deadline()) {
-            self.propose(Command::Tick, stamp);
+            self.propose(&Command::Tick, stamp);
         }
         if is_due(self.presence.next_deadline()) {
             self.apply_presence(&PresenceCommand::Tick, stamp, None);
         }
     }
 
-    fn propose(&mut self, command: Command<'_>, stamp: Stamp) {
+    fn propose(&mut self, command: &Command<'_>, stamp: Stamp) {
         self.apply(command, stamp, None);
     }
 
     /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
-    fn apply(&mut self, command: Command<'_>, stamp: Stamp, own: Option<Own<'_>>) -> (Reply, u64) {
-        let resumes = if let Command::ResumeSession(resume) = &command {
+    fn apply(&mut self, command: &Command<'_>, stamp: Stamp, own: Option<Own<'_>>) -> (Reply, u64) {
+        let resumes = if let Command::ResumeSession(resume) = command {
             Some(resume.session)
         } else {
             None
@@ -668,15 +668,15 @@ impl State {
         let entry = Entry {
             at: stamp.at,
             wall: stamp.wall,
-            command,
+            command: *command,
         };
         let (engine, trail) = (&mut self.engine, &mut self.trail);
-        let watched = Watch::over(&command, stamp.wall, (&mut router, trail), |watch| {
+        let watched = Watch::over(command, stamp.wall, (&mut router, trail), |watch| {
             engine.apply(&entry, watch)
         });
         let outcome = watched.unwrap_or_else(|| engine.apply(&entry, &mut router));
         if outcome.changed {
-            self.pen.keep(&command);
+            self.pen.keep(command);
         }
         let Router {
             own,

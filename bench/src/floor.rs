@@ -25,9 +25,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::template::Template;
 
-/// As many as the real server has threads on the machine that its figures are from.
-const WORKERS: usize = 2;
-
 /// Orgs are spread over so many maps.
 const SHARDS: usize = 16;
 
@@ -48,8 +45,9 @@ pub const ANNOUNCEMENT: &str = "the floor listens on ";
 /// # Errors
 /// The address cannot be listened on.
 pub fn serve(address: SocketAddr, announce: impl FnOnce(SocketAddr) -> Result<()>) -> Result<()> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(WORKERS).enable_io().build()?;
+    // One thread, as the real server has on the machine that its figures are from.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_io().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(address)
             .await

@@ -1,6 +1,6 @@
 //! `tenure serve`: reads the configuration, starts the log, runs the server, and turns signals into its shutdown.
 
-use std::io::{Write as _, stdout};
+use std::io::{self, Write as _, stdout};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tenure::config::{Config, LISTEN, LogFormat, Settings};
 use tenure::server::Server;
 use tenure::{telemetry, tls};
+use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -68,13 +69,22 @@ impl Serve {
             return Ok(Exit::Yes);
         }
         telemetry::init(&config.log, config.log_format)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("cannot start threads")?;
+        let runtime = runtime(config.workers).context("cannot start threads")?;
         runtime.block_on(serve(config))?;
         Ok(Exit::Yes)
     }
+}
+
+/// Where connections are served, by so many threads. One alone needs no scheduler that steals and wakes.
+fn runtime(workers: usize) -> io::Result<Runtime> {
+    let mut runtime = if workers == 1 {
+        runtime::Builder::new_current_thread()
+    } else {
+        let mut several = runtime::Builder::new_multi_thread();
+        several.worker_threads(workers);
+        several
+    };
+    runtime.enable_all().build()
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -100,6 +110,7 @@ fn announce(config: &Config, listen: SocketAddr, admin: Option<SocketAddr>) {
         admin = admin.map(tracing::field::display),
         tls = config.has_tls(),
         keys = config.keys.len(),
+        workers = config.workers,
         shards = config.shards,
         "listening"
     );

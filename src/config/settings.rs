@@ -64,6 +64,10 @@ pub struct Settings {
     #[arg(long, env = "TENURE_CONNECTIONS_MAX", value_name = "N")]
     pub connections_max: Option<usize>,
 
+    /// Threads that serve connections [default: one for each core but one]
+    #[arg(long, env = "TENURE_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+
     /// Parts that the orgs are spread over, a power of two [default: about four for each core]
     #[arg(long, env = "TENURE_SHARDS", value_name = "N")]
     pub shards: Option<usize>,
@@ -272,6 +276,7 @@ impl Settings {
             tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
             insecure: self.insecure.or(below.insecure),
             connections_max: self.connections_max.or(below.connections_max),
+            workers: self.workers.or(below.workers),
             shards: self.shards.or(below.shards),
             in_flight_max: self.in_flight_max.or(below.in_flight_max),
             outbound_bytes_max: self.outbound_bytes_max.or(below.outbound_bytes_max),
@@ -308,6 +313,7 @@ impl Settings {
             tls_client_ca: self.tls_client_ca,
             insecure: self.insecure.unwrap_or(default.insecure),
             connections_max: self.connections_max.unwrap_or(default.connections_max),
+            workers: self.workers.unwrap_or(default.workers),
             shards: self.shards.unwrap_or(default.shards),
             in_flight_max: self.in_flight_max.unwrap_or(default.in_flight_max),
             outbound_bytes_max: self

@@ -49,6 +49,7 @@ fn nothing_set_is_a_server_for_development() {
     assert_eq!(config.admin, Some(ADMIN));
     assert!(config.is_open() && !config.has_tls());
     assert!(config.shards.is_power_of_two());
+    assert!(config.workers >= 1);
     assert!(config.policy.is_empty());
 }
 
@@ -63,6 +64,7 @@ fn a_file_sets_every_key() {
         tls_client_ca = "ca.pem"
         insecure = true
         connections_max = 2
+        workers = 5
         shards = 4
         in_flight_max = 3
         outbound_bytes_max = 300000
@@ -106,11 +108,12 @@ fn a_file_sets_every_key() {
     assert!(config.insecure);
     let numbers = [
         config.connections_max,
+        config.workers,
         config.shards,
         config.in_flight_max,
         config.outbound_bytes_max,
     ];
-    assert_eq!(numbers, [2, 4, 3, 300_000]);
+    assert_eq!(numbers, [2, 5, 4, 3, 300_000]);
     assert_eq!(config.hello_timeout(), Duration::from_secs(4));
     let keeping = config.keeping();
     let expected = Bounds {
@@ -225,6 +228,10 @@ fn an_impossible_value_says_what_to_do_and_where_it_was_set() {
         (
             "in_flight_max = 0",
             "in_flight_max: expected a number from 1 to 1000000, found 0",
+        ),
+        (
+            "workers = 0",
+            "workers: expected a number from 1 to 1024, found 0",
         ),
         (
             "outbound_bytes_max = 10",

@@ -121,7 +121,7 @@ impl State {
             .apply(at, wall, command, &self.engine, &mut messenger);
         let (pushed, alive) = (messenger.pushed, messenger.alive);
         if let Some(by) = alive {
-            self.propose(Command::RenewSession(by), stamp);
+            self.propose(&Command::RenewSession(by), stamp);
         }
         (reply, pushed)
     }
