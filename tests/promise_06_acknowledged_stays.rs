@@ -27,7 +27,8 @@ use tokio::task::JoinSet;
 const ORG: &str = "acme";
 const PATH: &str = "doc/1";
 
-/// Small segments, so that a test sees some of them, and a start does not have to make large ones.
+/// Small segments, so that a test sees some of them, and a start does not have to make large ones. Several workers, however
+/// few cores there are: what they do at the same time is what a crash may tear apart.
 fn serve(data: &Path, durability: &str) -> Process {
     serve_at("127.0.0.1:0", data, durability)
 }
@@ -38,6 +39,8 @@ fn serve_at(listen: &str, data: &Path, durability: &str) -> Process {
         data.to_str().unwrap(),
         "--durability",
         durability,
+        "--workers",
+        "3",
         "--shards",
         "4",
         "--segment-bytes",
