@@ -75,7 +75,8 @@ impl Serve {
     }
 }
 
-/// Where connections are served, by so many threads. One alone needs no scheduler that steals and wakes.
+/// Where connections are served, by so many threads. One alone needs no scheduler that steals and wakes. As many more at most
+/// tell the listeners of whatever many listen to.
 fn runtime(workers: usize) -> io::Result<Runtime> {
     let mut runtime = if workers == 1 {
         runtime::Builder::new_current_thread()
@@ -84,7 +85,7 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
         several.worker_threads(workers);
         several
     };
-    runtime.enable_all().build()
+    runtime.enable_all().max_blocking_threads(workers).build()
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use super::listener::Listener;
 use super::ring::Showing;
 use super::stream::Stream;
 
-/// Listeners that are woken in one go.
+/// More listeners than these are told by a thread of its own.
 const WOKEN_AT_ONCE: usize = 64;
 
 /// So many are told by whoever has made the event. To wake another worker for them would cost as much as it saves.
@@ -184,27 +184,28 @@ impl Woken {
         }
     }
 
-    /// Shows what was put into rings, and wakes who is to read it: a few at once; many on a task of their own, so that
-    /// nobody waits until all have been.
+    /// Shows what was put into rings, and wakes who is to read it, if they are few. Many are told past their connections, by a
+    /// thread that does nothing else: to write to very many sockets is much work, for which nobody's commands have to wait,
+    /// and whatever comes meanwhile is read together by those whose turn comes late.
     pub(crate) fn wake(self) {
         self.show();
+        let listeners = self.listeners;
+        if listeners.len() > WOKEN_AT_ONCE {
+            tokio::task::spawn_blocking(move || {
+                let now = Instant::now();
+                listeners
+                    .iter()
+                    .for_each(|listener| listener.tell(None, now));
+            });
+            return;
+        }
         // Whoever is marked once until they look is woken once; the others would be for each batch.
         let wake = if self.batch == 0 {
             Listener::wake
         } else {
             Listener::wake_once
         };
-        let listeners = self.listeners;
-        if listeners.len() <= WOKEN_AT_ONCE {
-            listeners.iter().for_each(wake);
-            return;
-        }
-        tokio::spawn(async move {
-            for listeners in listeners.chunks(WOKEN_AT_ONCE) {
-                listeners.iter().for_each(wake);
-                tokio::task::yield_now().await;
-            }
-        });
+        listeners.iter().for_each(wake);
     }
 }
 

@@ -30,6 +30,7 @@ const RULES: &[Reach] = &[
             ("src/connection.rs", TIMERS),
             ("src/connection/outbound.rs", TIMERS),
             ("src/server.rs", TIMERS),
+            ("src/streams/woken.rs", TIMERS),
             (
                 "src/journal/machinery.rs",
                 "how long a sync takes, by which it waits for more",
