@@ -183,6 +183,23 @@ fn whoever_cannot_be_reached_is_named_with_what_to_do() {
         "{address} has ended the connection before it said hello"
     ));
 
+    // What stays at it says the same: of one that is there and says nothing, too.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap().to_string();
+    let mut watch = tenure();
+    watch.args(["watch", "acme", "--server", &silent_address]);
+    Running::of(&mut watch).ended().is_trouble(&format!(
+        "cannot reach {silent_address}: no answer within 5s; is --server HOST:PORT right"
+    ));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    std::thread::spawn(move || drop(other.accept()));
+    let mut watch = tenure();
+    watch.args(["watch", "acme", "--server", &address]);
+    Running::of(&mut watch).ended().is_trouble(&format!(
+        "{address} has ended the connection before it said hello"
+    ));
+
     let mut elsewhere = tenure();
     elsewhere.args(["status", "acme", "a", "--server", "no-such-host.invalid"]);
     Running::of(&mut elsewhere)

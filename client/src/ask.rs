@@ -26,6 +26,12 @@ impl Ask<'_> {
         &self.asked.who
     }
 
+    /// The number of their wait, as the server's events and its log call it.
+    #[must_use]
+    pub const fn wait(&self) -> u64 {
+        self.asked.wait
+    }
+
     /// What they say.
     #[must_use]
     pub fn note(&self) -> &str {

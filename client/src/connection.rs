@@ -3,6 +3,7 @@
 //! Knows frames and the clock, and nothing of sessions or locks: bytes go to and come from the ledger. Rule: whoever
 //! waits here holds nothing; a slow socket slows only those who wait for answers.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,12 +59,15 @@ pub(crate) async fn open(options: &Options) -> Result<Connection, Ended> {
         .await
         .unwrap_or_else(|_| {
             let message = format!("no answer from {} in time", options.address);
-            Err(Ended::retry(Error::new(ErrorKind::Connect, message)))
+            let late = io::Error::from(io::ErrorKind::TimedOut);
+            Err(Ended::retry(
+                Error::new(ErrorKind::Connect, message).with_source(late),
+            ))
         })
 }
 
 async fn dial(options: &Options) -> Result<(Reading, Writing), Ended> {
-    let failed = |what, error: std::io::Error| {
+    let failed = |what, error: io::Error| {
         let message = format!("{what} {}: {error}", options.address);
         Ended::retry(Error::new(ErrorKind::Connect, message).with_source(error))
     };
@@ -300,10 +304,11 @@ async fn drain(shared: &Shared) -> Ended {
 
 fn closed() -> Ended {
     let message = "the server has closed the connection";
-    Ended::retry(Error::new(ErrorKind::Disconnected, message))
+    let end = io::Error::from(io::ErrorKind::ConnectionAborted);
+    Ended::retry(Error::new(ErrorKind::Disconnected, message).with_source(end))
 }
 
-fn lost(what: &str, error: std::io::Error) -> Ended {
+fn lost(what: &str, error: io::Error) -> Ended {
     let message = format!("{what} failed: {error}");
     Ended::retry(Error::new(ErrorKind::Disconnected, message).with_source(error))
 }

@@ -40,7 +40,9 @@ pub enum ErrorKind {
     Server,
     /// The other side does not speak the protocol.
     Protocol,
-    /// The first connection could not be made. See [`source`](std::error::Error::source).
+    /// The first connection could not be made. [`source`](std::error::Error::source) is the [`io::Error`](std::io::Error)
+    /// of the socket: what the system said, `TimedOut` when no answer came in time, `ConnectionAborted` when the other
+    /// side ended it without a word.
     Connect,
     /// This client has been closed, or has given up connecting because the server said that it is no use.
     Closed,

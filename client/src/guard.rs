@@ -20,7 +20,7 @@ use crate::ledger::{Aim, AttemptItem, GuardSeed, Ledger};
 use crate::session::Session;
 use crate::standing::{Activity, HoldCell, HoldState};
 use crate::types::{Loss, LossCause, Mode, Released};
-use crate::watch::{HeldAs, HoldWatch, held_as, remaining};
+use crate::watch::{HeldAs, HoldWatch, held_as, remaining, ttl};
 
 /// A lock that is held. Dropping it lets go.
 ///
@@ -107,6 +107,15 @@ impl LockGuard {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         remaining(self.cell())
+    }
+
+    /// How long a renewal keeps the lock: what was asked for, or the policy's, within the policy's bounds. It grows when a
+    /// session of the owner asks for more. Zero when the hold is over.
+    ///
+    /// It is renewed at a third of this. For how long it is held as things stand says [`remaining`](Self::remaining).
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        ttl(self.cell())
     }
 
     /// Whether the lock is held, for all this side can know: [`remaining`](Self::remaining) is not zero.

@@ -50,6 +50,12 @@ impl HoldWatch {
         remaining(&self.cell)
     }
 
+    /// As [`LockGuard::ttl`](crate::LockGuard::ttl).
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        ttl(&self.cell)
+    }
+
     /// As [`LockGuard::is_held`](crate::LockGuard::is_held).
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -73,6 +79,10 @@ pub(crate) fn held_as(cell: &HoldCell) -> Option<HeldAs> {
         token: lease.token,
         mode: lease.mode,
     })
+}
+
+pub(crate) fn ttl(cell: &HoldCell) -> Duration {
+    cell.lease().map_or(Duration::ZERO, |lease| lease.ttl)
 }
 
 pub(crate) fn remaining(cell: &HoldCell) -> Duration {

@@ -7,6 +7,7 @@
 
 mod peer;
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use peer::{A_WHILE, Line, Peer, grant, granted, queued, resumed, session, shared_grant, soon};
@@ -527,14 +528,23 @@ async fn a_first_connection_that_fails_is_an_error() {
     let (closed, ()) = tokio::join!(Client::connect(address.clone()), async {
         drop(peer.accept_silently().await);
     });
-    assert_eq!(closed.unwrap_err().kind(), ErrorKind::Connect);
+    assert_eq!(
+        socket_error(&closed.unwrap_err()),
+        io::ErrorKind::ConnectionAborted
+    );
     let options = peer.options().connect_timeout(Duration::from_millis(50));
     let (silent, _line) = tokio::join!(options.connect(), peer.accept_silently());
-    assert_eq!(silent.unwrap_err().kind(), ErrorKind::Connect);
+    assert_eq!(socket_error(&silent.unwrap_err()), io::ErrorKind::TimedOut);
     drop(peer);
     let error = Client::connect(address).await.unwrap_err();
+    assert_eq!(socket_error(&error), io::ErrorKind::ConnectionRefused);
+}
+
+/// What the socket of a first connection that could not be made has said.
+fn socket_error(error: &tenure_client::Error) -> io::ErrorKind {
     assert_eq!(error.kind(), ErrorKind::Connect);
-    assert!(std::error::Error::source(&error).is_some());
+    let source = std::error::Error::source(error).unwrap();
+    source.downcast_ref::<io::Error>().unwrap().kind()
 }
 
 #[tokio::test]

@@ -66,13 +66,14 @@ async fn a_hold_that_is_not_renewed_runs_out_here() {
     let begin = Instant::now();
     let guard = acquired(&ada, &mut line, "doc/a", Renewal::Always).await;
     assert!(guard.remaining() <= TTL);
+    assert_eq!((guard.ttl(), guard.watch().ttl()), (TTL, TTL));
     // Renewals are asked for and never answered.
     let loss = soon(guard.lost()).await;
     assert_eq!(loss.cause, LossCause::ExpiredHere);
     assert_eq!(loss.token, 5);
     assert!(begin.elapsed() >= TTL - Duration::from_millis(20));
     assert!(!guard.is_held());
-    assert!(guard.remaining().is_zero());
+    assert!(guard.remaining().is_zero() && guard.ttl().is_zero());
     // The server may have renewed it all the same: what nobody here has is let go there.
     loop {
         let asked = line.next().await;

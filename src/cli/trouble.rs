@@ -98,6 +98,9 @@ pub(super) fn of_client(endpoint: &Endpoint, error: &tenure_client::Error) -> an
     let address = &endpoint.address;
     if error.kind() == ErrorKind::Connect {
         return match socket {
+            Some(socket) if socket.kind() == io::ErrorKind::ConnectionAborted => {
+                cut_off(address, false)
+            }
             Some(socket) if endpoint.is_encrypted() && is_of_tls(socket) => no_tls(address, socket),
             Some(socket) => unreachable(address, socket),
             None => cut_off(address, false),
