@@ -169,6 +169,28 @@ fn who_is_interrupted_while_waiting_leaves_nothing_behind() {
 }
 
 #[test]
+fn programs_are_told_how_a_wait_goes_on() {
+    let tenure = Tenure::start();
+    let hold = tenure.spawn(&["hold", "acme", "a", "--ttl", "1m", "--json"]);
+    let granted = hold.object();
+    assert_eq!(granted["grant"]["ttl_ms"], 60_000, "{granted}");
+    let first = tenure.spawn(&["hold", "acme", "a", "--wait", "1m", "--json"]);
+    let place = |place| json!({"op": "lock.place", "path": "a", "place": place});
+    assert_eq!(first.object(), place(1));
+    let second = tenure.spawn(&["hold", "acme", "a", "--wait", "1m", "--json"]);
+    assert_eq!(second.object(), place(2));
+    hold.signal(Signal::SIGINT);
+    hold.ended().is(0, "");
+    assert_eq!(first.object()["status"], "granted");
+    assert_eq!(second.object(), place(1));
+    first.signal(Signal::SIGINT);
+    first.ended().is(0, "");
+    assert_eq!(second.object()["status"], "granted");
+    second.signal(Signal::SIGINT);
+    second.ended().is(0, "");
+}
+
+#[test]
 fn a_holder_is_told_who_asks_and_how_it_was_lost() {
     let tenure = Tenure::start();
     let hold = tenure.spawn(&["hold", "acme", "a", "--json", "--name", "Ada"]);
@@ -181,6 +203,7 @@ fn a_holder_is_told_who_asks_and_how_it_was_lost() {
     tenure.run(&ask).is(1, "waited in vain; held by ");
     let asked = hold.object();
     assert_eq!(asked["op"], "lock.asked");
+    assert!(asked["wait"].as_u64().unwrap() > 0, "{asked}");
     assert_eq!(asked["who"], json!({"owner": "bob", "name": "Bob"}));
     assert_eq!(asked["note"], "may I?");
     tenure.run(&["acquire", "acme", "a", "--owner", "bob", "--seize", "now"]);

@@ -1,13 +1,14 @@
 //! `tenure hold`: holds a lock until it is interrupted, and says what happens to it.
+//! Taking, renewing and letting go are in `keeping.rs`. Rule: whatever is told to people on stdout is told to programs too.
 
 use std::time::Duration;
 
-use tenure_client::{Ask, ConnectionEvent, LockGuard, Loss};
+use tenure_client::{Ask, ConnectionEvent, LockGuard, Loss, WaitProgress};
 use tenure_protocol::Who;
 
 use super::asking::{Asking, Place};
 use super::caller::Holder;
-use super::keeping::{Asked, Grace, Keeper};
+use super::keeping::{self, Asked, Grace, Keeper};
 use super::output::{self, Meanwhile, Output};
 use super::signals::Signals;
 use super::told::{self, Held, Told};
@@ -39,7 +40,8 @@ Examples:
   tenure hold acme doc/quote-123 --wait 1h --note \"I would like to edit\"
   tenure hold acme room/7 --shared=20 --json
 
---json has one object for each thing that happens; op says what it is: lock.acquire, lock.asked, lock.lost, lock.release.
+--json has one object for each thing that happens; op says what it is: lock.place and lock.declined while it is waited
+for, then lock.acquire, lock.asked, lock.lost, lock.release.
 Exit status: 0 held until it was interrupted, 1 refused or lost, 2 trouble";
 
 impl Hold {
@@ -50,9 +52,13 @@ impl Hold {
         let grace = Grace::Session(self.grace);
         let name = &self.asking.name;
         let keeper = Keeper::connect(shared, &self.place, &owner, name, grace).await?;
-        let meanwhile = Meanwhile::new(shared);
         let asked = keeper
-            .acquire(&self.place, &self.asking, &mut signals, meanwhile)
+            .acquire(
+                &self.place,
+                &self.asking,
+                &mut signals,
+                told_meanwhile(shared, &self.place.path),
+            )
             .await?;
         let guard = match asked {
             Asked::Granted(guard) => guard,
@@ -82,6 +88,34 @@ impl Hold {
                 Ok(Exit::Yes)
             }
         }
+    }
+}
+
+/// Tells how the wait goes on: programs on stdout, as all that happens, and people at a terminal on stderr.
+fn told_meanwhile(shared: &Shared, path: &str) -> impl FnMut(WaitProgress) + Send + 'static {
+    let mut shown = keeping::shown(Meanwhile::new(shared), path);
+    let mut output = shared.json.then(|| Output::new(shared));
+    let path = path.to_owned();
+    move |progress| {
+        let Some(output) = &mut output else {
+            return shown(progress);
+        };
+        let told = match &progress {
+            WaitProgress::Place(place) => Told::Place {
+                path: &path,
+                place: *place,
+            },
+            WaitProgress::Declined(who) => Told::Declined {
+                path: &path,
+                who: Who {
+                    owner: &who.owner,
+                    name: &who.name,
+                },
+            },
+            _ => return,
+        };
+        // Whether anybody reads shows with the answer.
+        let _ = output.answer(&told, |_| String::new());
     }
 }
 
@@ -118,6 +152,7 @@ fn tell(ask: &Ask<'_>, guard: &LockGuard, output: &mut Output) -> anyhow::Result
     };
     let asked = Told::Asked {
         path: guard.path(),
+        wait: ask.wait(),
         who,
         note: ask.note(),
     };

@@ -55,18 +55,18 @@ impl Keeper {
         })
     }
 
-    /// Asks for the lock. Fails when it is interrupted meanwhile, and has withdrawn then.
+    /// Asks for the lock; how the wait for it goes on is told `on_progress`. Fails when it is interrupted meanwhile, and
+    /// has withdrawn then.
     pub(super) async fn acquire(
         &self,
         place: &Place,
         asking: &Asking,
         signals: &mut Signals,
-        mut meanwhile: Meanwhile,
+        on_progress: impl FnMut(WaitProgress) + Send + 'static,
     ) -> anyhow::Result<Asked> {
-        let path = place.path.clone();
         let acquire = asking
             .acquire(&self.session, &place.path)
-            .on_progress(move |progress| tell(&mut meanwhile, &path, &progress));
+            .on_progress(on_progress);
         let outcome = tokio::select! {
             outcome = acquire.into_future() => outcome,
             _ = signals.next() => {
@@ -125,8 +125,13 @@ impl Grace {
     }
 }
 
-fn tell(meanwhile: &mut Meanwhile, path: &str, progress: &WaitProgress) {
-    match progress {
+/// Tells a person at a terminal how a wait goes on.
+pub(super) fn shown(
+    mut meanwhile: Meanwhile,
+    path: &str,
+) -> impl FnMut(WaitProgress) + Send + 'static {
+    let path = path.to_owned();
+    move |progress| match progress {
         WaitProgress::Place(place) => {
             meanwhile.show(&format!("waiting for {path}, place {place}"));
         }

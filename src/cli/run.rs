@@ -1,4 +1,6 @@
 //! `tenure run`: runs a command under a lock, and stops it when the lock is lost.
+//! Taking, renewing and letting go are in `keeping.rs`, the command and all that it starts in `job.rs`. Rule: stdout is the
+//! command's alone; when it has ended nobody is left who believes in the lock.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,7 +15,7 @@ use tenure_client::{ErrorKind, LockGuard};
 use super::asking::{Asking, Place};
 use super::caller::Holder;
 use super::job::Job;
-use super::keeping::{Asked, Grace, Keeper};
+use super::keeping::{self, Asked, Grace, Keeper};
 use super::output::{self, Meanwhile};
 use super::signals::{Caught, Signals};
 use super::told::{self, Told};
@@ -76,9 +78,9 @@ impl Run {
         let mut signals = Signals::to_leave()?;
         let grace = Grace::Ttl(self.asking.ttl);
         let keeper = Keeper::connect(shared, &self.place, &owner, &self.name(), grace).await?;
-        let meanwhile = Meanwhile::new(shared);
+        let shown = keeping::shown(Meanwhile::new(shared), &self.place.path);
         let asked = keeper
-            .acquire(&self.place, &self.asking, &mut signals, meanwhile)
+            .acquire(&self.place, &self.asking, &mut signals, shown)
             .await?;
         let guard = match asked {
             Asked::Granted(guard) => guard,

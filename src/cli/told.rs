@@ -31,10 +31,17 @@ pub(super) enum Told<'a> {
         why: Option<WaitEnd>,
         truth: Truth<'a>,
     },
+    /// It is waited for, at this place.
+    #[serde(rename = "lock.place")]
+    Place { path: &'a str, place: u32 },
+    /// Who has it says no, and it is waited for still.
+    #[serde(rename = "lock.declined")]
+    Declined { path: &'a str, who: Who<'a> },
     /// Somebody would like to have it.
     #[serde(rename = "lock.asked")]
     Asked {
         path: &'a str,
+        wait: u64,
         who: Who<'a>,
         note: &'a str,
     },
@@ -55,6 +62,7 @@ pub(super) enum Told<'a> {
 pub(super) struct Held {
     pub(super) token: u64,
     pub(super) mode: &'static str,
+    pub(super) ttl_ms: u64,
     pub(super) remaining_ms: u64,
 }
 
@@ -71,6 +79,7 @@ impl Held {
         Self {
             token: guard.token(),
             mode: mode(guard.mode()).name(),
+            ttl_ms: ms(guard.ttl()),
             remaining_ms: ms(guard.remaining()),
         }
     }
