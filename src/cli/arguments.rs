@@ -42,30 +42,84 @@ fn command() -> clap::Command {
         .mut_subcommands(|subcommand| subcommand.mut_args(without_values));
     // Only a built command has handed its global options down.
     command.build();
-    command.mut_subcommand("serve", |serve| {
-        serve.mut_args(|argument| {
-            let is_foreign = CLIENT_OPTIONS.contains(&argument.get_id().as_str());
-            argument.hide(is_foreign)
-        })
-    })
+    Without::ALL.iter().fold(command, hide_foreign)
 }
 
-/// A server that is told a client's key would seem protected and be open.
+/// A sub-command that talks to no server, and what to say to whoever tells it which one.
+struct Without {
+    name: &'static str,
+    takes: &'static [&'static str],
+    instead: &'static str,
+}
+
+impl Without {
+    /// A server that is told a client's key would seem protected and be open; a backup of another machine's server
+    /// would be one of this machine's.
+    const ALL: [Self; 3] = [
+        Self {
+            name: "serve",
+            takes: &[],
+            instead: "a server is told where to listen by --listen, and its keys and certificate by the configuration \
+                      file (--config FILE)",
+        },
+        Self {
+            name: "backup",
+            takes: &["json"],
+            instead: "a backup reads the files of this machine: run it where the server runs, and name its data \
+                      directory by --data",
+        },
+        Self {
+            name: "journal",
+            takes: &["json"],
+            instead: "the journal is read from the files of this machine: run it where they are",
+        },
+    ];
+
+    fn foreign(&self) -> impl Iterator<Item = &'static str> {
+        let options = CLIENT_OPTIONS.into_iter();
+        options.filter(|option| !self.takes.contains(option))
+    }
+}
+
+fn hide_foreign(command: clap::Command, without: &Without) -> clap::Command {
+    fn hide(command: clap::Command, without: &Without) -> clap::Command {
+        let is_foreign = |argument: &clap::Arg| {
+            without
+                .foreign()
+                .any(|option| option == argument.get_id().as_str())
+        };
+        command
+            .mut_args(|argument| {
+                let is_foreign = is_foreign(&argument);
+                // The heading is of those that are hidden.
+                match argument.get_id().as_str() {
+                    "json" if !is_foreign => argument.help_heading(None::<&str>),
+                    _ => argument.hide(is_foreign),
+                }
+            })
+            .mut_subcommands(|below| hide(below, without))
+    }
+    command.mut_subcommand(without.name, |command| hide(command, without))
+}
+
 fn refuse_client_options(
     matches: &ArgMatches,
     command: &mut clap::Command,
 ) -> Result<(), clap::Error> {
-    let Some(("serve", serve)) = matches.subcommand() else {
+    let Some((name, mut matches)) = matches.subcommand() else {
         return Ok(());
     };
-    for option in CLIENT_OPTIONS {
-        if serve.value_source(option) == Some(ValueSource::CommandLine) {
+    let Some(without) = Without::ALL.iter().find(|without| without.name == name) else {
+        return Ok(());
+    };
+    while let Some((_, below)) = matches.subcommand() {
+        matches = below;
+    }
+    for option in without.foreign() {
+        if matches.value_source(option) == Some(ValueSource::CommandLine) {
             let flag = option.replace('_', "-");
-            let text = format!(
-                "--{flag} is for sub-commands that talk to a server; a server is told where to \
-                 listen by --listen, and its keys and certificate by the configuration file \
-                 (--config FILE)"
-            );
+            let instead = without.instead;
+            let text = format!("--{flag} is for sub-commands that talk to a server; {instead}");
             return Err(command.error(ErrorKind::ArgumentConflict, text));
         }
     }
@@ -191,6 +245,34 @@ mod tests {
             let widest = lines.map(|line| line.chars().count()).max();
             assert!(widest <= Some(132), "{words:?}: {widest:?}");
         }
+    }
+
+    #[test]
+    fn what_reads_files_is_not_told_a_server() {
+        for words in [
+            &["backup", "/b", "--server", "elsewhere:7420"][..],
+            &["--server", "elsewhere:7420", "backup", "/b"],
+            &["journal", "verify", "/d", "--key", "secret"],
+            &["--tls", "journal", "inspect", "/d/journal-000000000001"],
+        ] {
+            let error = refusal(words);
+            assert!(error.contains("files of this machine"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for words in [
+            &["backup", "--help"][..],
+            &["journal", "verify", "--help"],
+            &["journal", "inspect", "--help"],
+        ] {
+            let help = help(words);
+            assert!(
+                !help.contains("--server") && !help.contains("--tls"),
+                "{help}"
+            );
+            assert!(help.contains("--json"), "{help}");
+        }
+        let given = ["tenure", "backup", "/b", "--json"].map(OsString::from);
+        assert!(parse(given).is_ok());
     }
 
     #[test]

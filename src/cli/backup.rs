@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tenure::config::DATA;
-use tenure::journal;
+use tenure::journal::{self, JournalError};
 
 use super::output::Output;
 use super::{Exit, Shared, words};
@@ -46,7 +46,7 @@ struct Copied {
 
 impl Backup {
     pub(super) fn run(self, shared: &Shared) -> anyhow::Result<Exit> {
-        let copied = journal::backup(&self.data, &self.to)?;
+        let copied = journal::backup(&self.data, &self.to).map_err(remedied)?;
         let mut output = Output::new(shared);
         let (files, bytes) = (copied.files, copied.bytes);
         let records = copied.progress.records;
@@ -65,5 +65,16 @@ impl Backup {
         }
         output.flush()?;
         Ok(Exit::Yes)
+    }
+}
+
+/// The journal does not know how it was told which directory to copy.
+fn remedied(error: JournalError) -> anyhow::Error {
+    let is_elsewhere = matches!(error, JournalError::NoDirectory { .. });
+    let error = anyhow::Error::new(error);
+    if is_elsewhere {
+        anyhow::anyhow!("{error}; name the one that the server has: --data DIR, or TENURE_DATA")
+    } else {
+        error
     }
 }

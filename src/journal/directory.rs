@@ -70,7 +70,11 @@ impl Directory {
             why,
         };
         if !path.is_dir() {
-            return Err(none("there is no such directory"));
+            return Err(none(if path.exists() {
+                "it is a file"
+            } else {
+                "there is no such directory"
+            }));
         }
         let is_in_use = is_in_use(path);
         let storage = Pinned::of(path, is_in_use)?;

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum JournalError {
     /// The disk does not do what it is asked for.
-    #[error("cannot {doing} {file}: {source}{}", remedy(source))]
+    #[error("cannot {doing} {file}: {why}{}", remedy(why))]
     Io {
         /// What was to be done, as a verb.
         doing: &'static str,
         /// To which file.
         file: String,
-        /// Why not.
-        source: io::Error,
+        /// Why not. Said in the text, and so not told as its source again.
+        why: io::Error,
     },
     /// Another server has the directory.
     #[error("{} is in use by another server; stop it, or give this one a directory of its own", .path.display())]
@@ -31,6 +31,14 @@ pub enum JournalError {
         /// Which directory.
         path: PathBuf,
         /// What is missing.
+        why: &'static str,
+    },
+    /// It is not one of the files that a journal has.
+    #[error("{} {why}", .path.display())]
+    NoFile {
+        /// Which file.
+        path: PathBuf,
+        /// What it is instead, and what to name.
         why: &'static str,
     },
     /// A copy would be mixed with what is there.
@@ -110,10 +118,10 @@ pub(super) trait About<T> {
 
 impl<T> About<T> for io::Result<T> {
     fn about(self, doing: &'static str, file: &str) -> Result<T, JournalError> {
-        self.map_err(|source| JournalError::Io {
+        self.map_err(|why| JournalError::Io {
             doing,
             file: String::from(file),
-            source,
+            why,
         })
     }
 }

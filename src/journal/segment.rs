@@ -94,6 +94,11 @@ pub fn segment_index(name: &str) -> Option<u64> {
     (segment_name(index) == name).then_some(index)
 }
 
+/// Whether a file begins as a segment does, whatever it is called.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
 /// The room that so many bytes take in a segment.
 pub(super) const fn sectors(bytes: usize) -> usize {
     bytes.next_multiple_of(SECTOR)

@@ -10,7 +10,7 @@ use super::error::{About as _, JournalError};
 use super::pinned::WrittenUpTo;
 use super::record::{Record, Step};
 use super::recovery::{self, Progress, Torn};
-use super::segment::{Segment, SegmentHead, Tail};
+use super::segment::{self, Segment, SegmentHead, Tail, segment_index};
 use super::snapshot::{SnapshotHead, snapshot_place};
 use super::storage::{Disk, Storage as _};
 
@@ -122,8 +122,17 @@ pub fn verify(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Report,
 ///
 /// # Errors
 ///
-/// It cannot be read at all, or is neither a segment nor a snapshot.
+/// It cannot be read at all, or is neither a segment nor a snapshot; or it is one by its name, and its head is damaged.
 pub fn inspect(path: &Path) -> Result<Inspected, JournalError> {
+    let no_file = |why| JournalError::NoFile {
+        path: path.to_path_buf(),
+        why,
+    };
+    if path.is_dir() {
+        return Err(no_file(
+            "is a folder; name one of its files, or look at all of it with `tenure journal verify`",
+        ));
+    }
     let folder = path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let bytes = Disk::at(folder).read(&name);
@@ -134,6 +143,12 @@ pub fn inspect(path: &Path) -> Result<Inspected, JournalError> {
             head,
             bytes: state.len() as u64,
         });
+    }
+    // A copy may have any name; what has neither name nor head is something else.
+    if segment_index(&name).is_none() && !segment::begins(&bytes) {
+        return Err(no_file(
+            "is neither a segment, such as journal-000000000001, nor a snapshot, such as snapshot-00000-000000000002",
+        ));
     }
     let mut segment = Segment::read(&name, &bytes, None)?;
     let mut records = Vec::new();

@@ -144,8 +144,33 @@ fn what_is_no_directory_or_file_of_ours_is_trouble() {
     );
     let (status, _, err) = tenure(&["inspect"], &folder.path().join("none"));
     assert!(status == Some(2) && err.contains("cannot read"), "{err}");
+    assert_eq!(err.matches("os error").count(), 1, "said once: {err}");
     fs::write(folder.path().join("text"), "some text").unwrap();
-    let (status, out, _) = tenure(&["inspect"], &folder.path().join("text"));
+    let (status, _, err) = tenure(&["inspect"], &folder.path().join("text"));
+    assert!(
+        status == Some(2) && err.contains("is neither a segment, such as journal-"),
+        "{err}"
+    );
+    let (status, _, err) = tenure(&["inspect"], folder.path());
+    assert!(
+        status == Some(2) && err.contains("is a folder") && err.contains("tenure journal verify"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_segment_without_its_head_is_damaged_and_a_copy_may_have_any_name() {
+    let folder = TempDir::new().unwrap();
+    keep_a_few(folder.path());
+    let file = folder.path().join(segment_name(1));
+    let copy = folder.path().join("copy");
+    fs::copy(&file, &copy).unwrap();
+    let (status, out, _) = tenure(&["inspect"], &copy);
+    assert!(status == Some(0) && out.contains("OpenSession"), "{out}");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (status, out, _) = tenure(&["inspect"], &file);
     assert!(
         status == Some(1) && out.contains("expected the head of a segment"),
         "{out}"
