@@ -101,6 +101,71 @@ fn a_policy_is_shown_and_changed_in_part() {
     assert_eq!(cleared, before);
 }
 
+#[test]
+fn an_audit_says_who_did_what_to_whom_and_why() {
+    let (_folder, mut tenure) = guarded();
+    tenure.use_key("the-key-of-admin");
+    tenure.run(&["audit", "acme"]).is(1, "0 acts\n");
+    tenure.use_key("the-key-of-member");
+    tenure
+        .run(&["acquire", "acme", "doc/1", "--owner", "alice"])
+        .is(0, "granted");
+    let seize = ["acquire", "acme", "doc/1", "--owner", "mo", "--seize"];
+    tenure.use_key("the-key-of-moderator");
+    tenure
+        .run(&[&seize[..], &["alice has left"]].concat())
+        .is(0, "granted");
+    tenure
+        .run(&["audit", "acme"])
+        .is_trouble("use a key with a higher role");
+    tenure.use_key("the-key-of-admin");
+    tenure.run(&["force-release", "acme", "--all", "--reason", "a\tb"]);
+    tenure.run(&["policy", "set", "acme", "doc", "--queue-max", "7"]);
+
+    let told = tenure.run(&["audit", "acme"]);
+    let lines: Vec<_> = told.out.lines().collect();
+    let [heading, seized, forced, set] = lines[..] else {
+        panic!("a heading and three acts: {told:?}");
+    };
+    assert!(heading.starts_with("WHEN "), "{heading}");
+    for (line, words) in [
+        (
+            seized,
+            &[
+                "moderator ",
+                " seize ",
+                " doc/1 ",
+                " alice ",
+                " alice has left",
+            ][..],
+        ),
+        (
+            forced,
+            &["admin ", " force_release ", " doc/1 ", " mo ", " a\\tb"],
+        ),
+        (set, &["admin ", " policy_set ", " doc/ ", " queue_max=7"]),
+    ] {
+        for word in words {
+            assert!(line.contains(word), "{word:?} in {line:?}");
+        }
+    }
+
+    let acts = tenure.run(&["audit", "acme", "--json"]).objects();
+    let brief = |key: &str| -> Vec<_> { acts.iter().map(|act| act[key].clone()).collect() };
+    assert_eq!(brief("act"), ["seize", "force_release", "policy_set"]);
+    assert_eq!(brief("principal"), ["moderator", "admin", "admin"]);
+    assert_eq!(brief("owner"), [json!("alice"), json!("mo"), json!(null)]);
+    assert_eq!(acts[1]["reason"], "a\tb");
+    assert_eq!(acts[2]["layer"]["queue_max"], 7);
+
+    let recent = tenure.run(&["audit", "acme", "--since", "1h", "--json"]);
+    assert_eq!(recent.objects(), acts);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    tenure
+        .run(&["audit", "acme", "--since", "100ms"])
+        .is(1, "0 acts\n");
+}
+
 /// A server with a certificate for `localhost`, and the folder of its authority, `ca.pem`.
 fn encrypted() -> (TempDir, Tenure) {
     let folder = TempDir::new().unwrap();

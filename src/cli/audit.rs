@@ -102,7 +102,7 @@ fn row(act: &AuditedAct<'_>) -> [String; 7] {
         String::from(act.owner.unwrap_or("-")),
         act.token
             .map_or_else(|| String::from("-"), |token| token.to_string()),
-        what.or_else(|| act.reason.map(String::from))
+        what.or_else(|| act.reason.map(words::harmless))
             .unwrap_or_default(),
     ]
 }

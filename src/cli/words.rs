@@ -59,16 +59,20 @@ fn who(who: Who<'_>) -> String {
 
 /// What somebody wrote, in quotation marks, on one line.
 pub(super) fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
+    format!("\"{}\"", harmless(text))
+}
+
+/// What somebody wrote, on one line, for a column of its own.
+pub(super) fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {
-            quoted.extend(c.escape_default());
+            harmless.extend(c.escape_default());
         } else {
-            quoted.push(c);
+            harmless.push(c);
         }
     }
-    quoted.push('"');
-    quoted
+    harmless
 }
 
 /// `granted, token 17, for 5m`.
