@@ -236,7 +236,7 @@ fn mistakes_are_named_before_anything_is_asked() {
         .is_trouble("found a segment that is a wildcard");
     tenure
         .run(&["watch", "acme", "--since", "yesterday"])
-        .is_trouble("expected a position such as");
+        .is_trouble("expected EPOCH:OFFSET, such as");
     tenure
         .run(&["publish", "acme", "a", "new message"])
         .is_trouble("letters, digits");

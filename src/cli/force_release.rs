@@ -1,4 +1,5 @@
 //! `tenure force-release`: an operator ends what others hold, step by step until all of it is ended.
+//! Rule: what was ended is said also when the rest could not be, since an operator has to know that it is half done.
 
 use anyhow::Context as _;
 use tenure_protocol::{EndedHold, Reply, Request, Target, request};
@@ -10,7 +11,7 @@ use super::{Exit, Shared, words};
 
 /// End what others hold, for a reason that they are told
 ///
-/// Who waits has the lock at once. Needs the role of an admin. The reason is kept in the server's log.
+/// Who waits has the lock at once. Needs the role of an admin. Who did it and why is in the audit trail (tenure audit).
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct ForceRelease {

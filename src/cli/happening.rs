@@ -90,6 +90,15 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
         .map_err(|fault| fault.to_string())
 }
 
+/// A position on the command line.
+pub(super) fn parse_position(text: &str) -> Result<Position, String> {
+    text.parse().map_err(|_| {
+        String::from(
+            "expected EPOCH:OFFSET, such as 46116860:229, as told by an earlier watch or publish",
+        )
+    })
+}
+
 /// `15:57:02Z`: on a line that is read as it comes the day is known.
 pub(super) fn time(at: SystemTime) -> String {
     let at = humantime::format_rfc3339_seconds(at).to_string();

@@ -6,7 +6,6 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use tenure_protocol::{Reply, Request, limits, request};
 
-use super::asking::Place;
 use super::output::Output;
 use super::wire::Wire;
 use super::{Exit, Shared, words};
@@ -17,8 +16,11 @@ use super::{Exit, Shared, words};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Publish {
-    #[command(flatten)]
-    place: Place,
+    /// The tenant
+    org: String,
+
+    /// Where: segments with / between them, such as chat/42; nobody has to hold or to have made it
+    path: String,
 
     /// What has happened: letters, digits, dots, underscores and hyphens
     #[arg(value_name = "EVENT")]
@@ -45,7 +47,7 @@ Exit status: 0 published, or there already, 2 trouble";
 
 impl Publish {
     pub(super) async fn run(self, shared: &Shared) -> anyhow::Result<Exit> {
-        let Place { org, path } = &self.place;
+        let Self { org, path, .. } = &self;
         let payload = match &*self.payload {
             "-" => from_stdin()?,
             payload => payload.as_bytes().to_vec(),

@@ -25,8 +25,8 @@ pub(super) struct Watch {
     #[arg(value_name = "FILTER", default_value = "**", value_parser = happening::filter)]
     filters: Vec<String>,
 
-    /// Go on after this position, as told by an earlier watch
-    #[arg(long, value_name = "EPOCH:OFFSET")]
+    /// Go on after this position, as told by an earlier watch or publish
+    #[arg(long, value_name = "EPOCH:OFFSET", value_parser = happening::parse_position)]
     since: Option<Position>,
 
     /// Who is where too: who comes, what they do, who leaves
