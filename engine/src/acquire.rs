@@ -37,12 +37,20 @@ pub(crate) fn metadata(bytes: &[u8]) -> Option<Arc<[u8]>> {
     (!bytes.is_empty()).then(|| Arc::from(bytes))
 }
 
+/// Whether a limit leaves no room for anybody.
+pub(crate) fn nobody_may_share(limit: Option<u32>) -> bool {
+    limit == Some(0)
+}
+
 impl Step<'_> {
     pub(crate) fn acquire(&mut self, acquire: &Acquire<'_>) -> Reply {
         let session = match self.locking_session(acquire.by) {
             Ok(session) => session,
             Err(rejection) => return Reply::Rejected(rejection),
         };
+        if nobody_may_share(acquire.limit) {
+            return Reply::Rejected(Rejection::BadLimit);
+        }
         let org = session.org;
         let want = Want {
             session: session.key,

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::acquire::{Needs, Want, metadata};
+use crate::acquire::{Needs, Want, metadata, nobody_may_share};
 use crate::command::{AcquireAll, Item, Mode};
 use crate::deadlines::Due;
 use crate::engine::Engine;
@@ -67,6 +67,13 @@ impl Step<'_> {
         };
         if !are_sound(acquire.items) {
             return Reply::Rejected(Rejection::BadItems);
+        }
+        if acquire
+            .items
+            .iter()
+            .any(|item| nobody_may_share(item.limit))
+        {
+            return Reply::Rejected(Rejection::BadLimit);
         }
         let (org, session, owner) = (session.org, session.key, session.owner);
         for item in acquire.items {

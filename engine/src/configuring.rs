@@ -8,11 +8,14 @@ use crate::engine::Engine;
 use crate::keys::OrgKey;
 use crate::policy::{Policy, PolicyLayer};
 use crate::query::Answer;
-use crate::reply::Reply;
+use crate::reply::{Rejection, Reply};
 use crate::step::Step;
 
 impl Step<'_> {
     pub(crate) fn configure(&mut self, scope: &Scope<'_>, layer: &PolicyLayer) -> Reply {
+        if !layer.is_sound() {
+            return Reply::Rejected(Rejection::BadPolicy);
+        }
         let before = self.engine.layer_of(scope);
         if before == *layer {
             return Reply::Done;

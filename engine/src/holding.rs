@@ -3,7 +3,7 @@
 
 use alloc::boxed::Box;
 
-use crate::acquire::Want;
+use crate::acquire::{Want, nobody_may_share};
 use crate::command::{Convert, Mode, Release, ReleaseScope, Renew};
 use crate::event::Cause;
 use crate::ids::SessionRef;
@@ -61,6 +61,9 @@ impl Step<'_> {
     pub(crate) fn convert(&mut self, convert: &Convert<'_>) -> Reply {
         if let Err(rejection) = self.locking_session(convert.by) {
             return Reply::Rejected(rejection);
+        }
+        if nobody_may_share(convert.limit) {
+            return Reply::Rejected(Rejection::BadLimit);
         }
         let (session, lock, index) = match self.own_hold(convert.by, convert.path) {
             Ok(found) => found,

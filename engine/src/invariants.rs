@@ -105,7 +105,7 @@ impl Engine {
         );
         let limit = lock.limit().map_or(usize::MAX, |limit| limit as usize);
         hold_that!(
-            lock.holds.len() <= limit.max(1),
+            lock.holds.len() <= limit,
             "a shared lock has holders up to its limit"
         );
         hold_that!(

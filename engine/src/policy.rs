@@ -45,6 +45,12 @@ pub struct PolicyLayer {
 }
 
 impl PolicyLayer {
+    /// Whether it may be put in place: no hold is over when it begins, as one would be with a shortest TTL of 0.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.ttl_min != Some(Millis::ZERO)
+    }
+
     /// Whether the layer overrides nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -270,6 +270,10 @@ pub enum Rejection {
     NotGrantable,
     /// An `AcquireAll` of no path, too many, or one path twice.
     BadItems,
+    /// A lock that nobody may share: a limit of 0.
+    BadLimit,
+    /// A policy under which a hold may be over when it begins: a shortest TTL of 0.
+    BadPolicy,
     /// The org has as many sessions as its policy allows.
     TooManySessions,
     /// The org has as many holds as its policy allows.

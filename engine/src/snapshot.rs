@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use self::canonical::{Canonical, Reader, in_order, write_text};
+use crate::acquire::nobody_may_share;
 use crate::acquire_all::{Group, GroupItem};
 use crate::command::Mode;
 use crate::deadlines::Due;
@@ -321,7 +322,7 @@ impl Engine {
         let session = self.known(org, session, "a wait of an unknown session");
         let session = session.map_err(|what| reader.error(what))?;
         let (session, owner) = (session.key, session.owner);
-        let (mode, limit) = Canonical::read(reader)?;
+        let (mode, limit) = read_sharing(reader)?;
         let (ttl, since) = (Millis::read(reader)?, LogTime::read(reader)?);
         let deadline = LogTime::read(reader)?;
         let wait = Wait {
@@ -356,7 +357,7 @@ impl Engine {
             let path = Arc::<str>::read(reader)?;
             let lock = self.lock_at(&self.address(org, &path));
             let lock = lock.ok_or_else(|| reader.error("a wait for an unknown path"))?;
-            let (mode, limit) = <(Mode, Option<u32>)>::read(reader)?;
+            let (mode, limit) = read_sharing(reader)?;
             items.push(GroupItem {
                 lock,
                 mode,
@@ -408,6 +409,16 @@ impl Engine {
     }
 }
 
+const NOBODY: &str = "a lock that nobody may share";
+
+fn read_sharing(reader: &mut Reader<'_>) -> Result<(Mode, Option<u32>), SnapshotError> {
+    let (mode, limit) = Canonical::read(reader)?;
+    if nobody_may_share(limit) {
+        return Err(reader.error(NOBODY));
+    }
+    Ok((mode, limit))
+}
+
 impl Lock {
     /// Mode, limit and token mean something only while somebody holds.
     fn write_phase(&self, out: &mut Vec<u8>) {
@@ -420,6 +431,9 @@ impl Lock {
     fn read_phase(&mut self, reader: &mut Reader<'_>) -> Result<bool, SnapshotError> {
         let phase = Option::<((Mode, Option<u32>), u64)>::read(reader)?;
         if let Some(((mode, limit), token)) = phase {
+            if nobody_may_share(limit) {
+                return Err(reader.error(NOBODY));
+            }
             if token > Token::MAX.0 {
                 return Err(reader.error("a token that there cannot be"));
             }

@@ -102,7 +102,7 @@ const TO_BE_MET: &str = "
     Fresh Joined Converted Ended Left AlreadyExpired Waiting
     Held QueuedAhead LimitDiffers UpgradePending QueueFull RoleTooLow
     UnknownSession NotAttached UnknownWait NotGrantable BadItems TooManySessions TooManyHolds
-    TooManySessionHolds TooManySessionWaits BadSeize
+    TooManySessionHolds TooManySessionWaits BadSeize BadLimit BadPolicy
     !Granted !Lost !Changed !Asked !Declined !WaitEnded !Moved !Closed
     *Granted *Converted *Ended *Orphaned *Adopted *Queued *WaitEnded
     *SessionOpened *SessionDetached *SessionResumed *SessionEnded

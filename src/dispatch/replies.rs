@@ -288,7 +288,9 @@ const fn code(rejection: Rejection) -> ErrorCode {
         Rejection::RoleTooLow => ErrorCode::RoleTooLow,
         Rejection::UnknownWait => ErrorCode::UnknownWait,
         Rejection::NotGrantable => ErrorCode::NotGrantable,
-        Rejection::BadItems | Rejection::BadSeize => ErrorCode::BadValue,
+        Rejection::BadItems | Rejection::BadLimit | Rejection::BadPolicy | Rejection::BadSeize => {
+            ErrorCode::BadValue
+        }
         Rejection::TooManySessions => ErrorCode::TooManySessions,
         Rejection::TooManyHolds => ErrorCode::TooManyHolds,
         Rejection::TooManySessionHolds => ErrorCode::TooManySessionHolds,
@@ -311,6 +313,8 @@ const fn advice(rejection: Rejection) -> &'static str {
         Rejection::NotGrantable => {
             "the waiter is detached, out of time, or kept out by other holders; hand over to another"
         }
+        Rejection::BadLimit => "expected a limit of 1 at least, found 0",
+        Rejection::BadPolicy => "expected a shortest TTL of 1 ms at least, found 0",
         Rejection::BadItems => "expected 1 to 16 paths, none twice",
         Rejection::BadSeize => "expected the exclusive mode and no wait of a seizure",
         Rejection::TooManySessions => {

@@ -245,7 +245,7 @@ impl Canonical for PolicyLayer {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, SnapshotError> {
-        Ok(Self {
+        let layer = Self {
             ttl_default: Option::read(reader)?,
             ttl_min: Option::read(reader)?,
             ttl_max: Option::read(reader)?,
@@ -256,7 +256,12 @@ impl Canonical for PolicyLayer {
             holds_max: Option::read(reader)?,
             session_holds_max: Option::read(reader)?,
             session_waits_max: Option::read(reader)?,
-        })
+        };
+        if layer.is_sound() {
+            Ok(layer)
+        } else {
+            Err(reader.error("a policy that there cannot be"))
+        }
     }
 }
 

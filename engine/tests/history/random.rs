@@ -166,7 +166,9 @@ fn force() -> impl Strategy<Value = Act> {
 fn layer() -> impl Strategy<Value = PolicyLayer> {
     let few = || prop_oneof![3 => Just(None), 1 => (1..4_u32).prop_map(Some)];
     let length = || prop_oneof![3 => Just(None), 1 => span().prop_map(|span| Some(Millis(span)))];
-    let times = (length(), length(), length(), length());
+    // The last one rarely: whoever may have none at all is rejected.
+    let shortest = || prop_oneof![12 => length(), 1 => Just(Some(Millis::ZERO))];
+    let times = (length(), shortest(), length(), length());
     let bounds = (few(), few(), few(), few());
     let release = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
     (prop::bool::weighted(0.5), times, bounds, few(), release).prop_map(
@@ -249,7 +251,7 @@ fn mode() -> impl Strategy<Value = Mode> {
 }
 
 fn limit() -> impl Strategy<Value = Option<u32>> {
-    prop_oneof![8 => Just(None), 3 => Just(Some(2)), 1 => Just(Some(1))]
+    prop_oneof![32 => Just(None), 12 => Just(Some(2)), 4 => Just(Some(1)), 1 => Just(Some(0))]
 }
 
 fn span() -> impl Strategy<Value = u64> {

@@ -384,6 +384,8 @@ fn rejection(rejection: Rejection) -> &'static str {
         Rejection::UnknownWait => "unknown wait",
         Rejection::NotGrantable => "not grantable",
         Rejection::BadItems => "bad items",
+        Rejection::BadLimit => "bad limit",
+        Rejection::BadPolicy => "bad policy",
         Rejection::TooManySessions => "too many sessions",
         Rejection::TooManyHolds => "too many holds",
         Rejection::TooManySessionHolds => "too many session holds",

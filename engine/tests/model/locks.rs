@@ -20,6 +20,9 @@ impl Model {
             Ok(session) => session,
             Err(rejection) => return Reply::Rejected(rejection),
         };
+        if acquire.limit == Some(0) {
+            return Reply::Rejected(Rejection::BadLimit);
+        }
         let at_once = acquire.wait == Millis::ZERO;
         if acquire.seize.is_some() && !(acquire.mode == Mode::Exclusive && at_once) {
             return Reply::Rejected(Rejection::BadSeize);
@@ -297,6 +300,9 @@ impl Model {
         if items.is_empty() || items.len() > ACQUIRE_ALL_MAX || paths.len() != items.len() {
             return Reply::Rejected(Rejection::BadItems);
         }
+        if items.iter().any(|item| item.limit == Some(0)) {
+            return Reply::Rejected(Rejection::BadLimit);
+        }
         let locks = items.iter().map(|item| Lock::new(&session.org, &item.path));
         let locks: Vec<Lock> = locks.collect();
         self.settle_all(locks.clone());
@@ -478,6 +484,9 @@ impl Model {
     pub(super) fn convert(&mut self, convert: &Convert<'_>) -> Reply {
         if let Err(rejection) = self.member(convert.by) {
             return Reply::Rejected(rejection);
+        }
+        if convert.limit == Some(0) {
+            return Reply::Rejected(Rejection::BadLimit);
         }
         let (session, lock) = match self.touch(convert.by, convert.path) {
             Ok(touched) => touched,

@@ -14,7 +14,8 @@ mod state;
 mod telling;
 
 use tenure_engine::{
-    Command, Entry, Event, LogTime, Notice, Policy, PolicyLayer, Reply, SessionRef, Token,
+    Command, Entry, Event, LogTime, Millis, Notice, Policy, PolicyLayer, Rejection, Reply,
+    SessionRef, Token,
 };
 
 use crate::history::{Effect, Recorded};
@@ -142,6 +143,9 @@ impl Model {
     }
 
     fn configure(&mut self, scope: tenure_engine::Scope<'_>, layer: PolicyLayer) -> Reply {
+        if layer.ttl_min == Some(Millis::ZERO) {
+            return Reply::Rejected(Rejection::BadPolicy);
+        }
         let scope = match scope {
             tenure_engine::Scope::Server => Layered::Server,
             tenure_engine::Scope::Org(org) => Layered::Org(org.to_owned()),
