@@ -14,7 +14,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
@@ -208,6 +208,71 @@ async fn much_passes_through_tls_and_nothing_stays_behind_in_the_server() {
         let list = client.ask(Request::LockList(list));
         within(millis(2500), "an answer as soon as it is there", list).await;
     }
+}
+
+/// So much to be read that neither the network nor TLS takes all of it, by a client whose side takes little at a time.
+async fn much_to_read(tls: &TlsServer) -> (Client, std::ops::Range<u64>) {
+    const ANSWERS: usize = 400;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(tls.server.addr).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = tls.authority.trusted(None);
+    let mut client = Client::over(connector.connect(name, stream).await.unwrap());
+    client.hello(None).await;
+    let session = client.open(ORG, "anna").await.number;
+    let acquire = request::Acquire {
+        metadata: &[7; 4096],
+        ..exclusive(session, PATH)
+    };
+    client.take(acquire).await;
+    let status = Request::LockStatus(request::Status {
+        org: ORG,
+        path: PATH,
+    });
+    let ids = client.send_all(vec![status; ANSWERS]).await;
+    (client, ids)
+}
+
+/// Promise 8 over TLS, which keeps 64 KiB of its own: that they take their time to leave is no sign of a reader that is gone.
+/// 10 KB/s is about the least that is told from nothing, in plain too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_is_slow_over_tls_but_reads_is_left_alone() {
+    let tls = TlsServer::start().await;
+    let (mut client, ids) = much_to_read(&tls).await;
+    let (began, mut last_ping) = (Instant::now(), Instant::now());
+    while began.elapsed() < Duration::from_secs(16) {
+        let is_open = within(PATIENCE, "something to read", client.sip(1024)).await;
+        assert!(is_open, "given up after {:?}", began.elapsed());
+        tokio::time::sleep(millis(100)).await;
+        if last_ping.elapsed() > Duration::from_secs(4) {
+            last_ping = Instant::now();
+            client.send(Request::Ping(request::Ping {})).await;
+        }
+    }
+    for id in ids {
+        client.answer(id).await.unwrap();
+    }
+    client.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_over_tls_is_given_up() {
+    let tls = TlsServer::start().await;
+    let (_frozen, _) = much_to_read(&tls).await;
+    let mut other = tls.client().await;
+    let began = Instant::now();
+    let given_up = async {
+        while !other.status(ORG, PATH).await.holders[0].orphaned {
+            tokio::time::sleep(millis(50)).await;
+        }
+    };
+    within(Duration::from_secs(20), "it is given up", given_up).await;
+    assert!(
+        began.elapsed() > Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,7 +115,7 @@ error_codes! {
     108 TooManyPresences "too_many_presences" "The session is at as many paths as it may, or the path has as many viewers.";
 
     201 ShuttingDown "shutting_down" "The server is about to stop.";
-    202 SlowReader "slow_reader" "The client did not read what it was sent, and the server's buffer for it is full.";
+    202 SlowReader "slow_reader" "The client did not read what it was sent: the server's buffer for it is full, or it took nothing for 10 s.";
     203 Silent "silent" "The client gave no sign of life for too long.";
     204 HelloTimeout "hello_timeout" "The client did not introduce itself in time.";
     205 TooManyConnections "too_many_connections" "The server has as many connections as it may.";
