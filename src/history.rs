@@ -247,3 +247,74 @@ impl<'r> Telling<'r> {
         info!(records, bytes, elapsed_ms, "history goes on");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::admin::Phase;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_long_recovery_tells_now_and_then_how_far_it_is() {
+        let (log, readiness) = (Log::default(), Readiness::new());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let lines = || {
+            let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            log.lines().map(String::from).collect::<Vec<_>>()
+        };
+        let mut telling = Telling::new(&readiness);
+        let mut progress = Progress {
+            records: 1000,
+            bytes: 64_000,
+            segments: 1,
+            segments_left: 3,
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            telling.tell(progress);
+            assert_eq!(lines(), [""; 0], "a short one tells nothing");
+            // One and a half of four and a half segments have taken ten seconds.
+            telling.clock = Clock::from(LogTime(10_000));
+            telling.tell(progress);
+            progress.records = 1001;
+            telling.tell(progress);
+        });
+        let [line] = &lines()[..] else {
+            panic!("one line in two seconds: {:?}", lines());
+        };
+        for part in [
+            "records=1000",
+            "bytes=64000",
+            "segments_left=3",
+            "left_s=20",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        let Phase::Starting(busy_with) = readiness.phase() else {
+            panic!("expected to be starting, found {:?}", readiness.phase());
+        };
+        assert_eq!(
+            busy_with,
+            "replaying the journal: 1001 records, 64000 bytes, about 20 s left"
+        );
+    }
+}

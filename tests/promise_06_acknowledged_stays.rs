@@ -104,6 +104,26 @@ async fn locks_waits_sessions_and_policies_are_there_after_a_kill_and_after_a_st
     assert!(token > grant.token, "{token} is not above {}", grant.token);
 }
 
+/// A hold has the time left that it had, though nobody has said anything meanwhile: the time is kept while something is held.
+#[tokio::test]
+async fn a_crash_gives_a_hold_hardly_any_more_time() {
+    let data = TempDir::new().unwrap();
+    let server = serve(data.path(), "always");
+    let mut anna = Client::introduced(server.addr).await;
+    let annas = anna.open(ORG, "anna").await;
+    let grant = anna.take(exclusive(annas.number, PATH)).await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    let truth = anna.status(ORG, PATH).await;
+    let left = truth.holders[0].remaining_ms;
+    assert!(left <= grant.remaining_ms - 3000, "{left}");
+    server.kill();
+    let server = serve(data.path(), "always");
+    let mut anna = Client::introduced(server.addr).await;
+    let truth = anna.status(ORG, PATH).await;
+    let gained = truth.holders[0].remaining_ms.saturating_sub(left);
+    assert!(gained <= 1500, "{gained} ms more than before the crash");
+}
+
 /// Who did what to whom, and why: in order, with numbers that go on, over kills and stops, and of no other org.
 #[tokio::test]
 async fn the_audit_trail_is_there_after_a_kill_and_after_a_stop() {
