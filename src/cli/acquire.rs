@@ -1,4 +1,5 @@
 //! `tenure acquire`: takes a lock and goes. The session keeps what it holds, which lives by its TTL from then on.
+//! Rule: whoever is refused, gives up or is interrupted leaves neither session nor wait behind.
 
 use serde::Serialize;
 use tenure_protocol::{Grant, Push, Reply, Request, WaitEnd, push, reply, request};

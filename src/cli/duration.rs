@@ -1,4 +1,5 @@
 //! Durations as people write and read them: `250ms`, `90s`, `5m`, `1h30m`.
+//! Knows the bounds of the protocol, so that what the server would refuse is refused where it was typed.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `tenure locks`: what is held in an org, page after page, as it comes.
+//! Keeps no more than a page. Rule: what one row has for people, one object has for programs.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `tenure ping`: whether the server is there, what it is, who we are to it, and how long a question takes.
+//! Opens no session and asks for no org, so every key may.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `tenure release`: lets go of what the owner holds, whichever call acquired it.
+//! Rule: a release of what is gone already says how it went, and is no trouble.
 
 use tenure_protocol::{ReleaseScope, Reply, Request, reply, request};
 

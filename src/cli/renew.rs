@@ -1,4 +1,5 @@
 //! `tenure renew`: extends what the owner holds, whichever call acquired it.
+//! Rule: it brings nothing back; what is not held any more is said, with who has it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `tenure status`: the truth about one path, or whether a token is current.
+//! Opens no session and changes nothing.
 
 use tenure_protocol::{Holder, Reply, Request, Truth, reply, request};
 

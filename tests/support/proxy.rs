@@ -1,4 +1,5 @@
 //! A link between client and server that can be late, or lose everything without anybody hearing of it.
+//! Knows bytes and no frames. Rule: whoever sends through it notices nothing, unless its own buffers fill.
 
 use std::net::SocketAddr;
 use std::time::Duration;

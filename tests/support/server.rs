@@ -1,4 +1,5 @@
 //! A server to test: in this process, or as a process of its own.
+//! Rule: it ends with the test, whichever way that ends, and listens where nobody else does.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
