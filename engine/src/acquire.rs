@@ -267,9 +267,8 @@ impl Step<'_> {
 impl Lock {
     /// Whether the upgrade of another owner is pending.
     pub(crate) fn has_upgrade_beside(&self, owner: OwnerKey) -> bool {
-        self.queue()
-            .iter()
-            .any(|wait| wait.owner != owner && self.is_upgrade(wait))
+        let mut upgrades = self.upgrades().into_iter();
+        upgrades.any(|index| self.queue()[index].owner != owner)
     }
 }
 

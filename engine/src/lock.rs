@@ -51,6 +51,9 @@ pub(crate) struct LockRest {
     groups: Vec<WaitId>,
 }
 
+/// So many are worth being put in order before each of as many others is looked for among them.
+const MANY: usize = if cfg!(debug_assertions) { 2 } else { 32 };
+
 static NO_QUEUE: VecDeque<Wait> = VecDeque::new();
 
 /// A granted lock of one owner.
@@ -265,23 +268,30 @@ impl Lock {
             .ok()
     }
 
-    /// Whether the wait is for more than its owner holds already.
-    pub(crate) fn is_upgrade(&self, wait: &Wait) -> bool {
-        wait.mode == Mode::Exclusive
-            && self.is_held()
-            && self.mode() == Mode::Shared
-            && self.hold_of(wait.owner).is_some()
+    /// Places of waits for more than their owners hold already. Nearly always none.
+    pub(crate) fn upgrades(&self) -> Vec<usize> {
+        if !self.is_held() || self.mode() != Mode::Shared {
+            return Vec::new();
+        }
+        let alone = self.queue().iter().enumerate();
+        let alone = alone.filter(|(_, wait)| wait.mode == Mode::Exclusive);
+        // Looking through the holds for each wait is quick while there are few of one or of the other.
+        if self.holds.len() < MANY || alone.clone().nth(MANY - 1).is_none() {
+            let upgrades = alone.filter(|(_, wait)| self.hold_of(wait.owner).is_some());
+            return upgrades.map(|(index, _)| index).collect();
+        }
+        let mut owners: Vec<_> = self.holds.iter().map(|hold| hold.owner).collect();
+        owners.sort_unstable();
+        let upgrades = alone.filter(|(_, wait)| owners.binary_search(&wait.owner).is_ok());
+        upgrades.map(|(index, _)| index).collect()
     }
 
     /// Places of the queue in the order in which they are served: upgrades first, then by number.
     pub(crate) fn serving_order(&self) -> impl Iterator<Item = usize> + '_ {
-        let queue = self.queue();
-        let upgrades_possible = self.is_held() && self.mode() == Mode::Shared;
-        let upgrades = (0..if upgrades_possible { queue.len() } else { 0 })
-            .filter(|&index| self.is_upgrade(&queue[index]));
-        let others = (0..queue.len())
-            .filter(move |&index| !upgrades_possible || !self.is_upgrade(&queue[index]));
-        upgrades.chain(others)
+        let upgrades = self.upgrades();
+        let first = upgrades.clone().into_iter();
+        let others = 0..self.queue().len();
+        first.chain(others.filter(move |index| upgrades.binary_search(index).is_err()))
     }
 }
 

@@ -197,12 +197,18 @@ impl Engine {
             hold.since().until(now) >= list.held_min
                 && self.is_targeted(lock, hold, &list.target, now)
         });
-        holds.extend(listed.take(PAGE_MAX).map(|hold| ListedHold {
-            path: self.path(key),
+        let mut listed = listed.take(PAGE_MAX).peekable();
+        if listed.peek().is_none() {
+            return;
+        }
+        // Once for all holds: it looks at each that waits.
+        let (path, waiters) = (self.path(key), self.waiters(lock, now));
+        holds.extend(listed.map(|hold| ListedHold {
+            path: path.clone(),
             mode: lock.mode(),
             token: lock.token(),
             holder: self.holder(hold, now),
-            waiters: self.waiters(lock, now),
+            waiters,
         }));
     }
 
