@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use tenure_client::chat::{
-    Audience, ChatClient, ChatId, Direction, Event, NewChat, Page, Participant, Recovery, Source,
+    Audience, ChatClient, ChatId, ConnectionState, Direction, Event, NewChat, Page, Participant,
+    Recovery, Source,
 };
 
 use crate::proxy::Proxy;
@@ -258,7 +259,7 @@ async fn marks_are_told_together_and_only_go_up(place: Place) {
     let chat = chat_of(&ada, &["bob"]).await;
     say(&ada, chat, 1..=20).await;
     let bob = options(proxy.addr, &companion.person("bob"))
-        .marks_every(Duration::from_millis(100))
+        .marks_every(Duration::from_secs(1))
         .connect()
         .unwrap();
     let mut markings = Vec::new();
@@ -284,7 +285,10 @@ async fn marks_are_told_together_and_only_go_up(place: Place) {
     let waiting: Vec<_> = [17, 20, 18]
         .map(|seq| bob.mark_read(chat, seq).unwrap())
         .into();
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    until("it was tried in vain", || async {
+        bob.state() == ConnectionState::Offline
+    })
+    .await;
     proxy.mend();
     for marking in waiting {
         assert_eq!(soon(marking.settled()).await.unwrap().read_seq, 20);

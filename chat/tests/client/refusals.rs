@@ -104,20 +104,26 @@ async fn too_much_is_refused_here_with_when_to_come_back(place: Place) {
         .send_rate(rate)
         .connect()
         .unwrap();
-    drop(slow.send(chat, "1").unwrap());
-    drop(slow.send(chat, "2").unwrap());
-    let error = slow.send(chat, "3").unwrap_err();
+    let mut last = 0;
+    let error = loop {
+        match slow.send(chat, "x") {
+            Ok(_) => last += 1,
+            Err(error) => break error,
+        }
+    };
+    // Two at once; more only if the machine has stood still in between.
+    assert!(last >= 2);
     assert_eq!(error.kind(), ErrorKind::RateLimited);
     let after = error.retry_after().unwrap();
     assert!(after <= Duration::from_secs(1), "{after:?}");
     tokio::time::sleep(after).await;
     assert_eq!(
-        soon(slow.send(chat, "3").unwrap())
+        soon(slow.send(chat, "x").unwrap())
             .await
             .unwrap()
             .message
             .seq,
-        3
+        last + 1
     );
 
     // As many as may wait.
@@ -126,22 +132,22 @@ async fn too_much_is_refused_here_with_when_to_come_back(place: Place) {
         .queue(3, 1 << 20)
         .connect()
         .unwrap();
-    for text in ["4", "5", "6"] {
-        drop(small.send(chat, text).unwrap());
+    for _ in 0..3 {
+        drop(small.send(chat, "x").unwrap());
     }
-    let error = small.send(chat, "7").unwrap_err();
+    let error = small.send(chat, "x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QueueFull);
     assert!(error.retry_after().is_some());
     assert_eq!(small.figures().queued, 3);
     proxy.mend();
     soon(small.flush()).await;
     assert_eq!(
-        soon(small.send(chat, "7").unwrap())
+        soon(small.send(chat, "x").unwrap())
             .await
             .unwrap()
             .message
             .seq,
-        7
+        last + 5
     );
 
     let error = small.send(chat, "").unwrap_err();

