@@ -598,12 +598,15 @@ async fn whoever_says_nothing_is_let_go_and_takes_no_place() {
         }
         silent.push(client);
     }
+    let all_are_there = Instant::now();
     watched.server.connect().await.ping().await;
     for client in &mut silent {
         assert_eq!(client.ended().await.unwrap(), ErrorCode::HelloTimeout);
     }
-    let took = began.elapsed();
-    assert!((millis(490)..millis(3000)).contains(&took), "{took:?}");
+    assert!(began.elapsed() >= millis(490), "{:?}", began.elapsed());
+    // Unasked it would be five seconds.
+    let took = all_are_there.elapsed();
+    assert!(took < millis(4500), "{took:?}");
     watched.ends_well().await;
 }
 
@@ -629,7 +632,7 @@ async fn a_byte_now_and_then_does_not_put_off_the_hello() {
     };
     let code = within(PATIENCE, "it is let go", dripping).await;
     assert_eq!(code, ErrorCode::HelloTimeout);
-    assert!(began.elapsed() < millis(2000), "{:?}", began.elapsed());
+    assert!(began.elapsed() < millis(4000), "{:?}", began.elapsed());
     watched.ends_well().await;
 }
 

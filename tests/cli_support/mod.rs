@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Process};
+use crate::support::{ANSWERED, PATIENCE, Process};
 
 /// A server, and what talks to it.
 pub(crate) struct Tenure {
@@ -179,7 +179,7 @@ impl Running {
     /// The next line that it says.
     #[track_caller]
     pub(crate) fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line")
+        self.lines.recv_timeout(ANSWERED).expect("a line")
     }
 
     pub(crate) fn object(&self) -> Value {
@@ -197,7 +197,9 @@ impl Running {
     /// Waits for its end. What it said and was not read yet is in the answer.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Answer {
-        let status = eventually("the command ends", || self.child.try_wait().unwrap());
+        let status = within(ANSWERED, "the command ends", || {
+            self.child.try_wait().unwrap()
+        });
         let out = self.lines.iter().map(|line| line + "\n").collect();
         let errors = std::mem::replace(&mut self.errors, thread::spawn(String::new));
         Answer {
@@ -217,16 +219,18 @@ impl Drop for Running {
 
 /// Looks again and again until there is something to see.
 #[track_caller]
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+#[track_caller]
+fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
+        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{PATIENCE, WAIT_MS, within};
+use super::{ANSWERED, PATIENCE, WAIT_MS, within};
 
 /// The answer to a request. What has been heard is kept for as long as the test runs, so it borrows from nothing.
 pub(crate) type Answer = Result<Reply<'static>, reply::Error<'static>>;
@@ -100,7 +100,7 @@ pub(crate) const fn with_wait(acquire: request::Acquire<'_>) -> request::Acquire
 // What is said.
 impl Client {
     pub(crate) async fn connect(server: SocketAddr) -> Self {
-        let stream = within(PATIENCE, "a connection", TcpStream::connect(server)).await;
+        let stream = within(ANSWERED, "a connection", TcpStream::connect(server)).await;
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::over(stream)
@@ -110,7 +110,7 @@ impl Client {
     pub(crate) async fn connect_narrow(server: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let stream = within(PATIENCE, "a connection", socket.connect(server)).await;
+        let stream = within(ANSWERED, "a connection", socket.connect(server)).await;
         Self::over(stream.unwrap())
     }
 
@@ -156,7 +156,7 @@ impl Client {
 
     /// Sends bytes as they are.
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
-        within(PATIENCE, "the server reads", self.writer.write_all(bytes))
+        within(ANSWERED, "the server reads", self.writer.write_all(bytes))
             .await
             .unwrap();
         self.writer.flush().await.unwrap();
@@ -164,7 +164,7 @@ impl Client {
 
     /// Sends bytes as they are, as many as the server takes before it ends the connection.
     pub(crate) async fn try_send_bytes(&mut self, bytes: &[u8]) {
-        let _ = within(PATIENCE, "the server reads", self.writer.write_all(bytes)).await;
+        let _ = within(ANSWERED, "the server reads", self.writer.write_all(bytes)).await;
         let _ = self.writer.flush().await;
     }
 
@@ -203,7 +203,7 @@ impl Client {
                 self.hear_or_panic().await;
             }
         };
-        within(PATIENCE, "an answer", answer).await
+        within(ANSWERED, "an answer", answer).await
     }
 
     /// The first push not yet asked for that `pick` takes. Others wait for their turn.

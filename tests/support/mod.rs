@@ -45,6 +45,9 @@ pub(crate) use viewing::{AtPath, Watching, entering};
 /// Long enough for anything that takes no time on a busy machine; whoever waits longer waits in vain.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// An answer comes in any case, and is late only where machine and disk are busy with other things.
+pub(crate) const ANSWERED: Duration = Duration::from_secs(40);
+
 /// How long a wait is asked for where its length does not matter.
 pub(crate) const WAIT_MS: u64 = 60_000;
 

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, PATIENCE, within};
+use super::{ANSWERED, Client, within};
 
 /// A port that the system chooses.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -122,7 +122,7 @@ impl Drop for TestServer {
 }
 
 async fn metric(admin: SocketAddr, sample: &str) -> Option<u64> {
-    let text = within(PATIENCE, "metrics", get(admin, "/metrics")).await;
+    let text = within(ANSWERED, "metrics", get(admin, "/metrics")).await;
     text.lines()
         .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
 }
@@ -205,7 +205,7 @@ impl Process {
 
     /// Status and text of what it says to whoever asks whether it is ready.
     pub(crate) async fn ready(&self) -> (u16, String) {
-        let answer = within(PATIENCE, "readiness", get(self.admin, "/readyz")).await;
+        let answer = within(ANSWERED, "readiness", get(self.admin, "/readyz")).await;
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let text = answer.rsplit("\r\n\r\n").next().unwrap();
         (status, String::from(text))
