@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use tenure_client::chat::{
-    Audience, ChatClient, ChatId, ConnectionState, Direction, Event, NewChat, Page, Participant,
-    Recovery, Source,
+    Audience, ChatClient, ChatId, ConnectionState, Direction, ErrorKind, Event, NewChat, Page,
+    Participant, Recovery, Search, Source,
 };
 
 use crate::proxy::Proxy;
@@ -20,6 +20,7 @@ on_both!(
     a_feed_goes_on_where_another_process_left_it,
     chats_are_made_once_and_listed,
     marks_are_told_together_and_only_go_up,
+    what_is_found_is_read_page_by_page,
 );
 
 async fn chat_of(ada: &ChatClient, others: &[&str]) -> ChatId {
@@ -297,4 +298,62 @@ async fn marks_are_told_together_and_only_go_up(place: Place) {
     let receipts = ada.receipts(chat).await.unwrap();
     assert_eq!((receipts.read_by_all, receipts.delivered_to_all), (20, 20));
     assert_eq!(bob.unread().await.unwrap().messages, 0);
+}
+
+async fn what_is_found_is_read_page_by_page(place: Place) {
+    let companion = place.companion(&[]).await;
+    let proxy = Proxy::to(companion.addr, 40, 5).await;
+    let ada = options(proxy.addr, &companion.person("ada"))
+        .breaker(1000, Duration::from_millis(1))
+        .connect()
+        .unwrap();
+    let (one, other) = (
+        soon(chat_of(&ada, &[])).await,
+        soon(chat_of(&ada, &[])).await,
+    );
+    for number in 0..30 {
+        let chat = if number % 3 == 0 { other } else { one };
+        drop(
+            ada.send(chat, format!("the kiwi & pear no {number}"))
+                .unwrap(),
+        );
+        drop(ada.send(chat, "something else").unwrap());
+    }
+    soon(ada.flush()).await;
+    let numbers = async |search: Search| {
+        let mut found = search.page_size(7).stream();
+        let mut numbers = Vec::new();
+        while let Some(hit) = soon(found.next()).await {
+            // What fails is asked for again, and nothing is left out or given twice.
+            let Ok(hit) = hit else { continue };
+            assert_eq!(hit.snippet, hit.message.body);
+            assert_eq!(hit.matches[0], (4, 8), "{hit:?}");
+            let number = hit.message.body.rsplit(' ').next().unwrap();
+            numbers.push(number.parse::<u32>().unwrap());
+        }
+        numbers
+    };
+    let mut all = numbers(ada.search("kiwi")).await;
+    all.sort_unstable();
+    assert_eq!(all, (0..30).collect::<Vec<_>>());
+    let of_other = numbers(ada.search("PEAR kiwi").chat(other)).await;
+    assert_eq!(
+        of_other,
+        (0..30).rev().filter(|n| n % 3 == 0).collect::<Vec<_>>()
+    );
+    // Words, whatever is in them, and never a part of the address.
+    let odd = numbers(ada.search("kiwi&chat=x#%")).await;
+    assert_eq!(odd, [] as [u32; 0]);
+    proxy.set_faults(0);
+    let nothing = soon(ada.search("").stream().all()).await.unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::BadRequest, "{nothing}");
+    let bob = client(&companion.person("bob"));
+    assert!(
+        soon(bob.search("kiwi").stream().all())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let hidden = soon(bob.search("kiwi").chat(one).stream().all()).await;
+    assert_eq!(hidden.unwrap_err().kind(), ErrorKind::NotFound);
 }

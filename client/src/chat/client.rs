@@ -28,6 +28,7 @@ use super::marks::{self, MarkTable, Marking, Marks};
 use super::options::ChatOptions;
 use super::pages::{self, History, Pages};
 use super::queue::SendQueue;
+use super::searching::Search;
 use super::sending::{AT_ONCE, Outgoing, Sending};
 use super::state::{ConnectionState, ConnectionStates};
 use super::types::{
@@ -276,6 +277,12 @@ impl ChatClient {
     /// A history as a stream of messages.
     pub fn history(&self, chat: ChatId) -> History {
         History::new(Arc::clone(self.shared()), chat)
+    }
+
+    /// Messages that say all of these words, 1 to 16 of them in at most 1,024 bytes, in the chats that one may see: whole
+    /// words in any order, and never a query language.
+    pub fn search(&self, words: impl Into<String>) -> Search {
+        Search::new(Arc::clone(self.shared()), words.into())
     }
 
     /// One message.

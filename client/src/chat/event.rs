@@ -145,6 +145,9 @@ pub struct Viewer {
     pub name: String,
     /// `viewing`, `idle`, `typing` or `editing`.
     pub activity: String,
+    /// Whether they type for members and higher alone. Guests are told that they are viewing.
+    #[serde(default)]
+    pub internal: bool,
 }
 
 /// Where a feed begins.

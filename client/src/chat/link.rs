@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use super::error::{Error, ErrorKind, Problem, Result};
 use super::figures::Counters;
 use super::limiter::Pace;
 use super::options::ChatOptions;
+use super::retry_after;
 use super::state::{Standing, Standings};
 
 /// Bytes of the longest answer: a page of 200 messages, each as large as may be.
@@ -494,9 +495,8 @@ pub(super) fn is_passing(error: &Error) -> bool {
 
 async fn whole(response: Response<Incoming>) -> Result<Answer, Failure> {
     let (head, body) = response.into_parts();
-    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    // The other form, a date, is by a clock that is not ours.
-    let seconds = header(&RETRY_AFTER).and_then(|text| text.trim().parse().ok());
+    let header = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let retry_after = header(&RETRY_AFTER).and_then(|text| retry_after::read(text, header(&DATE)));
     let body = Limited::new(body, ANSWER_BYTES_MAX);
     let body = body.collect().await.map_err(|why| Failure::Broken {
         may_have_arrived: true,
@@ -509,7 +509,7 @@ async fn whole(response: Response<Incoming>) -> Result<Answer, Failure> {
     Ok(Answer {
         status: head.status,
         replayed: header(&REPLAYED) == Some("true"),
-        retry_after: seconds.map(Duration::from_secs),
+        retry_after,
         body: body.to_bytes(),
     })
 }

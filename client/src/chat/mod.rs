@@ -41,6 +41,8 @@ mod marks;
 mod options;
 mod pages;
 mod queue;
+mod retry_after;
+mod searching;
 mod sending;
 mod state;
 mod types;
@@ -54,6 +56,7 @@ pub use limiter::Rate;
 pub use marks::Marking;
 pub use options::ChatOptions;
 pub use pages::{Direction, History, Pages};
+pub use searching::{Hit, Search};
 pub use sending::{Sending, Sent};
 pub use state::{ConnectionState, ConnectionStates};
 pub use types::{

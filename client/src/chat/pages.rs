@@ -136,12 +136,12 @@ pub(super) fn chats(shared: Arc<Shared>) -> Pages<Chat> {
 
 /// Where the next page begins.
 #[derive(Debug, Clone)]
-enum Cursor {
+pub(super) enum Cursor {
     Part(Part),
     Named(Option<String>),
 }
 
-type Asked<T> =
+pub(super) type Asked<T> =
     Pin<Box<dyn Future<Output = Result<(VecDeque<T>, Option<Cursor>)>> + Send + 'static>>;
 
 /// A list that comes in pages: a [`Stream`] of what is on them, each page asked for when it is needed.
@@ -156,7 +156,7 @@ pub struct Pages<T> {
 }
 
 impl<T> Pages<T> {
-    fn new(first: Cursor, ask: impl Fn(Cursor) -> Asked<T> + Send + 'static) -> Self {
+    pub(super) fn new(first: Cursor, ask: impl Fn(Cursor) -> Asked<T> + Send + 'static) -> Self {
         Self {
             read: VecDeque::new(),
             next: Some(first),
