@@ -120,6 +120,15 @@ pub struct Config {
         value_name = "SECONDS"
     )]
     pub shutdown_grace_s: u64,
+    /// The head of a request has to be there within so long: of the connection, or of the answer before it on the same.
+    #[arg(
+        long = "head-within",
+        env = "TENURE_CHAT_HEAD_WITHIN",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        value_name = "SECONDS"
+    )]
+    pub head_within_s: u64,
 }
 
 /// How people's tokens are looked at.

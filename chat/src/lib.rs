@@ -19,6 +19,7 @@ mod live;
 mod locks;
 mod metrics;
 mod relay;
+mod serving;
 
 pub mod archiving;
 pub mod config;

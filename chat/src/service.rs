@@ -24,6 +24,7 @@ use crate::live::Live;
 use crate::locks::{ANSWER_WITHIN, LOOK_EVERY, Link, Sessions};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
+use crate::serving::serve;
 use crate::store::{Store, StoreOptions};
 
 /// What the lock server's log calls us.
@@ -123,9 +124,8 @@ impl Service {
         let archiving = tokio::spawn(archive(Arc::clone(&app), config.archive.clone()));
         let ending = app.shutdown.clone();
         let routes = router(Arc::clone(&app), &config)?;
-        let serving =
-            axum::serve(listener, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
-        let serving = tokio::spawn(serving.into_future());
+        let head_within = Duration::from_secs(config.head_within_s);
+        let serving = tokio::spawn(serve(listener, routes, head_within, ending.clone()));
         shutdown.cancelled().await;
         tracing::info!("shutting down");
         ending.cancel();

@@ -2,9 +2,15 @@
 //!
 //! What is the same on both databases is shown on one.
 
-use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use crate::support::{Http, Place, on_killable_postgres, on_sqlite};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Http, PATIENCE, Place, on_killable_postgres, on_sqlite};
 
 /// Bytes of the largest body.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -186,5 +192,70 @@ fn pages_of_named_origins_see_what_they_need_and_others_nothing() {
                 assert!(headers.contains(name), "{name}: {headers}");
             }
         }
+    });
+}
+
+/// The head of a request, a byte now and then; whether the connection was ended meanwhile, and after how long.
+async fn drip(addr: SocketAddr, head: &[u8]) -> (bool, Duration) {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let began = Instant::now();
+    let (mut answer, mut ask) = stream.into_split();
+    let dripping = async {
+        for byte in head {
+            sleep(Duration::from_millis(100)).await;
+            if ask.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        let mut said = Vec::new();
+        // A reset is an end too.
+        let _ = answer.read_to_end(&mut said).await;
+    };
+    let ended = tokio::select! {
+        () = ended => true,
+        () = dripping => false,
+        () = sleep(PATIENCE) => false,
+    };
+    (ended, began.elapsed())
+}
+
+#[test]
+fn whoever_says_little_keeps_no_connection() {
+    on_sqlite(async |place: Place| {
+        let companion = place.companion(&["--head-within", "1"]).await;
+        let ada = companion.person("ada");
+        let chat = ada.chat_with(&[]).await;
+        let mut feed = ada.hear().await;
+        feed.next_named("ready").await;
+        let head = format!("GET /v1/me HTTP/1.1\r\nhost: {}", "x".repeat(1_000));
+        let (nothing, slow) = tokio::join!(
+            drip(companion.addr, b""),
+            drip(companion.addr, head.as_bytes())
+        );
+        for (ended, after) in [nothing, slow] {
+            // By itself it would be thirty seconds, or never.
+            assert!(ended, "{after:?}");
+            assert!((Duration::from_millis(900)..Duration::from_secs(15)).contains(&after));
+        }
+        // One that is kept for later is kept for as long, and what is answered for long is left alone.
+        let mut kept = TcpStream::connect(companion.addr).await.unwrap();
+        let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        for _ in 0..2 {
+            kept.write_all(ask).await.unwrap();
+            // The body is `alive` and the end of the line.
+            let mut said = Vec::new();
+            while !said.ends_with(b"\r\n\r\nalive\n") {
+                assert_ne!(kept.read_buf(&mut said).await.unwrap(), 0);
+            }
+            assert!(said.starts_with(b"HTTP/1.1 200 OK"));
+        }
+        let mut rest = Vec::new();
+        let ended = timeout(PATIENCE, kept.read_to_end(&mut rest)).await;
+        ended.expect("it is let go").unwrap();
+        ada.send(&chat, "m-1", "hello").await.expect(201);
+        feed.next_named("message.created").await;
     });
 }
