@@ -30,7 +30,7 @@ pub(super) struct Token {
     /// How others see them; the person's id, if it is left out
     #[arg(long)]
     name: Option<String>,
-    /// What they may do: member, moderator or admin
+    /// What they may do: guest, member, moderator or admin
     #[arg(long, default_value = "member", value_parser = role)]
     role: Role,
     /// How long it is good: `1h`, `30d`
@@ -56,7 +56,7 @@ fn ms(span: Duration) -> i64 {
 
 fn role(text: &str) -> Result<Role, String> {
     serde_json::from_value(text.into())
-        .map_err(|_| format!("expected member, moderator or admin, found {text:?}"))
+        .map_err(|_| format!("expected guest, member, moderator or admin, found {text:?}"))
 }
 
 pub(super) fn run(token: &Token) -> anyhow::Result<Exit> {

@@ -132,9 +132,9 @@ pub(super) async fn list(
     let locks_known = states.is_some();
     let mut states = states.into_iter().flatten();
     let listed = items.into_iter().map(|chat| {
-        let (lock, viewers) = states
-            .next()
-            .map_or((None, None), |(lock, viewers)| (lock, Some(viewers)));
+        let (lock, viewers) = states.next().map_or((None, None), |(lock, viewers)| {
+            (lock, Some(viewers.shown_to(person.role)))
+        });
         ListedChat {
             chat,
             lock,
@@ -169,7 +169,8 @@ pub(super) async fn show(
     let lock = status.ok().map(|status| LockView::from(&status));
     let viewers = viewers
         .ok()
-        .map(|paths| paths.first().map(ViewersView::from).unwrap_or_default());
+        .map(|paths| paths.first().map(ViewersView::from).unwrap_or_default())
+        .map(|viewers| viewers.shown_to(person.role));
     Ok(Json(ShownChat {
         chat,
         lock,

@@ -15,7 +15,7 @@ use super::answers::{
     ForAdmins, Held, NotForMembers, NotHeld, NotKept, OwnSession, SessionIfAny, SessionOrAll,
     SessionOver,
 };
-use super::input::{Asked, By, Input, Locking, Reading};
+use super::input::{Asked, By, Input, Locking, Surveying};
 use super::locks::{
     Letting, LockTerms, OwnHold, OwnLock, let_go, not_held, present, release_name, shown, ttl,
 };
@@ -277,7 +277,7 @@ pub(super) async fn decline(
 ))]
 pub(super) async fn status(
     State(app): State<Shared>,
-    By(person, _): By<Reading>,
+    By(person, _): By<Surveying>,
     Asked(which): Asked<Which>,
 ) -> Answer<Json<LockView>> {
     let path = of_document(which.path)?;
@@ -294,7 +294,7 @@ pub(super) async fn status(
 ))]
 pub(super) async fn list(
     State(app): State<Shared>,
-    By(person, _): By<Reading>,
+    By(person, _): By<Surveying>,
     Asked(listing): Asked<Listing>,
 ) -> Answer<Json<Listed>> {
     let target = match (&listing.prefix, &listing.person) {

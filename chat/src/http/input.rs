@@ -39,27 +39,34 @@ pub(super) struct By<K>(pub(super) Person, pub(super) PhantomData<K>);
 /// What a request is counted as.
 pub(super) trait Counted {
     const KIND: Kind;
+    /// Whether guests may ask it at all.
+    const FOR_GUESTS: bool;
 }
 
 macro_rules! counted {
-    ($($(#[$doc:meta])* $name:ident = $kind:ident),*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $kind:ident, $guests:literal;)*) => {$(
         $(#[$doc])*
         pub(super) struct $name;
         impl Counted for $name {
             const KIND: Kind = Kind::$kind;
+            const FOR_GUESTS: bool = $guests;
         }
     )*};
 }
 
 counted! {
     /// Changes what is stored.
-    Sending = Send,
+    Sending = Send, true;
     /// Says what somebody does.
-    Acting = Typing,
+    Acting = Typing, true;
+    /// Comes and goes.
+    Attending = Lock, true;
     /// Takes, keeps and gives back locks.
-    Locking = Lock,
+    Locking = Lock, false;
     /// Looks.
-    Reading = Read
+    Reading = Read, true;
+    /// Looks at what the organisation has locked.
+    Surveying = Read, false;
 }
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
@@ -127,6 +134,10 @@ impl<K: Counted> FromRequestParts<Shared> for By<K> {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Answer<Self> {
         let person = caller(app, &parts.headers)?;
         app.limits.take(K::KIND, &person)?;
+        if !K::FOR_GUESTS && person.role.is_guest() {
+            let detail = "expected a member, found a guest";
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
         Ok(Self(person, PhantomData))
     }
 }

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::answers::{OwnSession, SessionOver};
-use super::input::{Asked, By, Locking, caller, session, whose};
+use super::input::{Asked, Attending, By, caller, session, whose};
 use super::limits::Kind;
 use super::locks::shown;
 use super::problem::{Answer, Code, Problem, ProblemDetails};
@@ -51,7 +51,7 @@ pub(super) struct Feed {
 ))]
 pub(super) async fn open(
     State(app): State<Shared>,
-    By(person, _): By<Locking>,
+    By(person, _): By<Attending>,
 ) -> Answer<Response> {
     let present = app.sessions.open(&person).await?;
     let new = NewSession {
@@ -71,7 +71,7 @@ pub(super) async fn open(
 ))]
 pub(super) async fn close(
     State(app): State<Shared>,
-    By(person, _): By<Locking>,
+    By(person, _): By<Attending>,
     headers: HeaderMap,
 ) -> Answer<StatusCode> {
     let present = shown(&app, &person, &headers).await?;

@@ -18,7 +18,7 @@ use super::problem::{Answer, Code, Problem, ProblemDetails};
 use super::refusal::{away, kept_out};
 use crate::config::WhenAway;
 use crate::identity::Person;
-use crate::locks::{LockView, Trouble, chat_path};
+use crate::locks::{Does, LockView, Trouble, chat_path};
 use crate::store::{Changes, ChatId, History, HistoryPage, Message, MessageId, NewMessage};
 
 /// Says that the answer is of an earlier request.
@@ -125,6 +125,10 @@ enum Guard {
 }
 
 async fn look_at_lock(app: &Shared, person: &Person, chat: ChatId) -> Answer<Guard> {
+    // The lock says who of the organisation answers. Guests, who cannot hold it, are heard whoever does.
+    if person.role.is_guest() {
+        return Ok(Guard::Open);
+    }
     let path = chat_path(chat);
     match app
         .link
@@ -180,7 +184,7 @@ async fn end_typing(app: &Shared, person: &Person, chat: ChatId, headers: &Heade
     if let Ok(present) = app.sessions.find(ticket, person).await {
         present
             .browser
-            .act_where_it_is(&chat_path(chat), Activity::Viewing);
+            .act_where_it_is(&chat_path(chat), Does::Openly(Activity::Viewing));
     }
 }
 

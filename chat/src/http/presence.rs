@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::answers::{SessionIfAny, SessionOver};
-use super::input::{Acting, At, By, Input, Reading, session};
+use super::input::{Acting, At, By, Input, MaybeInput, Reading, session};
 use super::locks::{is_seen, present};
-use super::problem::{Answer, ProblemDetails};
+use super::problem::{Answer, Code, Problem, ProblemDetails};
 use crate::identity::Person;
-use crate::locks::{ViewersView, chat_path};
+use crate::locks::{Does, ViewersView, chat_path};
 use crate::store::ChatId;
 
 /// What somebody does in a chat.
@@ -37,6 +37,17 @@ pub(super) enum Doing {
 pub(super) struct NewPresence {
     /// What.
     activity: Doing,
+    /// Whether typing is for members and higher alone: to guests it is viewing.
+    #[serde(default)]
+    internal: bool,
+}
+
+/// For whom one types.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct NewTyping {
+    /// Whether for members and higher alone, as a note among colleagues is: to guests it is viewing.
+    #[serde(default)]
+    internal: bool,
 }
 
 /// One is there.
@@ -73,11 +84,11 @@ pub(super) async fn enter(
     headers: HeaderMap,
     Input(new): Input<NewPresence>,
 ) -> Answer<Json<Here>> {
-    act(&app, &person, chat, &headers, new.activity).await
+    act(&app, &person, chat, &headers, new).await
 }
 
 /// Says that one types: with every key stroke, if you like, though one in three seconds will do.
-#[utoipa::path(post, path = "/v1/chats/{chat}/typing", tag = "presence",
+#[utoipa::path(post, path = "/v1/chats/{chat}/typing", tag = "presence", request_body = Option<NewTyping>,
     params(("chat" = uuid::Uuid, Path), SessionIfAny),
     responses(
     (status = 200, description = "It is told to the others", body = Here),
@@ -88,8 +99,11 @@ pub(super) async fn typing(
     By(person, _): By<Acting>,
     At(chat): At<ChatId>,
     headers: HeaderMap,
+    MaybeInput(NewTyping { internal }): MaybeInput<NewTyping>,
 ) -> Answer<Json<Here>> {
-    act(&app, &person, chat, &headers, Doing::Typing).await
+    let activity = Doing::Typing;
+    let new = NewPresence { activity, internal };
+    act(&app, &person, chat, &headers, new).await
 }
 
 async fn act(
@@ -97,11 +111,20 @@ async fn act(
     person: &Person,
     chat: ChatId,
     headers: &HeaderMap,
-    doing: Doing,
+    new: NewPresence,
 ) -> Answer<Json<Here>> {
     is_seen(app, person, chat).await?;
+    if new.internal && person.role.is_guest() {
+        let detail = "internal: expected a member, found a guest";
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
     let present = present(app, person, headers).await?;
-    let collision = present.browser.act(&chat_path(chat), doing.into()).await?;
+    let doing = if new.internal && matches!(new.activity, Doing::Typing) {
+        Does::TypingInternally
+    } else {
+        Does::Openly(new.activity.into())
+    };
+    let collision = present.browser.act(&chat_path(chat), doing).await?;
     Ok(Json(Here {
         collision: collision.level.name(),
         session: present.ticket,
@@ -144,7 +167,6 @@ pub(super) async fn viewers(
         .client()
         .viewers(person.org.as_str(), chat_path(chat));
     let paths = app.link.ask(listing.all()).await?;
-    Ok(Json(
-        paths.first().map(ViewersView::from).unwrap_or_default(),
-    ))
+    let viewers = paths.first().map(ViewersView::from).unwrap_or_default();
+    Ok(Json(viewers.shown_to(person.role)))
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tenure_client::{Position, StreamEvent};
 use tokio::sync::watch;
 
-use super::mirror::{ChatLock, Mirror};
+use super::mirror::{ChatLock, Mirror, ViewersChanged};
 use super::queue::Queue;
 use super::ring::{Entry, Ring};
 use super::telling::{For, Telling, is_about_typing, typing, viewers};
@@ -56,7 +56,7 @@ struct Stream {
 /// One feed, as its organisation knows it.
 pub(super) struct Listener {
     person: String,
-    is_admin: bool,
+    role: Role,
     /// What has happened up to there it knows, or was told that it is lost.
     since: Position,
     pub(super) queue: Queue,
@@ -171,7 +171,7 @@ impl Org {
         }
         let listener = Arc::new(Listener {
             person: person.id.clone(),
-            is_admin: person.role == Role::Admin,
+            role: person.role,
             since,
             queue: Queue::default(),
         });
@@ -277,7 +277,8 @@ impl Org {
                     at: Some(at),
                     is_private,
                     also: &telling.also,
-                    frame: &telling.frame,
+                    frame: Some(&telling.frame),
+                    to_guests: Some(&telling.frame),
                 };
                 stream.push(audience.as_deref(), &what);
             }
@@ -304,19 +305,25 @@ impl Org {
         let Ok(Some(audience)) = self.audience(changed.chat).await else {
             return;
         };
-        let stream = self.stream.lock();
-        let state = |frame| Pushed {
+        let all = Frames::of(&changed);
+        // Of what they may not see they are not told either that there is a change.
+        let to_guests = Frames::of(&ViewersChanged {
+            before: changed.before.shown_to(Role::Guest),
+            after: changed.after.shown_to(Role::Guest),
+            ..changed
+        });
+        let state = |frame, to_guests| Pushed {
             at: None,
             is_private: false,
             also: &[],
             frame,
+            to_guests,
         };
-        let frame = viewers(changed.chat, &changed.after);
-        stream.push(Some(&audience), &state(&frame));
-        if is_about_typing(&changed.before, &changed.after) {
-            let frame = typing(changed.chat, &changed.after);
-            stream.push(Some(&audience), &state(&frame));
-        }
+        let stream = self.stream.lock();
+        let (viewers, guests_viewers) = (all.viewers.as_ref(), to_guests.viewers.as_ref());
+        stream.push(Some(&audience), &state(viewers, guests_viewers));
+        let (typing, guests_typing) = (all.typing.as_ref(), to_guests.typing.as_ref());
+        stream.push(Some(&audience), &state(typing, guests_typing));
     }
 
     /// The mirror is not to be relied on until it is whole again.
@@ -349,29 +356,49 @@ struct Pushed<'p> {
     is_private: bool,
     /// Persons who hear of it besides.
     also: &'p [String],
-    frame: &'p Bytes,
+    /// What members and higher are told, if anything.
+    frame: Option<&'p Bytes>,
+    /// What guests are told, if anything.
+    to_guests: Option<&'p Bytes>,
+}
+
+/// What is told of a change of who is in a chat.
+struct Frames {
+    viewers: Option<Bytes>,
+    typing: Option<Bytes>,
+}
+
+impl Frames {
+    fn of(changed: &ViewersChanged) -> Self {
+        let ViewersChanged {
+            chat,
+            before,
+            after,
+        } = changed;
+        Self {
+            viewers: (before != after).then(|| viewers(*chat, after)),
+            typing: is_about_typing(before, after).then(|| typing(*chat, after)),
+        }
+    }
 }
 
 impl Stream {
     fn push(&self, audience: Option<&Listeners>, what: &Pushed<'_>) {
         let Some(audience) = audience else { return };
-        if audience.audience == Audience::Org {
-            self.listeners
-                .values()
-                .for_each(|listener| listener.push(what));
-            return;
-        }
         let people = audience.people.iter().chain(what.also);
         let mut told: Vec<&u64> = people
             .filter_map(|person| self.of_person.get(person))
             .flatten()
             .collect();
         if !what.is_private {
-            let admins = self
-                .listeners
-                .iter()
-                .filter(|(_, listener)| listener.is_admin);
-            told.extend(admins.map(|(number, _)| number));
+            let sees = |listener: &Listener| match listener.role {
+                Role::Admin => true,
+                Role::Member | Role::Moderator => audience.audience == Audience::Org,
+                Role::Guest => false,
+            };
+            let others = self.listeners.iter();
+            let others = others.filter(|(_, listener)| sees(listener));
+            told.extend(others.map(|(number, _)| number));
         }
         told.sort_unstable();
         told.dedup();
@@ -387,10 +414,16 @@ impl Stream {
 impl Listener {
     /// What it knows already is not told again: it may come here later than to the companion where it was.
     fn push(&self, what: &Pushed<'_>) {
+        let frame = if self.role.is_guest() {
+            what.to_guests
+        } else {
+            what.frame
+        };
+        let Some(frame) = frame else { return };
         let is_known =
             |at: Position| at.epoch == self.since.epoch && at.offset <= self.since.offset;
         if !what.at.is_some_and(is_known) {
-            self.queue.push(what.frame.clone());
+            self.queue.push(frame.clone());
         }
     }
 }

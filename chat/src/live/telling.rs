@@ -154,20 +154,18 @@ pub(super) fn viewers(chat: ChatId, now: &ViewersView) -> Bytes {
 
 /// Who types in a chat has changed.
 pub(super) fn typing(chat: ChatId, now: &ViewersView) -> Bytes {
-    let types = |viewer: &&crate::locks::ViewerView| viewer.activity == "typing";
-    let people: Vec<_> = now.people.iter().filter(types).collect();
+    let people: Vec<_> = now.people.iter().filter(|viewer| viewer.types()).collect();
     let data = json!({"chat": chat, "count": now.typing, "people": people});
     frame(None, "typing", &data.to_string())
 }
 
 /// Whether a change is about who types.
 pub(super) fn is_about_typing(before: &ViewersView, after: &ViewersView) -> bool {
-    let who = |view: &ViewersView| -> Vec<String> {
-        let typing = view
-            .people
-            .iter()
-            .filter(|viewer| viewer.activity == "typing");
-        typing.map(|viewer| viewer.person.clone()).collect()
+    let who = |view: &ViewersView| -> Vec<(String, bool)> {
+        let typing = view.people.iter().filter(|viewer| viewer.types());
+        typing
+            .map(|viewer| (viewer.person.clone(), viewer.internal))
+            .collect()
     };
     before.typing != after.typing || who(before) != who(after)
 }

@@ -105,6 +105,15 @@ struct Standing {
     over: bool,
 }
 
+/// What a browser does somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// For everybody to see.
+    Openly(Activity),
+    /// Types a note among colleagues: guests see it viewing.
+    TypingInternally,
+}
+
 /// Where it is. Dropping it leaves.
 struct Sitting {
     presence: Presence,
@@ -313,13 +322,20 @@ impl Browser {
     pub(crate) async fn act(
         self: &Arc<Self>,
         path: &str,
-        activity: Activity,
+        does: Does,
     ) -> Result<Collision, Trouble> {
-        if let Some(collision) = self.act_here(path, activity) {
+        if let Some(collision) = self.act_here(path, does) {
             return Ok(collision);
         }
+        let activity = match does {
+            Does::Openly(activity) => activity,
+            Does::TypingInternally => Activity::Viewing,
+        };
         let entering = self.session.enter(path).activity(activity);
         let presence = self.link.ask(entering.into_future()).await?;
+        if does == Does::TypingInternally {
+            presence.typing_internally();
+        }
         let collision = presence.collision();
         let watch = tokio::spawn(watch_sitting(
             Arc::downgrade(self),
@@ -339,19 +355,20 @@ impl Browser {
     }
 
     /// Says what it does at a path, if it is there.
-    pub(crate) fn act_where_it_is(&self, path: &str, activity: Activity) {
+    pub(crate) fn act_where_it_is(&self, path: &str, does: Does) {
         // Where it is not there is nothing to say.
-        let _ = self.act_here(path, activity);
+        let _ = self.act_here(path, does);
     }
 
-    fn act_here(&self, path: &str, activity: Activity) -> Option<Collision> {
+    fn act_here(&self, path: &str, does: Does) -> Option<Collision> {
         let standing = self.standing.lock();
         let presence = &standing.sittings.get(path)?.presence;
-        match activity {
-            Activity::Idle => presence.idle(),
-            Activity::Typing => presence.typing(),
-            Activity::Editing => presence.editing(),
-            Activity::Viewing | _ => presence.viewing(),
+        match does {
+            Does::TypingInternally => presence.typing_internally(),
+            Does::Openly(Activity::Idle) => presence.idle(),
+            Does::Openly(Activity::Typing) => presence.typing(),
+            Does::Openly(Activity::Editing) => presence.editing(),
+            Does::Openly(Activity::Viewing | _) => presence.viewing(),
         }
         Some(presence.collision())
     }

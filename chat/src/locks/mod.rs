@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use crate::store::ChatId;
 
-pub(crate) use browser::{Granted, Told, Wish};
+pub(crate) use browser::{Does, Granted, Told, Wish};
 pub(crate) use link::{ANSWER_WITHIN, Link, Trouble};
 pub(crate) use sessions::{LOOK_EVERY, Present, Sessions};
-pub(crate) use view::{LockView, LossView, ViewerView, ViewersView, at, millis};
+pub(crate) use view::{LockView, LossView, ViewersView, at, millis};
 
 /// The kind of the paths that chats have at the lock server.
 pub(crate) const CHAT_KIND: &str = "chat";

@@ -310,6 +310,7 @@ fn key(person: &Person) -> (String, String) {
 
 const fn lock_role(role: Role) -> LockRole {
     match role {
+        Role::Guest => LockRole::Observer,
         Role::Member => LockRole::Member,
         Role::Moderator => LockRole::Moderator,
         Role::Admin => LockRole::Admin,

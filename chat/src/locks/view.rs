@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tenure_client::{
-    Holder, ListedHold, Loss, Mode, PathStatus, PathViewers, Viewer, ViewerCounts, Who,
+    Activity, Holder, ListedHold, Loss, Mode, PathStatus, PathViewers, Viewer, ViewerCounts, Who,
 };
 use utoipa::ToSchema;
 
-use crate::store::UnixMs;
+use crate::store::{Role, UnixMs};
 
 /// A lock at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -90,6 +90,8 @@ pub(crate) struct ViewerView {
     pub(crate) name: String,
     /// `viewing`, `idle`, `typing` or `editing`.
     pub(crate) activity: String,
+    /// Whether they type for members and higher alone. To guests they are viewing.
+    pub(crate) internal: bool,
     /// Since when.
     pub(crate) since: UnixMs,
 }
@@ -182,12 +184,42 @@ impl ViewersView {
     }
 }
 
+impl ViewersView {
+    /// As somebody of this role may see it. Of more than a hundred only the listed are known to type openly: guests are
+    /// told of no others.
+    #[must_use]
+    pub(crate) fn shown_to(mut self, role: Role) -> Self {
+        if !role.is_guest() {
+            return self;
+        }
+        for viewer in self.people.iter_mut().filter(|viewer| viewer.internal) {
+            viewer.internal = false;
+            Activity::Viewing.name().clone_into(&mut viewer.activity);
+        }
+        let openly = self.people.iter().filter(|viewer| viewer.types()).count();
+        let openly = u32::try_from(openly).unwrap_or(u32::MAX);
+        self.viewing = self
+            .viewing
+            .saturating_add(self.typing.saturating_sub(openly));
+        self.typing = openly;
+        self
+    }
+}
+
+impl ViewerView {
+    /// Whether they write something.
+    pub(crate) fn types(&self) -> bool {
+        self.activity == Activity::Typing.name()
+    }
+}
+
 impl From<&Viewer> for ViewerView {
     fn from(viewer: &Viewer) -> Self {
         Self {
             person: viewer.owner.clone(),
             name: viewer.display_name().to_owned(),
             activity: viewer.activity.name().to_owned(),
+            internal: viewer.internal,
             since: at(viewer.since),
         }
     }

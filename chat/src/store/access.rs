@@ -1,7 +1,7 @@
 //! Who may see a chat, and the chat's lock: every act on a chat begins here.
 //!
-//! Visible is an open chat to its organisation, any chat to its participants, and all of an organisation's to its
-//! admins. To everybody else there is none. Writing is for those it is meant for: an admin from outside takes part
+//! Visible is an open chat to its organisation but for guests, any chat to its participants, and all of an organisation's
+//! to its admins. To everybody else there is none. Writing is for those it is meant for: an admin from outside takes part
 //! first.
 
 use super::database::{Database, Row, Transaction, values};
@@ -51,7 +51,8 @@ impl Seen {
     fn checked(row: Option<Row>, who: &Actor) -> Result<Self> {
         let seen = row.map(|row| Self::of(&row)).transpose()?;
         seen.filter(|seen| {
-            seen.is_participant() || seen.audience == Audience::Org || who.role == Role::Admin
+            let is_open = seen.audience == Audience::Org && !who.role.is_guest();
+            seen.is_participant() || is_open || who.role == Role::Admin
         })
         .ok_or(Error::NotFound(Thing::Chat))
     }
@@ -72,6 +73,26 @@ impl Seen {
             standing,
         })
     }
+}
+
+/// How far somebody sees, as statements are asked: 0 is no further than they take part, 1 what is open besides, 2 is all.
+/// So a chat is visible where this and its column `audience` make 2, or to its participants.
+pub(super) const fn sight(who: &Actor) -> i64 {
+    match who.role {
+        Role::Guest => 0,
+        Role::Member | Role::Moderator => 1,
+        Role::Admin => 2,
+    }
+}
+
+/// Refuses guests.
+pub(super) const fn no_guest(who: &Actor) -> Result<()> {
+    if who.role.is_guest() {
+        return Err(Error::Forbidden {
+            expected: "a member",
+        });
+    }
+    Ok(())
 }
 
 /// Whom a chat is for, by its column.

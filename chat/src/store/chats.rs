@@ -26,6 +26,7 @@ use super::{Done, Shared};
 /// Makes a chat, in which whoever makes it takes part.
 pub(super) async fn create(store: &Shared, who: &Actor, new: NewChat) -> Result<Stored<ChatView>> {
     limits::chat(&new)?;
+    access::no_guest(who)?;
     let people = with_maker(who, &new.participants);
     at_most_all(people.len())?;
     let now = store.now();
@@ -187,15 +188,14 @@ pub(super) async fn may_see(store: &Shared, who: &Actor, chats: &[ChatId]) -> Re
     const VISIBLE: Sql = Sql::each(
         "SELECT c.id FROM chats c LEFT JOIN members m ON m.chat_id = c.id AND m.person = $3 \
          WHERE c.id IN (SELECT unhex(value) FROM json_each($1)) AND c.org = $2 \
-             AND (c.audience = 1 OR m.participating = 1 OR $4 = 1)",
+             AND (m.participating = 1 OR c.audience + $4 >= 2)",
         "SELECT c.id FROM chats c LEFT JOIN members m ON m.chat_id = c.id AND m.person = $3 \
-         WHERE c.id = ANY($1) AND c.org = $2 AND (c.audience = 1 OR m.participating = 1 OR $4 = 1)",
+         WHERE c.id = ANY($1) AND c.org = $2 AND (m.participating = 1 OR c.audience + $4 >= 2)",
     );
     let ids: Vec<Uuid> = chats.iter().map(|chat| chat.0).collect();
-    let sees_all = who.role == Role::Admin;
     let rows = store
         .database
-        .rows(VISIBLE, values![ids, &who.org, &who.id, sees_all])
+        .rows(VISIBLE, values![ids, &who.org, &who.id, access::sight(who)])
         .await?;
     rows.iter().map(|row| Ok(ChatId(row.get("id")?))).collect()
 }
@@ -343,6 +343,9 @@ fn may_change(who: &Actor, seen: &Seen, add: &[NewParticipant], remove: &[String
         seen.may_write()?;
     }
     let removes_others = remove.iter().any(|person| *person != who.id);
+    if !add.is_empty() || removes_others {
+        access::no_guest(who)?;
+    }
     if removes_others && seen.created_by != who.id && who.role < Role::Moderator {
         return Err(Error::Forbidden {
             expected: "whoever made the chat, or a moderator",

@@ -84,12 +84,16 @@ pub(super) async fn export_chats(
     limit: u32,
 ) -> Result<Vec<ChatId>> {
     let own = "SELECT chat_id FROM members WHERE org = $1 AND person = $2 AND participating = 1 AND chat_id > $3 \
-               UNION SELECT id FROM chats WHERE org = $1 AND audience = 1 AND id > $3 ORDER BY chat_id LIMIT $4";
+               UNION SELECT id FROM chats WHERE org = $1 AND audience = 1 AND $5 > 0 AND id > $3 \
+               ORDER BY chat_id LIMIT $4";
     let after = after.map_or_else(uuid::Uuid::nil, |chat| chat.0);
     let limit = limits::limit(limit, EXPORT_MAX);
     let rows = store
         .database
-        .rows(own, values![&who.org, &who.id, after, limit])
+        .rows(
+            own,
+            values![&who.org, &who.id, after, limit, access::sight(who)],
+        )
         .await?;
     rows.iter()
         .map(|row| Ok(ChatId(row.get("chat_id")?)))

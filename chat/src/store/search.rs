@@ -33,13 +33,16 @@ const OWN_CHATS_MAX: usize = 256;
 /// Whoever has no more messages in them has them looked at before anything that takes long.
 const FEW: i64 = 20_000;
 
-/// Whether a chat, by its column, is to be seen by the person `$2` of the organisation `$1`.
+/// Whether a chat, by its column, is to be seen by the person `$2` of the organisation `$1`, who is no admin and sees so
+/// far ([`access::sight`]).
 macro_rules! visible {
-    ($chat:literal) => {
+    ($chat:literal, $sight:literal) => {
         concat!(
             "(EXISTS (SELECT 1 FROM chats c WHERE c.id = ",
             $chat,
-            " AND c.org = $1 AND c.audience = 1) OR EXISTS (SELECT 1 FROM members m WHERE m.chat_id = ",
+            " AND c.org = $1 AND c.audience = 1 AND ",
+            $sight,
+            " > 0) OR EXISTS (SELECT 1 FROM members m WHERE m.chat_id = ",
             $chat,
             " AND m.org = $1 AND m.person = $2 AND m.participating = 1))"
         )
@@ -117,10 +120,11 @@ struct Own {
 async fn own_chats(tx: &mut Transaction, who: &Actor) -> Result<Option<Own>> {
     let own = "SELECT c.id, c.last_seq FROM members m JOIN chats c ON c.id = m.chat_id \
                    WHERE m.org = $1 AND m.person = $2 AND m.participating = 1 \
-               UNION ALL SELECT id, last_seq FROM chats WHERE org = $1 AND audience = 1 LIMIT $3";
+               UNION ALL SELECT id, last_seq FROM chats WHERE org = $1 AND audience = 1 AND $4 > 0 LIMIT $3";
     // One that is open and one's own comes twice.
     let most = i64::try_from(OWN_CHATS_MAX * 2).unwrap_or(i64::MAX);
-    let rows = tx.rows(own, values![&who.org, &who.id, most]).await?;
+    let asked = values![&who.org, &who.id, most, access::sight(who)];
+    let rows = tx.rows(own, asked).await?;
     let mut chats = BTreeSet::new();
     let mut messages = 0;
     for row in &rows {
@@ -151,7 +155,7 @@ async fn reach(tx: &mut Transaction, who: &Actor, chat: Option<ChatId>) -> Resul
     const OF_ALL: Sql = Sql::each(REACH_OF_ALL, REACH_OF_ALL);
     let (sql, asked): (Sql, Vec<Value>) = match chat {
         Some(chat) => (OF_CHAT.into(), values![chat]),
-        None => (OF_ALL, values![&who.org, &who.id]),
+        None => (OF_ALL, values![&who.org, &who.id, access::sight(who)]),
     };
     let Some(row) = tx.row(sql, asked).await? else {
         return Ok(None);
@@ -167,7 +171,7 @@ const REACH_OF_ALL: &str = "SELECT l.id, l.chat_id, l.seq FROM ( \
          SELECT * FROM (SELECT m.chat_id AS id FROM members m JOIN chats c ON c.id = m.chat_id AND c.last_seq > 0 \
              WHERE m.org = $1 AND m.person = $2 AND m.participating = 1 \
              ORDER BY m.last_activity_at DESC, m.chat_id DESC LIMIT 1) own \
-         UNION SELECT * FROM (SELECT id FROM chats WHERE org = $1 AND audience = 1 AND last_seq > 0 \
+         UNION SELECT * FROM (SELECT id FROM chats WHERE org = $1 AND audience = 1 AND $3 > 0 AND last_seq > 0 \
              ORDER BY last_activity_at DESC, id DESC LIMIT 1) opened) newest \
      JOIN chats c ON c.id = newest.id \
      JOIN messages l ON l.chat_id = c.id AND l.seq = c.last_seq \

@@ -120,6 +120,8 @@ pub struct Actor {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Come from outside, as customers do: see the chats that they take part in alone, write there, and hold no locks.
+    Guest,
     /// Take part: own chats, and those that are open to the organisation.
     #[default]
     Member,
@@ -129,6 +131,14 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// Whether it is for people from outside, to whom what is internal is not shown.
+    #[must_use]
+    pub const fn is_guest(self) -> bool {
+        matches!(self, Self::Guest)
+    }
+}
+
 /// Whom a chat is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -136,7 +146,7 @@ pub enum Audience {
     /// Its participants; nobody else knows that it exists.
     #[default]
     Participants,
-    /// Everybody of the organisation.
+    /// Everybody of the organisation, and guests who take part in it.
     Org,
 }
 

@@ -4,12 +4,13 @@
 //! the order of an index over one's own rows, and one of what is open in that of another; two short lists are merged.
 
 use super::Shared;
+use super::access;
 use super::database::{Sql, Transaction, values};
 use super::error::{Error, Result, Thing};
 use super::limits::{self, PAGE_MAX, PARTICIPANTS_MAX};
 use super::page::Recent;
 use super::rows;
-use super::types::{Actor, ChatId, ChatView, Page, PageRequest, Role};
+use super::types::{Actor, ChatId, ChatView, Page, PageRequest};
 
 /// Participants of each chat in a list.
 const LISTED_PARTICIPANTS: i64 = 16;
@@ -76,7 +77,7 @@ macro_rules! views {
 
 const ONE: Sql = views!(
     "chats c",
-    "WHERE c.id = $4 AND c.org = $1 AND (c.audience = 1 OR m.participating = 1 OR $5 = 1)"
+    "WHERE c.id = $4 AND c.org = $1 AND (m.participating = 1 OR c.audience + $5 >= 2)"
 );
 
 const LIST: Sql = views!(
@@ -84,7 +85,7 @@ const LIST: Sql = views!(
             WHERE org = $1 AND person = $2 AND participating = 1 AND (last_activity_at, chat_id) < ($4, $5) \
             ORDER BY last_activity_at DESC, chat_id DESC LIMIT $6) own \
       UNION SELECT * FROM (SELECT id, last_activity_at FROM chats \
-            WHERE org = $1 AND audience = 1 AND (last_activity_at, id) < ($4, $5) \
+            WHERE org = $1 AND audience = 1 AND $7 > 0 AND (last_activity_at, id) < ($4, $5) \
             ORDER BY last_activity_at DESC, id DESC LIMIT $6) opened) listed \
      JOIN chats c ON c.id = listed.id",
     "ORDER BY c.last_activity_at DESC, c.id DESC LIMIT $6"
@@ -104,8 +105,7 @@ pub(super) async fn chat_in(tx: &mut Transaction, who: &Actor, chat: ChatId) -> 
 
 fn one(who: &Actor, chat: ChatId) -> Vec<super::database::Value> {
     let everybody = i64::try_from(PARTICIPANTS_MAX).unwrap_or(i64::MAX);
-    let sees_all = who.role == Role::Admin;
-    values![&who.org, &who.id, everybody, chat, sees_all]
+    values![&who.org, &who.id, everybody, chat, access::sight(who)]
 }
 
 /// A page of the chats that somebody takes part in or that are open, the newest activity first.
@@ -123,6 +123,7 @@ pub(super) async fn chats(
         after.at,
         after.id,
         limit + 1,
+        access::sight(who),
     ];
     let rows = store.database.rows(LIST, listed).await?;
     let items = rows.iter().map(rows::view).collect::<Result<Vec<_>>>()?;

@@ -22,7 +22,7 @@ on_both!(
 );
 
 /// What every act says to somebody; `None` where it went well.
-async fn every_act(
+pub(crate) async fn every_act(
     place: &Place,
     store: &Store,
     who: &Actor,

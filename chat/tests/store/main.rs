@@ -6,6 +6,7 @@ mod postgres;
 
 mod access;
 mod crowd;
+mod guests;
 mod held_up;
 mod histories;
 mod lists;

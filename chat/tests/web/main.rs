@@ -20,6 +20,7 @@ mod documents;
 mod feeds;
 mod flow;
 mod frozen;
+mod guests;
 mod links;
 mod people;
 mod requests;

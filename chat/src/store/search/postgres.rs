@@ -7,6 +7,7 @@
 
 use uuid::Uuid;
 
+use super::super::access;
 use super::super::database::{Transaction, values};
 use super::super::error::Result;
 use super::super::limits;
@@ -94,8 +95,8 @@ async fn in_chat(
 macro_rules! walk {
     ($most:literal, $met:literal) => {
         concat!(
-            "SELECT w.id, CAST(($5 = 1 OR ",
-            visible!("w.chat_id"),
+            "SELECT w.id, CAST(($5 = 2 OR ",
+            visible!("w.chat_id", "$5"),
             ") AS INTEGER)::BIGINT AS seen FROM ( \
                  (SELECT id, chat_id, words FROM messages WHERE org = $1 AND id < $3 ORDER BY id DESC LIMIT ",
             $most,
@@ -120,10 +121,9 @@ async fn in_org(tx: &mut Transaction, asked: &Asked<'_>) -> Result<Vec<Uuid>> {
         }
     };
     let who = asked.who;
-    let sees_all = who.role == Role::Admin;
     let enough = usize::try_from(asked.limit + 1).unwrap_or(usize::MAX);
     let query = words::tsquery(asked.words, None);
-    let walked = values![&who.org, &who.id, below, query, sees_all];
+    let walked = values![&who.org, &who.id, below, query, access::sight(who)];
     let met = tx.rows(walk!("500", "500"), walked.clone()).await?;
     let found = super::seen(&met, |row| row.get("id"))?;
     if found.len() >= enough {
@@ -150,21 +150,21 @@ async fn common(tx: &mut Transaction, asked: &Asked<'_>, below: Uuid) -> Result<
              UNION ALL (SELECT id, chat_id, words FROM messages_archive WHERE org = $1 AND id < $3 \
                         ORDER BY id DESC LIMIT 50000) \
              ORDER BY id DESC LIMIT 50000) w \
-         WHERE w.words @@ $4::tsquery AND ($5 = 1 OR ",
-        visible!("w.chat_id"),
+         WHERE w.words @@ $4::tsquery AND ($5 = 2 OR ",
+        visible!("w.chat_id", "$5"),
         ") ORDER BY w.id DESC LIMIT $6"
     );
     let who = asked.who;
-    let sees_all = who.role == Role::Admin;
-    let own = match sees_all {
-        true => None,
-        false => super::own_chats(tx, who).await?,
+    let own = match who.role {
+        Role::Admin => None,
+        Role::Guest | Role::Member | Role::Moderator => super::own_chats(tx, who).await?,
     };
     if let Some(own) = own.as_ref().filter(|own| own.messages <= FEW) {
         return in_chats(tx, asked, &own.chats, below).await;
     }
     let query = words::tsquery(asked.words, None);
-    let walked = values![&who.org, &who.id, below, query, sees_all, asked.limit + 1];
+    let sight = access::sight(who);
+    let walked = values![&who.org, &who.id, below, query, sight, asked.limit + 1];
     let found = tx.rows(WALK, walked).await?;
     if i64::try_from(found.len()).is_ok_and(|found| found > asked.limit) {
         return found.iter().map(|row| row.get("id")).collect();
@@ -203,14 +203,14 @@ async fn gather(tx: &mut Transaction, asked: &Asked<'_>, below: Uuid) -> Result<
              SELECT id, chat_id FROM messages WHERE words @@ $4::tsquery AND (id < $3) IS TRUE AND (org = $1) IS TRUE \
              UNION ALL SELECT id, chat_id FROM messages_archive \
                  WHERE words @@ $4::tsquery AND (id < $3) IS TRUE AND (org = $1) IS TRUE) \
-         SELECT f.id FROM found f WHERE $5 = 1 OR ",
-        visible!("f.chat_id"),
+         SELECT f.id FROM found f WHERE $5 = 2 OR ",
+        visible!("f.chat_id", "$5"),
         " ORDER BY f.id DESC LIMIT $6"
     );
     let who = asked.who;
     let query = words::tsquery(asked.words, Some(Scope::Org(&who.org)));
-    let sees_all = who.role == Role::Admin;
-    let gathered = values![&who.org, &who.id, below, query, sees_all, asked.limit + 1];
+    let sight = access::sight(who);
+    let gathered = values![&who.org, &who.id, below, query, sight, asked.limit + 1];
     let found = tx.rows(GATHER, gathered).await?;
     found.iter().map(|row| row.get("id")).collect()
 }

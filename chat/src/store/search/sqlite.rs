@@ -3,6 +3,7 @@
 //! What it finds is looked at whether the asker may see it, a bounded number at first: who sees little of a large
 //! organisation would have it walk through all that others say. Then it is told which chats to look in.
 
+use super::super::access;
 use super::super::database::{Transaction, values};
 use super::super::error::Result;
 use super::super::page::Below;
@@ -62,7 +63,7 @@ async fn in_scope(
 async fn in_org(tx: &mut Transaction, asked: &Asked<'_>, below: i64) -> Result<Vec<i64>> {
     const WALK: &str = concat!(
         "SELECT w.place, ",
-        visible!("COALESCE(x.chat_id, a.chat_id)"),
+        visible!("COALESCE(x.chat_id, a.chat_id)", "$6"),
         " AS seen FROM (SELECT rowid AS place FROM message_words \
              WHERE message_words MATCH $3 AND rowid < $4 ORDER BY rowid DESC LIMIT $5) w \
          LEFT JOIN messages x ON x.key = w.place \
@@ -71,10 +72,11 @@ async fn in_org(tx: &mut Transaction, asked: &Asked<'_>, below: i64) -> Result<V
     );
     let expression = words::match_expression(asked.words, Scope::Org(&asked.who.org));
     let whose = values![&asked.who.org, &asked.who.id];
+    let sight = access::sight(asked.who);
     let enough = usize::try_from(asked.limit + 1).unwrap_or(usize::MAX);
     for most in WALKS {
         let mut walked = whose.clone();
-        walked.extend(values![&expression, below, most]);
+        walked.extend(values![&expression, below, most, sight]);
         let met = tx.rows(WALK, walked).await?;
         let is_all = i64::try_from(met.len()).is_ok_and(|met| met < most);
         let seen = super::seen(&met, |row| row.get("place"))?;
@@ -95,11 +97,11 @@ async fn in_org(tx: &mut Transaction, asked: &Asked<'_>, below: i64) -> Result<V
          LEFT JOIN messages x ON x.key = w.rowid \
          LEFT JOIN messages_archive a ON a.key = w.rowid \
          WHERE message_words MATCH $3 AND w.rowid < $4 AND ",
-        visible!("COALESCE(x.chat_id, a.chat_id)"),
+        visible!("COALESCE(x.chat_id, a.chat_id)", "$6"),
         " ORDER BY w.rowid DESC LIMIT $5"
     );
     let mut walked = whose;
-    walked.extend(values![&expression, below, asked.limit + 1]);
+    walked.extend(values![&expression, below, asked.limit + 1, sight]);
     let found = tx.rows(SEEN, walked).await?;
     found.iter().map(|row| row.get("place")).collect()
 }
