@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use tenure_engine::{
-    Cause, Command, Effects, Event, Notice, Outcome, PolicyLayer, Reply, Scope, SessionRef, Token,
+    Cause, Command, Effects, Event, Notice, Outcome, PolicyLayer, Scope, SessionRef, Token,
     WallTime, What,
 };
 
@@ -107,6 +107,17 @@ impl Trail {
         self.last
     }
 
+    /// Logs the acts that are later than the one with this number.
+    pub(crate) fn log_after(&self, number: u64) {
+        if self.last == number {
+            return;
+        }
+        for acts in self.orgs.values() {
+            let begin = acts.acts.partition_point(|act| act.number <= number);
+            acts.acts.range(begin..).for_each(Act::log);
+        }
+    }
+
     /// A trail that was kept: its acts in order, and the number of the last.
     pub(crate) fn of(acts: impl IntoIterator<Item = Act>, last: u64) -> Self {
         let mut trail = Self::default();
@@ -171,6 +182,29 @@ impl Acts {
 }
 
 impl Act {
+    fn log(&self) {
+        let (principal, org) = (&*self.principal, &*self.org);
+        let (act, loss) = match &self.deed {
+            Deed::ForceRelease(loss) => ("force_release", loss),
+            Deed::Seize(loss) => ("seize", loss),
+            Deed::Policy { kind, layer } => {
+                let kind = kind.as_deref();
+                tracing::info!(target: "audit", act = "policy_set", principal, org, kind, ?layer);
+                return;
+            }
+        };
+        tracing::info!(
+            target: "audit",
+            act,
+            principal,
+            org,
+            path = &*loss.path,
+            owner = &*loss.owner,
+            token = loss.token.0,
+            reason = &*loss.reason,
+        );
+    }
+
     fn bytes(&self) -> usize {
         let deed = match &self.deed {
             Deed::ForceRelease(loss) | Deed::Seize(loss) => {
@@ -288,50 +322,6 @@ impl<E: Effects> Effects for Watch<'_, E> {
             }
         }
         self.effects.event(event);
-    }
-}
-
-/// Logs an act that was privileged and has been done.
-pub(crate) fn log(command: &Command<'_>, reply: &Reply) {
-    match (command, reply) {
-        (Command::ForceRelease(force), Reply::Forced { ended, .. }) => {
-            for hold in ended {
-                tracing::info!(
-                    target: "audit",
-                    act = "force_release",
-                    principal = force.principal,
-                    org = force.org,
-                    path = &*hold.path,
-                    owner = &*hold.owner,
-                    token = hold.token.0,
-                    reason = force.reason,
-                );
-            }
-        }
-        (Command::Acquire(acquire), Reply::Granted(grant)) => {
-            if let Some(seize) = &acquire.seize {
-                tracing::info!(
-                    target: "audit",
-                    act = "seize",
-                    principal = seize.principal,
-                    path = acquire.path,
-                    session = acquire.by.session.0,
-                    token = grant.token.0,
-                    reason = seize.reason,
-                );
-            }
-        }
-        (
-            Command::Configure {
-                scope,
-                layer,
-                principal,
-            },
-            Reply::Done,
-        ) => {
-            tracing::info!(target: "audit", act = "policy", principal, ?scope, ?layer);
-        }
-        _ => {}
     }
 }
 

@@ -31,7 +31,7 @@ use self::notes::{Called, Notes};
 use self::pen::{Pen, bytes_of, bytes_of_commands};
 use self::presence::{Aftermath, Own};
 use self::router::Router;
-use crate::audit::{self, Trail, Watch};
+use crate::audit::{Trail, Watch};
 use crate::clock::{Clock, Stamp};
 use crate::dispatch::requests::OF_ANOTHER_ORG;
 use crate::dispatch::{self, Item, Work, notices, replies, streams};
@@ -577,6 +577,7 @@ impl State {
         } else {
             &mut *out
         };
+        let acts = self.trail.last();
         let (reply, mut pushed) = self.apply(command, stamp, Some((asker, told)));
         if let Some(by) = self.note_attachment(command, &reply, asker) {
             let resumed = PresenceCommand::SessionResumed(by);
@@ -588,7 +589,7 @@ impl State {
             self.places.insert(*wait, *place);
         }
         self.counters.command(item.kind, CommandOutcome::of(&reply));
-        audit::log(command, &reply);
+        self.trail.log_after(acts);
         replies::reply(&self.answering(item), item, &reply, out);
         out.extend_from_slice(&afterwards);
         pushed

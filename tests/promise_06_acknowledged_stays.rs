@@ -183,6 +183,40 @@ async fn the_audit_trail_is_there_after_a_kill_and_after_a_stop() {
     assert_eq!(page.acts.len(), late);
 }
 
+/// The log tells of an act what the trail does: whose lock it was, and in which org.
+#[tokio::test]
+async fn the_log_says_what_the_trail_says() {
+    let server = Process::start(&[]);
+    let mut client = Client::introduced(server.addr).await;
+    let annas = client.open(ORG, "anna").await;
+    let token = client.take(exclusive(annas.number, PATH)).await.token;
+    let mos = client.open(ORG, "mo").await;
+    let seize = request::Acquire {
+        seize: Some("anna has left"),
+        ..exclusive(mos.number, PATH)
+    };
+    client.take(seize).await;
+    let line = within(Duration::from_secs(10), "the line", async {
+        loop {
+            if let Some(line) = server.logged("\"seize\"") {
+                break line;
+            }
+            tokio::time::sleep(millis(10)).await;
+        }
+    });
+    let line: serde_json::Value = serde_json::from_str(&line.await).unwrap();
+    assert_eq!(line["target"], "audit");
+    for (field, expected) in [
+        ("org", ORG),
+        ("path", PATH),
+        ("owner", "anna"),
+        ("reason", "anna has left"),
+    ] {
+        assert_eq!(line[field], expected, "{line}");
+    }
+    assert_eq!(line["token"], token);
+}
+
 async fn trail(client: &mut Client, org: &str, cursor: u64, page: u32) -> Vec<AuditedAct<'static>> {
     let list = request::ListAudit {
         org,
