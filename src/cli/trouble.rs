@@ -98,10 +98,8 @@ pub(super) fn of_client(endpoint: &Endpoint, error: &tenure_client::Error) -> an
     let address = &endpoint.address;
     if error.kind() == ErrorKind::Connect {
         return match socket {
-            Some(socket) if socket.kind() == io::ErrorKind::ConnectionAborted => {
-                cut_off(address, false)
-            }
             Some(socket) if endpoint.is_encrypted() && is_of_tls(socket) => no_tls(address, socket),
+            Some(socket) if is_of_the_end(socket) => cut_off(address, false),
             Some(socket) => unreachable(address, socket),
             None => cut_off(address, false),
         };
@@ -113,6 +111,17 @@ pub(super) fn of_client(endpoint: &Endpoint, error: &tenure_client::Error) -> an
         Some(advice) => anyhow::anyhow!("{error}; {advice}"),
         None => anyhow::anyhow!("{error}"),
     }
+}
+
+/// Whether the other side has ended the connection; whether it had read what was sent, or some of it came too late, makes
+/// the difference between these.
+fn is_of_the_end(error: &io::Error) -> bool {
+    [
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::BrokenPipe,
+    ]
+    .contains(&error.kind())
 }
 
 /// Whether the socket was there, and what came over it was wrong.
