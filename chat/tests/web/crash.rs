@@ -320,20 +320,25 @@ impl Ear {
         if told.name == "lost" || told.data["recovery"] == "lost" {
             self.next = None;
             // What is not to be had from the feed is read.
-            let to = self.person.at_address(*self.address.lock());
-            let all = whole(&to, &self.chat).await;
+            let all = whole_at(&self.person, &self.chat, &self.address).await;
             self.heard
                 .extend(all.iter().map(|m| (name(m), id_and_seq(m))));
         }
     }
 }
 
-/// All of a history, read until it is answered.
+/// All of a history.
 async fn whole(reader: &Person, chat: &str) -> Vec<Value> {
+    whole_at(reader, chat, &Mutex::new(reader.addr)).await
+}
+
+/// The same, read until it is answered, wherever that is by then: who answered before may have been killed for good.
+async fn whole_at(reader: &Person, chat: &str, address: &Mutex<SocketAddr>) -> Vec<Value> {
     let mut all = Vec::new();
     loop {
         let path = format!("/v1/chats/{chat}/messages?limit=200&after={}", all.len());
-        match reader.try_ask("GET", &path, None).await {
+        let to = reader.at_address(*address.lock());
+        match to.try_ask("GET", &path, None).await {
             Ok(answer) if answer.status == 200 => {
                 let part = answer.json();
                 all.extend(part["items"].as_array().unwrap().iter().cloned());
