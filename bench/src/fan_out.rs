@@ -29,13 +29,11 @@ pub use self::feed::{Feed, Heard, System};
 use self::link::Link;
 use crate::cpu::CpuTime;
 use crate::dialect::Conversation;
+use crate::lookout::look_out;
 use crate::scale::{Bulk, Shape};
 
 /// A server that delivers nothing for this long has stopped.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
-
-/// How long a thread waits before it looks whether the time is over.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Lifetime of the probe's locks, which it lets go of at once, and how many paths it goes through.
 const PROBE_TTL: Duration = Duration::from_secs(60);
@@ -206,10 +204,7 @@ impl Hall {
             if began.elapsed() < duration {
                 self.publish()?;
             }
-            match self.poll.poll(&mut events, Some(LOOK_EVERY)) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => events.clear(),
-                polled => polled?,
-            }
+            look_out(&mut self.poll, &mut events)?;
             for event in &events {
                 if event.token() == PUBLISHER {
                     self.publisher.write()?;

@@ -22,6 +22,7 @@ pub mod durability;
 pub mod fan_out;
 pub mod floor;
 pub mod load;
+mod lookout;
 pub mod open_files;
 pub mod paths;
 pub mod peers;

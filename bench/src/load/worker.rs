@@ -1,8 +1,6 @@
-//! One thread of the generator: waits for its sockets, and has each do what it can. In an open loop it does not sleep, since
-//! the system wakes nobody more precisely than to a millisecond, but yields to whoever wants its core.
+//! One thread of the generator: looks at its sockets without sleeping, and has each do what it can.
 
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,9 +10,7 @@ use super::connection::Connection;
 use super::pace::Pace;
 use super::tally::Tally;
 use super::{Phase, Shared};
-
-/// How long a thread waits before it looks whether the run has come to its end.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use crate::lookout::look_out;
 
 /// A server that is silent for this long has stopped answering.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -74,7 +70,7 @@ impl<'s> Worker<'s> {
         while self.desk.tally.phase != Phase::Drain
             || self.connections.iter().any(Connection::is_busy)
         {
-            self.wait(&mut events)?;
+            look_out(&mut self.poll, &mut events)?;
             self.enter(self.shared.phase())?;
             if !events.is_empty() {
                 heard = Instant::now();
@@ -96,21 +92,6 @@ impl<'s> Worker<'s> {
             self.shared.operations.fetch_add(fresh, Ordering::Relaxed);
         }
         Ok(self.desk.tally)
-    }
-
-    fn wait(&mut self, events: &mut Events) -> Result<()> {
-        let within = match self.desk.pace {
-            None => LOOK_EVERY,
-            Some(_) => Duration::ZERO,
-        };
-        match self.poll.poll(events, Some(within)) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => events.clear(),
-            polled => polled?,
-        }
-        if events.is_empty() && within.is_zero() {
-            thread::yield_now();
-        }
-        Ok(())
     }
 
     fn enter(&mut self, phase: Phase) -> Result<()> {
