@@ -67,6 +67,7 @@ pub use fault::{DecodeError, Fault};
 pub use filter::{Filter, Scope};
 pub use presence::{Activity, CollisionLevel, Counts, PathViewers, Viewer};
 pub use terms::*;
+pub use writer::Writer;
 
 /// The version of the protocol that this crate speaks. What a later one adds, an older reader may ignore.
 pub const VERSION: u32 = 1;

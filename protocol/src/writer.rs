@@ -1,34 +1,39 @@
 //! MessagePack at the end of a buffer: every value in the shortest form there is.
 //!
-//! Knows MessagePack and no message. Each value is one step of the buffer, so that its room is looked at once; there are
+//! Knows MessagePack and no message: what a server keeps on disk is written with it, too. Each value is one step of the buffer, so that its room is looked at once; there are
 //! no errors, since a buffer in memory takes every byte.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 use crate::marker;
 
-/// See the file's header.
-pub(crate) struct Writer<'b> {
-    out: &'b mut BytesMut,
+/// Appends MessagePack to a buffer that grows as it has to, each value in its shortest form.
+#[derive(Debug)]
+pub struct Writer<'b, B = BytesMut> {
+    out: &'b mut B,
 }
 
-impl<'b> Writer<'b> {
-    pub(crate) const fn new(out: &'b mut BytesMut) -> Self {
+impl<'b, B: BufMut> Writer<'b, B> {
+    /// One that appends to `out`.
+    pub const fn new(out: &'b mut B) -> Self {
         Self { out }
     }
 
+    /// Nothing.
     #[inline]
-    pub(crate) fn nil(&mut self) {
+    pub fn nil(&mut self) {
         self.put([marker::NIL]);
     }
 
+    /// Yes or no.
     #[inline]
-    pub(crate) fn flag(&mut self, flag: bool) {
+    pub fn flag(&mut self, flag: bool) {
         self.put([if flag { marker::TRUE } else { marker::FALSE }]);
     }
 
+    /// A number, in one to nine bytes.
     #[inline]
-    pub(crate) fn number(&mut self, number: u64) {
+    pub fn number(&mut self, number: u64) {
         match number {
             0..=0x7f => self.put([number as u8]),
             0x80..=0xff => self.put([marker::U8, number as u8]),
@@ -41,24 +46,26 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// A text, with its length before it.
     #[inline]
-    pub(crate) fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         match text.len() {
             length @ 0..=31 => self.put([marker::FIX_STR | length as u8]),
             length => self.length(length, [marker::STR_8, marker::STR_16, marker::STR_32]),
         }
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.put_slice(text.as_bytes());
     }
 
+    /// Bytes, with their length before them.
     #[inline]
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.length(bytes.len(), [marker::BIN_8, marker::BIN_16, marker::BIN_32]);
-        self.out.extend_from_slice(bytes);
+        self.out.put_slice(bytes);
     }
 
-    /// Begins an array of so many values.
+    /// Begins an array of so many values, which are to follow.
     #[inline]
-    pub(crate) fn array(&mut self, count: usize) {
+    pub fn array(&mut self, count: usize) {
         match count {
             0..=15 => self.put([marker::FIX_ARRAY | count as u8]),
             16..=0xffff => self.marked_16(marker::ARRAY_16, count as u16),
@@ -88,6 +95,6 @@ impl<'b> Writer<'b> {
 
     #[inline]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.out.extend_from_slice(&bytes);
+        self.out.put_slice(&bytes);
     }
 }
