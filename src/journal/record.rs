@@ -7,8 +7,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tenure_engine as engine;
 use tenure_engine::{LogTime, WallTime};
+use tenure_protocol::Writer;
 
-use super::command::{self, Command, Tokens};
+use super::command::{self, Command, Put as _, Tokens};
 
 /// The version of records, in each of them.
 const VERSION: u8 = 1;
@@ -171,12 +172,12 @@ pub fn bytes_max(command: &engine::Command<'_>) -> usize {
 
 /// Appends a command.
 pub(super) fn encode_command(command: &engine::Command<'_>, out: &mut Vec<u8>) {
-    encode(&Command::from(command), out);
+    Command::from(command).put(&mut Writer::new(out));
 }
 
 /// Appends which tokens there are from here on.
 pub(super) fn encode_tokens(from: u64, below: u64, out: &mut Vec<u8>) {
-    encode(&Command::Tokens(Tokens { from, below }), out);
+    Command::Tokens(Tokens { from, below }).put(&mut Writer::new(out));
 }
 
 /// Appends anything by position.

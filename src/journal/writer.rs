@@ -92,6 +92,7 @@ impl Writer {
             );
             self.segment.file.append(&group.bytes)?;
             self.written = first + u64::from(count);
+            self.intake.reuse(group.bytes);
         }
         Ok(())
     }

@@ -4,14 +4,16 @@
 //! somebody may have it; `translation.rs` leads from the engine's to these and back. Rules: a number is never used twice;
 //! fields are only ever appended, with a default; the golden bytes in `tests/journal/golden.txt` never change.
 
+mod put;
 mod translation;
 
 use std::fmt;
 
 use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tenure_engine as engine;
 
+pub(super) use self::put::{Put, RecordWriter};
 pub(super) use self::translation::bytes_max;
 
 /// One place for each command: its number, its name, its fields.
@@ -23,10 +25,14 @@ macro_rules! commands {
             $($name($body),)*
         }
 
-        impl Serialize for Command<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl Put for Command<'_> {
+            fn put(&self, out: &mut RecordWriter<'_>) {
+                out.array(2);
                 match self {
-                    $(Self::$name(body) => ($number as u8, body).serialize(serializer),)*
+                    $(Self::$name(body) => {
+                        out.number($number);
+                        body.put(out);
+                    })*
                 }
             }
         }
@@ -87,11 +93,12 @@ macro_rules! numbered {
         #[derive(Debug, Clone, Copy)]
         struct $name(engine::$name);
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_u8(match self.0 {
+        impl Put for $name {
+            #[inline]
+            fn put(&self, out: &mut RecordWriter<'_>) {
+                out.number(match self.0 {
                     $(engine::$name::$variant => $number,)*
-                })
+                });
             }
         }
 
@@ -115,182 +122,195 @@ numbered! {
     ReleaseScope { 1 Session, 2 Owner, }
 }
 
+/// What a command consists of: an array of its fields, by position.
+macro_rules! kept {
+    ($(
+        $(#[$meta:meta])*
+        $seen:vis struct $name:ident $(<$life:lifetime>)? {
+            $($(#[$field_meta:meta])* $field_seen:vis $field:ident: $type:ty,)*
+        }
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Deserialize)]
+        $seen struct $name $(<$life>)? {
+            $($(#[$field_meta])* $field_seen $field: $type,)*
+        }
+
+        impl $(<$life>)? Put for $name $(<$life>)? {
+            #[inline]
+            fn put(&self, out: &mut RecordWriter<'_>) {
+                const FIELDS: &[&str] = &[$(stringify!($field)),*];
+                out.array(FIELDS.len());
+                $(self.$field.put(out);)*
+            }
+        }
+    )*};
+}
+
 /// Bytes as they are, not as an array of numbers.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct Bytes<'a>(#[serde(borrow)] &'a [u8]);
 
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
+impl Put for Bytes<'_> {
+    #[inline]
+    fn put(&self, out: &mut RecordWriter<'_>) {
+        out.bytes(self.0);
     }
 }
 
-/// From here on, tokens are given out from the first of these on, and below the second.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Tokens {
-    pub(super) from: u64,
-    pub(super) below: u64,
-}
+kept! {
+    /// From here on, tokens are given out from the first of these on, and below the second.
+    #[derive(Clone, Copy)]
+    pub(super) struct Tokens {
+        pub(super) from: u64,
+        pub(super) below: u64,
+    }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct By {
-    session: u64,
-    attach: u32,
-}
+    #[derive(Clone, Copy)]
+    pub(super) struct By {
+        session: u64,
+        attach: u32,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Configure<'a> {
-    org: Option<&'a str>,
-    kind: Option<&'a str>,
-    layer: Layer,
-    principal: &'a str,
-}
+    pub(super) struct Configure<'a> {
+        org: Option<&'a str>,
+        kind: Option<&'a str>,
+        layer: Layer,
+        principal: &'a str,
+    }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Layer {
-    ttl_default: Option<u64>,
-    ttl_min: Option<u64>,
-    ttl_max: Option<u64>,
-    queue_max: Option<u32>,
-    grace: Option<u64>,
-    release_on_disconnect: Option<bool>,
-    sessions_max: Option<u32>,
-    holds_max: Option<u32>,
-    session_holds_max: Option<u32>,
-    session_waits_max: Option<u32>,
-}
+    /// In acts of the audit trail, too.
+    #[derive(Clone, Copy, Serialize)]
+    pub(super) struct Layer {
+        ttl_default: Option<u64>,
+        ttl_min: Option<u64>,
+        ttl_max: Option<u64>,
+        queue_max: Option<u32>,
+        grace: Option<u64>,
+        release_on_disconnect: Option<bool>,
+        sessions_max: Option<u32>,
+        holds_max: Option<u32>,
+        session_holds_max: Option<u32>,
+        session_waits_max: Option<u32>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Address<'a> {
-    org: &'a str,
-    path: &'a str,
-}
+    pub(super) struct Address<'a> {
+        org: &'a str,
+        path: &'a str,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct OpenSession<'a> {
-    org: &'a str,
-    owner: &'a str,
-    name: &'a str,
-    #[serde(borrow)]
-    metadata: Bytes<'a>,
-    role: Role,
-    resume_key: u128,
-    disconnect: Disconnect,
-}
+    pub(super) struct OpenSession<'a> {
+        org: &'a str,
+        owner: &'a str,
+        name: &'a str,
+        #[serde(borrow)]
+        metadata: Bytes<'a>,
+        role: Role,
+        resume_key: u128,
+        disconnect: Disconnect,
+    }
 
-/// By policy, unless it says whether to keep; a grace is for what is not kept.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Disconnect {
-    keep: Option<bool>,
-    grace: Option<u64>,
-}
+    /// By policy, unless it says whether to keep; a grace is for what is not kept.
+    #[derive(Clone, Copy)]
+    struct Disconnect {
+        keep: Option<bool>,
+        grace: Option<u64>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ResumeSession<'a> {
-    org: &'a str,
-    session: u64,
-    resume_key: u128,
-    role: Role,
-}
+    pub(super) struct ResumeSession<'a> {
+        org: &'a str,
+        session: u64,
+        resume_key: u128,
+        role: Role,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Acquire<'a> {
-    by: By,
-    path: &'a str,
-    mode: Mode,
-    limit: Option<u32>,
-    ttl: Option<u64>,
-    wait: u64,
-    note: Option<&'a str>,
-    #[serde(borrow)]
-    seize: Option<Seize<'a>>,
-    #[serde(borrow)]
-    metadata: Bytes<'a>,
-}
+    pub(super) struct Acquire<'a> {
+        by: By,
+        path: &'a str,
+        mode: Mode,
+        limit: Option<u32>,
+        ttl: Option<u64>,
+        wait: u64,
+        note: Option<&'a str>,
+        #[serde(borrow)]
+        seize: Option<Seize<'a>>,
+        #[serde(borrow)]
+        metadata: Bytes<'a>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Seize<'a> {
-    reason: &'a str,
-    principal: &'a str,
-}
+    struct Seize<'a> {
+        reason: &'a str,
+        principal: &'a str,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct AcquireAll<'a> {
-    by: By,
-    #[serde(borrow)]
-    items: Vec<Item<'a>>,
-    ttl: Option<u64>,
-    wait: u64,
-    metadata: Bytes<'a>,
-}
+    pub(super) struct AcquireAll<'a> {
+        by: By,
+        #[serde(borrow)]
+        items: Vec<Item<'a>>,
+        ttl: Option<u64>,
+        wait: u64,
+        metadata: Bytes<'a>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Item<'a> {
-    path: &'a str,
-    mode: Mode,
-    limit: Option<u32>,
-}
+    struct Item<'a> {
+        path: &'a str,
+        mode: Mode,
+        limit: Option<u32>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Renew<'a> {
-    by: By,
-    path: &'a str,
-    ttl: Option<u64>,
-    token: Option<u64>,
-}
+    pub(super) struct Renew<'a> {
+        by: By,
+        path: &'a str,
+        ttl: Option<u64>,
+        token: Option<u64>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Release<'a> {
-    by: By,
-    path: &'a str,
-    scope: ReleaseScope,
-    token: Option<u64>,
-}
+    pub(super) struct Release<'a> {
+        by: By,
+        path: &'a str,
+        scope: ReleaseScope,
+        token: Option<u64>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Cancel {
-    by: By,
-    wait: u64,
-}
+    pub(super) struct Cancel {
+        by: By,
+        wait: u64,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Convert<'a> {
-    by: By,
-    path: &'a str,
-    mode: Mode,
-    limit: Option<u32>,
-    wait: u64,
-}
+    pub(super) struct Convert<'a> {
+        by: By,
+        path: &'a str,
+        mode: Mode,
+        limit: Option<u32>,
+        wait: u64,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct HandOver<'a> {
-    by: By,
-    path: &'a str,
-    to: Option<u64>,
-}
+    pub(super) struct HandOver<'a> {
+        by: By,
+        path: &'a str,
+        to: Option<u64>,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Decline<'a> {
-    by: By,
-    path: &'a str,
-    to: u64,
-}
+    pub(super) struct Decline<'a> {
+        by: By,
+        path: &'a str,
+        to: u64,
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ForceRelease<'a> {
-    org: &'a str,
-    #[serde(borrow)]
-    target: Target<'a>,
-    after: Option<&'a str>,
-    reason: &'a str,
-    principal: &'a str,
-}
+    pub(super) struct ForceRelease<'a> {
+        org: &'a str,
+        #[serde(borrow)]
+        target: Target<'a>,
+        after: Option<&'a str>,
+        reason: &'a str,
+        principal: &'a str,
+    }
 
-/// The first of these that is there; all, if none is.
-#[derive(Debug, Serialize, Deserialize)]
-struct Target<'a> {
-    path: Option<&'a str>,
-    prefix: Option<&'a str>,
-    owner: Option<&'a str>,
-    session: Option<u64>,
+    /// The first of these that is there; all, if none is.
+    struct Target<'a> {
+        path: Option<&'a str>,
+        prefix: Option<&'a str>,
+        owner: Option<&'a str>,
+        session: Option<u64>,
+    }
 }
