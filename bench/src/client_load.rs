@@ -108,7 +108,7 @@ async fn measure(load: &ClientLoad, watch: &mut dyn FnMut(Progress)) -> Result<M
         waits: nanoseconds()?,
         places_off: nanoseconds()?,
         server: since(before.0, load.server_pid.and_then(CpuTime::of)),
-        generator: since(before.1, CpuTime::own()),
+        generator: since(before.1, CpuTime::own()).map(CpuTime::total),
     };
     for task in tasks {
         let tally = task.await.context("a task has failed")??;

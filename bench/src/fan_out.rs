@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Token};
 
 pub use self::feed::{Feed, Heard, System};
 use self::link::Link;
 use crate::cpu::CpuTime;
 use crate::dialect::Conversation;
-use crate::lookout::look_out;
+use crate::lookout::Lookout;
 use crate::scale::{Bulk, Shape};
 
 /// A server that delivers nothing for this long has stopped.
@@ -77,8 +77,8 @@ pub struct Measured {
     pub probe: Histogram<u64>,
     /// The server's processor time, its work for the probe included.
     pub server: Option<CpuTime>,
-    /// This process's own.
-    pub generator: Option<CpuTime>,
+    /// How long the publisher and those who listen were at it.
+    pub generator: Duration,
 }
 
 /// Publishes for so long, and tells what came of it.
@@ -136,7 +136,7 @@ pub fn measure(fan_out: &FanOut, system: &System) -> Result<Measured> {
 
 /// The publisher and all who listen, in one thread.
 struct Hall {
-    poll: Poll,
+    lookout: Lookout,
     publisher: Link,
     subscribers: Vec<Link>,
     /// They are kept, and never looked at.
@@ -166,7 +166,7 @@ impl Hall {
         };
         let links = |count: u32| (0..count).map(|_| link(true)).collect::<Result<Vec<_>>>();
         let mut hall = Self {
-            poll: Poll::new().context("cannot wait for sockets")?,
+            lookout: Lookout::new()?,
             publisher: link(false)?,
             subscribers: links(fan_out.subscribers)?,
             _frozen: links(fan_out.frozen)?,
@@ -176,7 +176,7 @@ impl Hall {
             on_their_way: VecDeque::new(),
             done: 0,
         };
-        let registry = hall.poll.registry();
+        let registry = hall.lookout.registry();
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut hall.publisher.stream, PUBLISHER, both)?;
         for (number, subscriber) in hall.subscribers.iter_mut().enumerate() {
@@ -194,17 +194,18 @@ impl Hall {
             to_the_last: microseconds()?,
             probe: microseconds()?,
             server: None,
-            generator: None,
+            generator: Duration::ZERO,
         };
         let mut events = Events::with_capacity(1024);
         let began = Instant::now();
-        let before = (self.pid.and_then(CpuTime::of), CpuTime::own());
+        let before = self.pid.and_then(CpuTime::of);
+        self.lookout.in_vain();
         let mut heard = began;
         while began.elapsed() < duration || !self.on_their_way.is_empty() {
             if began.elapsed() < duration {
                 self.publish()?;
             }
-            look_out(&mut self.poll, &mut events)?;
+            self.lookout.look(&mut events)?;
             for event in &events {
                 if event.token() == PUBLISHER {
                     self.publisher.write()?;
@@ -223,8 +224,8 @@ impl Hall {
         }
         let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after? - before?);
         measured.elapsed = began.elapsed();
-        measured.server = since(before.0, self.pid.and_then(CpuTime::of));
-        measured.generator = since(before.1, CpuTime::own());
+        measured.server = since(before, self.pid.and_then(CpuTime::of));
+        measured.generator = measured.elapsed.saturating_sub(self.lookout.in_vain());
         Ok(measured)
     }
 

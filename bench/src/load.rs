@@ -88,8 +88,8 @@ pub struct Measured {
     pub places_off: Histogram<u64>,
     /// The server's processor time.
     pub server: Option<CpuTime>,
-    /// The generator's own.
-    pub generator: Option<CpuTime>,
+    /// How long the generator was at it, all of its threads together.
+    pub generator: Option<Duration>,
 }
 
 impl Measured {
@@ -184,7 +184,7 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
         };
         let has_ended = || threads.iter().any(thread::ScopedJoinHandle::is_finished);
         clock.wait(load.warm_up, has_ended);
-        let (server, generator) = (load.server_pid.and_then(CpuTime::of), CpuTime::own());
+        let server = load.server_pid.and_then(CpuTime::of);
         shared.enter(Phase::Measure);
         let start = Instant::now();
         clock.wait(load.duration, has_ended);
@@ -192,7 +192,6 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
         shared.enter(Phase::Drain);
         let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after? - before?);
         let server = since(server, load.server_pid.and_then(CpuTime::of));
-        let generator = since(generator, CpuTime::own());
 
         let mut tally = Tally::new()?;
         for thread in threads {
@@ -211,7 +210,7 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
             waits: tally.waits,
             places_off: tally.places_off,
             server,
-            generator,
+            generator: Some((elapsed * worker_count as u32).saturating_sub(tally.idle)),
         })
     })
 }

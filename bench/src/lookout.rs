@@ -7,19 +7,78 @@
 
 use std::io::ErrorKind;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use mio::{Events, Poll};
+use anyhow::{Context as _, Result};
+use mio::{Events, Poll, Registry};
 
-/// Which sockets something has happened at. If it is nothing, whoever else wants this core has it for a while.
-pub(crate) fn look_out(poll: &mut Poll, events: &mut Events) -> Result<()> {
-    match poll.poll(events, Some(Duration::ZERO)) {
-        Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
-        polled => polled?,
+/// See the file's header.
+pub(crate) struct Lookout {
+    poll: Poll,
+    in_vain: Duration,
+}
+
+impl Lookout {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            poll: Poll::new().context("cannot look at sockets")?,
+            in_vain: Duration::ZERO,
+        })
     }
-    if events.is_empty() {
-        thread::yield_now();
+
+    /// Where sockets are put under its eyes.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.poll.registry()
     }
-    Ok(())
+
+    /// Looks which sockets something has happened at. If it is none, whoever else wants this core has it for a while.
+    pub(crate) fn look(&mut self, events: &mut Events) -> Result<()> {
+        let began = Instant::now();
+        match self.poll.poll(events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            polled => polled?,
+        }
+        if events.is_empty() {
+            thread::yield_now();
+            self.in_vain += began.elapsed();
+        }
+        Ok(())
+    }
+
+    /// How long it has looked in vain since this was last asked: what a thread that sleeps would have slept.
+    pub(crate) fn in_vain(&mut self) -> Duration {
+        std::mem::take(&mut self.in_vain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use mio::{Interest, Token};
+
+    use super::*;
+
+    #[test]
+    fn what_happens_is_seen_and_looking_in_vain_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (own, _) = listener.accept().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let mut own = mio::net::TcpStream::from_std(own);
+        let (mut lookout, mut events) = (Lookout::new().unwrap(), Events::with_capacity(4));
+        let registry = lookout.registry();
+        registry
+            .register(&mut own, Token(7), Interest::READABLE)
+            .unwrap();
+        lookout.look(&mut events).unwrap();
+        assert!(events.is_empty());
+        assert!(lookout.in_vain() > Duration::ZERO);
+        other.write_all(b"?").unwrap();
+        while events.is_empty() {
+            lookout.look(&mut events).unwrap();
+        }
+        assert_eq!(events.iter().next().unwrap().token(), Token(7));
+    }
 }

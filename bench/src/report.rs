@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cpu::CpuTime;
 use crate::load::Measured;
 
 /// Several rounds of one load.
@@ -41,7 +40,7 @@ pub struct Figures {
     pub server_user_ns: Option<f64>,
     /// The same in the kernel.
     pub server_system_ns: Option<f64>,
-    /// The generator's processor time for an operation, in nanoseconds.
+    /// How long the generator was at it for an operation, in nanoseconds.
     pub generator_ns: Option<f64>,
     /// Refused acquires for each operation.
     pub conflicts_per_operation: f64,
@@ -112,7 +111,7 @@ impl Figures {
             p99_9_us: percentile(0.999),
             server_user_ns: measured.server.map(|spent| each(spent.user)),
             server_system_ns: measured.server.map(|spent| each(spent.system)),
-            generator_ns: measured.generator.map(CpuTime::total).map(each),
+            generator_ns: measured.generator.map(each),
             conflicts_per_operation: measured.conflicts as f64 / operations.max(1.0),
             lost: measured.lost as f64,
             overdue: measured.overdue as f64,

@@ -155,14 +155,13 @@ fn row(standing: &Standing, entry: &Entry) -> Option<Vec<String>> {
         nanos(median.server_system_ns),
         of_server(entry.to_redis),
         of_server(entry.to_floor),
-        generator_share(median).map_or_else(unknown, |share| format!("{:.0} %", 100.0 * share)),
+        generator_load(median).map_or_else(unknown, |load| format!("{:.0} %", 100.0 * load)),
     ])
 }
 
-/// Of the processor time that generator and server spend together.
-fn generator_share(figures: &Figures) -> Option<f64> {
-    let (generator, server) = (figures.generator_ns?, figures.server_ns()?);
-    Some(generator / (generator + server))
+/// How many cores the generator had enough to do for.
+fn generator_load(figures: &Figures) -> Option<f64> {
+    Some(figures.generator_ns? * figures.operations_per_second / 1e9)
 }
 
 fn unknown() -> String {

@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     pub(crate) conflicts: u64,
     pub(crate) lost: u64,
     pub(crate) overdue: u64,
+    /// How long there was nothing to do.
+    pub(crate) idle: Duration,
     /// From when a request was due to its answer, waits apart.
     pub(crate) latency: Histogram<u64>,
     /// From asking to holding, of those who stood in line or might have.
@@ -47,6 +49,7 @@ impl Tally {
             conflicts: 0,
             lost: 0,
             overdue: 0,
+            idle: Duration::ZERO,
             latency: nanoseconds.clone(),
             waits: nanoseconds,
             places_off: Histogram::new_with_max(PLACES_MAX, 3)?,
@@ -60,6 +63,7 @@ impl Tally {
         self.conflicts += other.conflicts;
         self.lost += other.lost;
         self.overdue += other.overdue;
+        self.idle += other.idle;
         self.latency.add(&other.latency)?;
         self.waits.add(&other.waits)?;
         self.places_off.add(&other.places_off)?;
@@ -86,6 +90,13 @@ impl Tally {
             Ask::Acquire | Ask::Release | Ask::Renew => &mut self.latency,
         };
         histogram.saturating_record(nanoseconds(took));
+    }
+
+    /// Counts how long it was looked for something to do in vain.
+    pub(crate) fn in_vain(&mut self, idle: Duration) {
+        if self.phase == Phase::Measure {
+            self.idle += idle;
+        }
     }
 
     /// Counts how far a grant was from its turn.

@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use mio::{Events, Interest, Poll, Token};
+use anyhow::{Result, bail};
+use mio::{Events, Interest, Token};
 
 use super::connection::Connection;
 use super::pace::Pace;
 use super::tally::Tally;
 use super::{Phase, Shared};
-use crate::lookout::look_out;
+use crate::lookout::Lookout;
 
 /// A server that is silent for this long has stopped answering.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Worker<'s> {
     shared: &'s Shared,
     desk: Desk,
-    poll: Poll,
+    lookout: Lookout,
     connections: Vec<Connection>,
 }
 
@@ -40,7 +40,7 @@ impl<'s> Worker<'s> {
                 tally: Tally::new()?,
                 pace: rate.map(|rate| Pace::new(rate, now)),
             },
-            poll: Poll::new().context("cannot wait for sockets")?,
+            lookout: Lookout::new()?,
             connections: Vec::new(),
         })
     }
@@ -53,7 +53,7 @@ impl<'s> Worker<'s> {
     pub(crate) fn add(&mut self, mut connection: Connection) -> Result<()> {
         let token = Token(self.connections.len());
         let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll
+        self.lookout
             .registry()
             .register(&mut connection.stream, token, both)?;
         self.connections.push(connection);
@@ -70,7 +70,8 @@ impl<'s> Worker<'s> {
         while self.desk.tally.phase != Phase::Drain
             || self.connections.iter().any(Connection::is_busy)
         {
-            look_out(&mut self.poll, &mut events)?;
+            self.lookout.look(&mut events)?;
+            self.desk.tally.in_vain(self.lookout.in_vain());
             self.enter(self.shared.phase())?;
             if !events.is_empty() {
                 heard = Instant::now();
