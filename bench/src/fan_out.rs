@@ -166,7 +166,7 @@ impl Hall {
         };
         let links = |count: u32| (0..count).map(|_| link(true)).collect::<Result<Vec<_>>>();
         let mut hall = Self {
-            lookout: Lookout::new()?,
+            lookout: Lookout::new(true)?,
             publisher: link(false)?,
             subscribers: links(fan_out.subscribers)?,
             _frozen: links(fan_out.frozen)?,

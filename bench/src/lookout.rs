@@ -1,9 +1,10 @@
-//! Looking at many sockets without ever falling asleep.
+//! Looking at many sockets, and falling asleep late.
 //!
 //! Whoever writes to a sleeping thread pays for waking the core that it sleeps on: on a virtual machine about as much as for
 //! the write itself. So beside a generator that sleeps whenever it has nothing to do, a server is measured by how often that
 //! is, and a quicker server pays more. The clients of a real one are on other machines, and their naps are not its business.
-//! (Nor does the system wake anybody more precisely than to a millisecond, which an open loop needs.)
+//! But whoever never sleeps takes a core from a server with several threads, and from its disk. So it is looked for a while
+//! that is longer than a busy server lets anybody wait, and whoever else wants the core has it meanwhile.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -12,16 +13,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use mio::{Events, Poll, Registry};
 
+/// How long it is looked in vain before it is slept.
+const AWAKE: Duration = Duration::from_micros(50);
+
+/// How long is slept at most, since the end of a run wakes nobody.
+const ASLEEP: Duration = Duration::from_millis(100);
+
 /// See the file's header.
 pub(crate) struct Lookout {
     poll: Poll,
+    sleeps: bool,
+    /// When something was seen last.
+    seen: Instant,
     in_vain: Duration,
 }
 
 impl Lookout {
-    pub(crate) fn new() -> Result<Self> {
+    /// One that falls asleep, or not at all: the system wakes nobody more precisely than to a millisecond, so whoever has
+    /// something to do at its time cannot sleep.
+    pub(crate) fn new(sleeps: bool) -> Result<Self> {
         Ok(Self {
             poll: Poll::new().context("cannot look at sockets")?,
+            sleeps,
+            seen: Instant::now(),
             in_vain: Duration::ZERO,
         })
     }
@@ -31,21 +45,27 @@ impl Lookout {
         self.poll.registry()
     }
 
-    /// Looks which sockets something has happened at. If it is none, whoever else wants this core has it for a while.
+    /// Looks which sockets something has happened at. There may be none.
     pub(crate) fn look(&mut self, events: &mut Events) -> Result<()> {
         let began = Instant::now();
-        match self.poll.poll(events, Some(Duration::ZERO)) {
+        let sleeps = self.sleeps && began - self.seen > AWAKE;
+        let within = if sleeps { ASLEEP } else { Duration::ZERO };
+        match self.poll.poll(events, Some(within)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
             polled => polled?,
         }
         if events.is_empty() {
             thread::yield_now();
+        } else {
+            self.seen = began;
+        }
+        if sleeps || events.is_empty() {
             self.in_vain += began.elapsed();
         }
         Ok(())
     }
 
-    /// How long it has looked in vain since this was last asked: what a thread that sleeps would have slept.
+    /// How long it has looked in vain, or slept, since this was last asked.
     pub(crate) fn in_vain(&mut self) -> Duration {
         std::mem::take(&mut self.in_vain)
     }
@@ -67,7 +87,7 @@ mod tests {
         let (own, _) = listener.accept().unwrap();
         own.set_nonblocking(true).unwrap();
         let mut own = mio::net::TcpStream::from_std(own);
-        let (mut lookout, mut events) = (Lookout::new().unwrap(), Events::with_capacity(4));
+        let (mut lookout, mut events) = (Lookout::new(true).unwrap(), Events::with_capacity(4));
         let registry = lookout.registry();
         registry
             .register(&mut own, Token(7), Interest::READABLE)

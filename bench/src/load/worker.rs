@@ -1,4 +1,4 @@
-//! One thread of the generator: looks at its sockets without sleeping, and has each do what it can.
+//! One thread of the generator: looks at its sockets, and has each do what it can.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ impl<'s> Worker<'s> {
                 tally: Tally::new()?,
                 pace: rate.map(|rate| Pace::new(rate, now)),
             },
-            lookout: Lookout::new()?,
+            lookout: Lookout::new(rate.is_none())?,
             connections: Vec::new(),
         })
     }
