@@ -165,8 +165,7 @@ impl Reading {
             unneeded: contents.unfinished.clone(),
         };
         for shard in 0..directory.shards() {
-            let loaded = load(directory.storage().as_ref(), contents, shard)?;
-            let (shard, next) = loaded.unwrap_or_else(|| (Shard::first(), 0));
+            let Loaded { shard, next, .. } = load(directory.storage().as_ref(), contents, shard)?;
             if shard.segment < reading.needed {
                 (reading.needed, reading.next) = (shard.segment, next);
             }
@@ -372,14 +371,27 @@ impl Shard {
     }
 }
 
-/// The last snapshot of a shard, if there is one, and the journal's next record at that time.
+/// A shard as its last snapshot has it.
+pub(super) struct Loaded {
+    pub(super) shard: Shard,
+    /// The journal's next record at that time.
+    pub(super) next: u64,
+    /// Bytes of the snapshot.
+    pub(super) bytes: usize,
+}
+
+/// The last snapshot of a shard, or how it began if there is none.
 pub(super) fn load(
     storage: &dyn Storage,
     contents: &Contents,
     shard: u32,
-) -> Result<Option<(Shard, u64)>, JournalError> {
+) -> Result<Loaded, JournalError> {
     let Some(name) = contents.snapshot_of(shard) else {
-        return Ok(None);
+        return Ok(Loaded {
+            shard: Shard::first(),
+            next: 0,
+            bytes: 0,
+        });
     };
     let bytes = storage.read(name).about("read", name)?;
     let (head, state, trail) = SnapshotHead::load(name, &bytes)?;
@@ -393,7 +405,11 @@ pub(super) fn load(
         at: head.at,
         segment: head.segment,
     };
-    Ok(Some((shard, head.next)))
+    Ok(Loaded {
+        shard,
+        next: head.next,
+        bytes: bytes.len(),
+    })
 }
 
 impl Recovered {
