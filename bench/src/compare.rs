@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::load::{self, Course, Load, Progress};
 use crate::peers::{Peer, Spread};
-use crate::report::{Figures, grouped};
+use crate::report::{Figures, grouped, ratio};
 
 pub use self::chart::charts;
 pub use self::table::Table;
@@ -124,13 +124,13 @@ pub struct Ratios {
 }
 
 impl Ratios {
-    fn of(course: Course, figures: &Figures, other: &Figures) -> Self {
-        let server = figures.server_ns().zip(other.server_ns());
-        Self {
-            rate: rate(course, figures) / rate(course, other),
-            server: server.map(|(own, others)| own / others),
-            p99: figures.p99_us / other.p99_us,
-        }
+    fn of(course: Course, own: &[Figures], other: &[Figures]) -> Option<Self> {
+        let server = |figures: &Figures| figures.server_ns().unwrap_or(f64::NAN);
+        Some(Self {
+            rate: ratio(own, other, |figures| rate(course, figures))?,
+            server: ratio(own, other, server).filter(|ratio| !ratio.is_nan()),
+            p99: ratio(own, other, |figures| figures.p99_us)?,
+        })
     }
 }
 
@@ -150,18 +150,22 @@ impl Standing {
             let has_come_through = entry.failure.is_none() && !entry.rounds.is_empty();
             entry.median = has_come_through.then(|| Figures::median(&entry.rounds));
         }
-        let (redis, floor) = (self.figures(Peer::Redis), self.figures(Peer::Floor));
-        let (redis, floor) = (redis.copied(), floor.copied());
-        for entry in &mut self.systems {
-            let beside = |other: Option<Figures>| {
-                Some(Ratios::of(self.course, entry.median.as_ref()?, &other?))
-            };
-            (entry.to_redis, entry.to_floor) = (beside(redis), beside(floor));
+        let rounds_of = |system| {
+            let mut entries = self.systems.iter();
+            let found = entries.find(|entry| entry.system == system && entry.median.is_some());
+            found.map_or_else(Vec::new, |entry| entry.rounds.clone())
+        };
+        let (redis, floor) = (rounds_of(Peer::Redis), rounds_of(Peer::Floor));
+        for entry in self
+            .systems
+            .iter_mut()
+            .filter(|entry| entry.median.is_some())
+        {
+            entry.to_redis = Ratios::of(self.course, &entry.rounds, &redis);
+            entry.to_floor = Ratios::of(self.course, &entry.rounds, &floor);
         }
         let is_deep = self.course == Course::Pairs && self.depth == DEEP && self.rate.is_none();
-        let floor_to_redis = floor
-            .zip(redis)
-            .map(|(floor, redis)| rate(self.course, &floor) / rate(self.course, &redis));
+        let floor_to_redis = ratio(&floor, &redis, |figures| rate(self.course, figures));
         self.is_void = is_deep && floor_to_redis.is_some_and(|ratio| ratio < FLOOR_TO_REDIS_MIN);
     }
 }

@@ -22,7 +22,7 @@ use crate::columns::Columns;
 use crate::compare::Terms;
 use crate::load::{self, Course, Load, Progress};
 use crate::peers::{Peer, Spread, redis_keeping};
-use crate::report::{Figures, grouped};
+use crate::report::{Figures, grouped, ratio};
 use crate::server_process::ServerProcess;
 
 /// Syncs by which a disk is told.
@@ -203,19 +203,20 @@ impl Standing {
                 to_memory: None,
             })
             .collect();
-        let rates: Vec<_> = keepers
-            .iter()
-            .map(|entry| (entry.keeper, entry.median.pairs_per_second))
+        let all = keepers.iter();
+        let all: Vec<_> = all
+            .map(|entry| (entry.keeper, entry.rounds.clone()))
             .collect();
-        let rate_of = |system, mode| {
-            let wanted = Keeper { system, mode };
-            let found = rates.iter().find(|(keeper, _)| *keeper == wanted);
-            found.map(|(_, rate)| *rate)
-        };
         for entry in &mut keepers {
-            let (Keeper { system, mode }, own) = (entry.keeper, entry.median.pairs_per_second);
-            entry.to_redis = rate_of(Peer::Redis, mode).map(|rate| own / rate);
-            entry.to_memory = rate_of(system, Mode::Memory).map(|rate| own / rate);
+            let beside = |system, mode| {
+                let (_, other) = all
+                    .iter()
+                    .find(|(keeper, _)| *keeper == Keeper { system, mode })?;
+                ratio(&entry.rounds, other, |figures| figures.pairs_per_second)
+            };
+            let Keeper { system, mode } = entry.keeper;
+            (entry.to_redis, entry.to_memory) =
+                (beside(Peer::Redis, mode), beside(system, Mode::Memory));
         }
         Self {
             connections,

@@ -163,6 +163,18 @@ impl Case {
     }
 }
 
+/// How many times another's figure one's own is: the median of what it was in each round. Whatever a minute does to a shared
+/// machine it does to both of a round, and less to what they are to each other than to either. `None` without rounds of both.
+#[must_use]
+pub fn ratio(own: &[Figures], other: &[Figures], of: impl Fn(&Figures) -> f64) -> Option<f64> {
+    let ratios = own
+        .iter()
+        .zip(other)
+        .map(|(own, other)| of(own) / of(other));
+    let ratios: Vec<_> = ratios.collect();
+    (!ratios.is_empty()).then(|| middle(ratios))
+}
+
 /// The middle one, or the mean of the two in the middle.
 fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -300,5 +312,19 @@ mod tests {
         let cases = [case];
         let table = Table(&cases).to_string();
         assert_eq!(table.lines().count(), 2, "a head and a row");
+    }
+
+    #[test]
+    fn a_bad_round_for_both_is_none_for_their_ratio() {
+        let rounds = |rates: [f64; 3]| {
+            rates.map(|pairs_per_second| Figures {
+                pairs_per_second,
+                ..Figures::default()
+            })
+        };
+        let (own, other) = (rounds([300.0, 90.0, 310.0]), rounds([100.0, 30.0, 200.0]));
+        let rate = |figures: &Figures| figures.pairs_per_second;
+        assert_eq!(ratio(&own, &other, rate), Some(3.0));
+        assert_eq!(ratio(&own, &[], rate), None);
     }
 }
