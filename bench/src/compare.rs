@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use crate::load::{self, Course, Load, Progress};
+use crate::load::{self, AWAKE, Course, Load, Progress};
 use crate::peers::{Peer, Spread};
 use crate::report::{Figures, grouped, ratio};
 
@@ -263,6 +263,7 @@ impl Trial {
             depth,
             paths: self.paths,
             threads: terms.threads,
+            awake: AWAKE,
             warm_up: terms.warm_up,
             duration: terms.duration,
         };

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::columns::Columns;
 use crate::compare::Terms;
-use crate::load::{self, Course, Load, Progress};
+use crate::load::{self, AWAKE, Course, Load, Progress};
 use crate::peers::{Peer, Spread, redis_keeping};
 use crate::report::{Figures, grouped, ratio};
 use crate::server_process::ServerProcess;
@@ -170,6 +170,7 @@ pub fn run(
                     depth: *depth,
                     paths,
                     threads: terms.threads,
+                    awake: AWAKE,
                     warm_up: terms.warm_up,
                     duration: terms.duration,
                 };

@@ -29,7 +29,7 @@ pub use self::feed::{Feed, Heard, System};
 use self::link::Link;
 use crate::cpu::CpuTime;
 use crate::dialect::Conversation;
-use crate::lookout::Lookout;
+use crate::lookout::{AWAKE, Lookout};
 use crate::scale::{Bulk, Shape};
 
 /// A server that delivers nothing for this long has stopped.
@@ -166,7 +166,7 @@ impl Hall {
         };
         let links = |count: u32| (0..count).map(|_| link(true)).collect::<Result<Vec<_>>>();
         let mut hall = Self {
-            lookout: Lookout::new(true)?,
+            lookout: Lookout::new(Some(AWAKE))?,
             publisher: link(false)?,
             subscribers: links(fan_out.subscribers)?,
             _frozen: links(fan_out.frozen)?,

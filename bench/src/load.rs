@@ -29,6 +29,7 @@ use self::tally::Tally;
 use self::worker::Worker;
 use crate::cpu::CpuTime;
 use crate::dialect::{Conversation, System};
+pub use crate::lookout::AWAKE;
 
 /// How often whoever watches is told how far a run is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -55,6 +56,8 @@ pub struct Load {
     pub paths: u32,
     /// Threads of the generator.
     pub threads: usize,
+    /// How long each of them looks in vain before it sleeps, in a closed loop.
+    pub awake: Duration,
     /// How long before it is measured.
     pub warm_up: Duration,
     /// How long it is measured.
@@ -230,7 +233,9 @@ fn workers<'s>(load: &Load, shared: &'s Shared) -> Result<Vec<Worker<'s>>> {
         );
     }
     let rate = load.rate.map(|rate| f64::from(rate) / count as f64);
-    (0..count).map(|_| Worker::new(shared, rate)).collect()
+    (0..count)
+        .map(|_| Worker::new(shared, rate, load.awake))
+        .collect()
 }
 
 /// Passes the time of a run, and tells how far it is.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use mio::{Events, Poll, Registry};
 
-/// How long it is looked in vain before it is slept.
-const AWAKE: Duration = Duration::from_micros(50);
+/// How long a generator looks in vain before it sleeps, unless it is told otherwise.
+pub const AWAKE: Duration = Duration::from_micros(50);
 
 /// How long is slept at most, since the end of a run wakes nobody.
 const ASLEEP: Duration = Duration::from_millis(100);
@@ -22,19 +22,20 @@ const ASLEEP: Duration = Duration::from_millis(100);
 /// See the file's header.
 pub(crate) struct Lookout {
     poll: Poll,
-    sleeps: bool,
+    /// How long it looks in vain before it sleeps, if it may.
+    awake: Option<Duration>,
     /// When something was seen last.
     seen: Instant,
     in_vain: Duration,
 }
 
 impl Lookout {
-    /// One that falls asleep, or not at all: the system wakes nobody more precisely than to a millisecond, so whoever has
-    /// something to do at its time cannot sleep.
-    pub(crate) fn new(sleeps: bool) -> Result<Self> {
+    /// One that falls asleep after so long, or not at all: the system wakes nobody more precisely than to a millisecond, so
+    /// whoever has something to do at its time cannot sleep.
+    pub(crate) fn new(awake: Option<Duration>) -> Result<Self> {
         Ok(Self {
             poll: Poll::new().context("cannot look at sockets")?,
-            sleeps,
+            awake,
             seen: Instant::now(),
             in_vain: Duration::ZERO,
         })
@@ -48,7 +49,7 @@ impl Lookout {
     /// Looks which sockets something has happened at. There may be none.
     pub(crate) fn look(&mut self, events: &mut Events) -> Result<()> {
         let began = Instant::now();
-        let sleeps = self.sleeps && began - self.seen > AWAKE;
+        let sleeps = self.awake.is_some_and(|awake| began - self.seen > awake);
         let within = if sleeps { ASLEEP } else { Duration::ZERO };
         match self.poll.poll(events, Some(within)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
@@ -87,7 +88,8 @@ mod tests {
         let (own, _) = listener.accept().unwrap();
         own.set_nonblocking(true).unwrap();
         let mut own = mio::net::TcpStream::from_std(own);
-        let (mut lookout, mut events) = (Lookout::new(true).unwrap(), Events::with_capacity(4));
+        let (mut lookout, mut events) =
+            (Lookout::new(Some(AWAKE)).unwrap(), Events::with_capacity(4));
         let registry = lookout.registry();
         registry
             .register(&mut own, Token(7), Interest::READABLE)

@@ -121,6 +121,8 @@ impl ClientArguments {
             depth,
             paths: self.paths,
             threads: 1,
+            // As the client does.
+            awake: Duration::ZERO,
             warm_up: WARM_UP,
             duration: Duration::from_secs(self.seconds.into()),
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use tenure_bench::dialect::Tenure;
-use tenure_bench::load::{self, Course, Load, Progress};
+use tenure_bench::load::{self, AWAKE, Course, Load, Progress};
 use tenure_bench::report::{Case, Figures, Table, grouped};
 
 use super::server::{Server, ServerArguments};
@@ -185,6 +185,7 @@ impl LoadArguments {
                     depth: *depth,
                     paths: self.paths(),
                     threads: self.threads(),
+                    awake: AWAKE,
                     warm_up: Duration::from_secs(self.warm_up.into()),
                     duration: Duration::from_secs(self.seconds.into()),
                 };

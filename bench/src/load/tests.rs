@@ -178,6 +178,7 @@ fn load(address: SocketAddr, paths: u32) -> Load {
         depth: 8,
         paths,
         threads: 2,
+        awake: AWAKE,
         warm_up: Duration::from_millis(50),
         duration: Duration::from_millis(300),
     }

@@ -31,8 +31,8 @@ pub(crate) struct Desk {
 }
 
 impl<'s> Worker<'s> {
-    /// One that asks at this rate, or as fast as it is answered.
-    pub(crate) fn new(shared: &'s Shared, rate: Option<f64>) -> Result<Self> {
+    /// One that asks at this rate, or as fast as it is answered, and then sleeps when it has looked in vain for so long.
+    pub(crate) fn new(shared: &'s Shared, rate: Option<f64>, awake: Duration) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
             shared,
@@ -40,7 +40,7 @@ impl<'s> Worker<'s> {
                 tally: Tally::new()?,
                 pace: rate.map(|rate| Pace::new(rate, now)),
             },
-            lookout: Lookout::new(rate.is_none())?,
+            lookout: Lookout::new(rate.is_none().then_some(awake))?,
             connections: Vec::new(),
         })
     }
