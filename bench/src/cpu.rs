@@ -33,6 +33,21 @@ impl CpuTime {
         Self::of(process::id())
     }
 
+    /// Of the thread that asks, both together. Unlike the others it is exact.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn of_this_thread() -> Option<Duration> {
+        let now = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID.now();
+        now.ok().map(Duration::from)
+    }
+
+    /// Of the thread that asks, which this system does not tell.
+    #[cfg(not(unix))]
+    #[must_use]
+    pub const fn of_this_thread() -> Option<Duration> {
+        None
+    }
+
     /// Both together.
     #[must_use]
     pub fn total(self) -> Duration {

@@ -77,8 +77,8 @@ pub struct Measured {
     pub probe: Histogram<u64>,
     /// The server's processor time, its work for the probe included.
     pub server: Option<CpuTime>,
-    /// How long the publisher and those who listen were at it.
-    pub generator: Duration,
+    /// This process's own, without what it looked in vain for.
+    pub generator: Option<Duration>,
 }
 
 /// Publishes for so long, and tells what came of it.
@@ -194,11 +194,11 @@ impl Hall {
             to_the_last: microseconds()?,
             probe: microseconds()?,
             server: None,
-            generator: Duration::ZERO,
+            generator: None,
         };
         let mut events = Events::with_capacity(1024);
         let began = Instant::now();
-        let before = self.pid.and_then(CpuTime::of);
+        let before = (self.pid.and_then(CpuTime::of), CpuTime::own());
         self.lookout.in_vain();
         let mut heard = began;
         while began.elapsed() < duration || !self.on_their_way.is_empty() {
@@ -224,8 +224,9 @@ impl Hall {
         }
         let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after? - before?);
         measured.elapsed = began.elapsed();
-        measured.server = since(before, self.pid.and_then(CpuTime::of));
-        measured.generator = measured.elapsed.saturating_sub(self.lookout.in_vain());
+        measured.server = since(before.0, self.pid.and_then(CpuTime::of));
+        let generator = since(before.1, CpuTime::own()).map(CpuTime::total);
+        measured.generator = generator.map(|spent| spent.saturating_sub(self.lookout.in_vain()));
         Ok(measured)
     }
 

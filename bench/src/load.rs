@@ -91,7 +91,7 @@ pub struct Measured {
     pub places_off: Histogram<u64>,
     /// The server's processor time.
     pub server: Option<CpuTime>,
-    /// How long the generator was at it, all of its threads together.
+    /// The generator's own, without what it looked in vain for.
     pub generator: Option<Duration>,
 }
 
@@ -187,7 +187,7 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
         };
         let has_ended = || threads.iter().any(thread::ScopedJoinHandle::is_finished);
         clock.wait(load.warm_up, has_ended);
-        let server = load.server_pid.and_then(CpuTime::of);
+        let (server, generator) = (load.server_pid.and_then(CpuTime::of), CpuTime::own());
         shared.enter(Phase::Measure);
         let start = Instant::now();
         clock.wait(load.duration, has_ended);
@@ -195,6 +195,7 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
         shared.enter(Phase::Drain);
         let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after? - before?);
         let server = since(server, load.server_pid.and_then(CpuTime::of));
+        let generator = since(generator, CpuTime::own()).map(CpuTime::total);
 
         let mut tally = Tally::new()?;
         for thread in threads {
@@ -213,7 +214,7 @@ pub fn run(load: &Load, system: &dyn System, watch: &mut dyn FnMut(Progress)) ->
             waits: tally.waits,
             places_off: tally.places_off,
             server,
-            generator: Some((elapsed * worker_count as u32).saturating_sub(tally.idle)),
+            generator: generator.map(|spent| spent.saturating_sub(tally.idle)),
         })
     })
 }

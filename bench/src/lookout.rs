@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use mio::{Events, Poll, Registry};
 
+use crate::cpu::CpuTime;
+
 /// How long a generator looks in vain before it sleeps, unless it is told otherwise.
 pub const AWAKE: Duration = Duration::from_micros(50);
 
@@ -26,6 +28,8 @@ pub(crate) struct Lookout {
     awake: Option<Duration>,
     /// When something was seen last.
     seen: Instant,
+    /// The thread's processor time when it began to look in vain, if that is what it does.
+    idle: Option<Duration>,
     in_vain: Duration,
 }
 
@@ -37,6 +41,7 @@ impl Lookout {
             poll: Poll::new().context("cannot look at sockets")?,
             awake,
             seen: Instant::now(),
+            idle: None,
             in_vain: Duration::ZERO,
         })
     }
@@ -51,22 +56,34 @@ impl Lookout {
         let began = Instant::now();
         let sleeps = self.awake.is_some_and(|awake| began - self.seen > awake);
         let within = if sleeps { ASLEEP } else { Duration::ZERO };
+        if sleeps {
+            self.end_idleness();
+        }
         match self.poll.poll(events, Some(within)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
             polled => polled?,
         }
-        if events.is_empty() {
-            thread::yield_now();
-        } else {
+        if !events.is_empty() {
             self.seen = began;
-        }
-        if sleeps || events.is_empty() {
-            self.in_vain += began.elapsed();
+            self.end_idleness();
+        } else if !sleeps {
+            if self.idle.is_none() {
+                self.idle = CpuTime::of_this_thread();
+            }
+            thread::yield_now();
         }
         Ok(())
     }
 
-    /// How long it has looked in vain, or slept, since this was last asked.
+    fn end_idleness(&mut self) {
+        if let Some(idle) = self.idle.take() {
+            let now = CpuTime::of_this_thread().unwrap_or(idle);
+            self.in_vain += now.saturating_sub(idle);
+        }
+    }
+
+    /// Processor time for which it has looked in vain since this was last asked. What it takes to fall asleep and to wake up is
+    /// not among that.
     pub(crate) fn in_vain(&mut self) -> Duration {
         std::mem::take(&mut self.in_vain)
     }
@@ -96,11 +113,11 @@ mod tests {
             .unwrap();
         lookout.look(&mut events).unwrap();
         assert!(events.is_empty());
-        assert!(lookout.in_vain() > Duration::ZERO);
         other.write_all(b"?").unwrap();
         while events.is_empty() {
             lookout.look(&mut events).unwrap();
         }
         assert_eq!(events.iter().next().unwrap().token(), Token(7));
+        assert!(lookout.in_vain() > Duration::ZERO);
     }
 }

@@ -40,7 +40,7 @@ pub struct Figures {
     pub server_user_ns: Option<f64>,
     /// The same in the kernel.
     pub server_system_ns: Option<f64>,
-    /// How long the generator was at it for an operation, in nanoseconds.
+    /// The generator's processor time for an operation, in nanoseconds, without what it looked in vain for.
     pub generator_ns: Option<f64>,
     /// Refused acquires for each operation.
     pub conflicts_per_operation: f64,

@@ -91,7 +91,7 @@ struct Row {
     last_p99_us: f64,
     /// Processor time of the server in nanoseconds, what it did for the probe included.
     server_ns_per_delivery: Option<f64>,
-    generator_ns_per_delivery: f64,
+    generator_ns_per_delivery: Option<f64>,
     /// What acquires and releases took beside.
     probe_p50_us: Option<f64>,
     probe_p99_us: Option<f64>,
@@ -247,7 +247,7 @@ impl Row {
             last_p50_us: measured.to_the_last.value_at_quantile(0.5) as f64,
             last_p99_us: measured.to_the_last.value_at_quantile(0.99) as f64,
             server_ns_per_delivery: measured.server.map(CpuTime::total).map(each),
-            generator_ns_per_delivery: each(measured.generator),
+            generator_ns_per_delivery: measured.generator.map(each),
             probe_p50_us: probe(0.5),
             probe_p99_us: probe(0.99),
         }
@@ -268,7 +268,7 @@ impl Row {
             last_p50_us: known(|row| row.last_p50_us),
             last_p99_us: known(|row| row.last_p99_us),
             server_ns_per_delivery: middle(&|row| row.server_ns_per_delivery),
-            generator_ns_per_delivery: known(|row| row.generator_ns_per_delivery),
+            generator_ns_per_delivery: middle(&|row| row.generator_ns_per_delivery),
             probe_p50_us: middle(&|row| row.probe_p50_us),
             probe_p99_us: middle(&|row| row.probe_p99_us),
             ..first.clone()
@@ -287,7 +287,7 @@ impl Row {
             grouped(self.last_p50_us),
             grouped(self.last_p99_us),
             known(self.server_ns_per_delivery),
-            grouped(self.generator_ns_per_delivery),
+            known(self.generator_ns_per_delivery),
             known(self.probe_p50_us),
             known(self.probe_p99_us),
         ]

@@ -27,7 +27,7 @@ pub(crate) struct Tally {
     pub(crate) conflicts: u64,
     pub(crate) lost: u64,
     pub(crate) overdue: u64,
-    /// How long there was nothing to do.
+    /// Processor time while there was nothing to do.
     pub(crate) idle: Duration,
     /// From when a request was due to its answer, waits apart.
     pub(crate) latency: Histogram<u64>,
@@ -92,7 +92,7 @@ impl Tally {
         histogram.saturating_record(nanoseconds(took));
     }
 
-    /// Counts how long it was looked for something to do in vain.
+    /// Counts for how much processor time it was looked for something to do in vain.
     pub(crate) fn in_vain(&mut self, idle: Duration) {
         if self.phase == Phase::Measure {
             self.idle += idle;
