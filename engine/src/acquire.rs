@@ -255,8 +255,9 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// The refusal of a lock that has been settled in this step.
     pub(crate) fn refused(&self, lock: Option<LockKey>, reason: RefusalReason) -> Reply {
-        let truth = lock.map(|lock| self.engine.truth(self.engine.lock(lock), self.now));
+        let truth = lock.map(|lock| self.engine.truth_settled(self.engine.lock(lock), self.now));
         Reply::Refused(Box::new(Refusal {
             reason,
             truth: truth.unwrap_or_default(),
@@ -267,8 +268,11 @@ impl Step<'_> {
 impl Lock {
     /// Whether the upgrade of another owner is pending.
     pub(crate) fn has_upgrade_beside(&self, owner: OwnerKey) -> bool {
-        let mut upgrades = self.upgrades().into_iter();
-        upgrades.any(|index| self.queue()[index].owner != owner)
+        let mut upgrades = self.upgrades().iter();
+        upgrades.any(|wait| {
+            let index = self.wait_index(*wait).expect("an upgrade is queued");
+            self.queue()[index].owner != owner
+        })
     }
 }
 

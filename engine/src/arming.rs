@@ -77,7 +77,7 @@ impl Engine {
             Due::Wait(id, lock) => {
                 let lock = self.lock_mut(lock);
                 let index = lock.wait_index(id).expect("a timer goes with its wait");
-                lock.queue_mut()[index].armed = deadline.unwrap_or(armed);
+                lock.wait_mut(index).armed = deadline.unwrap_or(armed);
             }
             Due::Group(id) => {
                 let group = self.groups.get_mut(&id);
@@ -100,8 +100,7 @@ impl Engine {
         match due {
             Due::Hold(id, lock) => {
                 let lock = self.locks.get(lock.place())?;
-                let hold = lock.holds.iter().find(|hold| hold.id() == id)?;
-                Some(self.hold_deadline(hold))
+                Some(self.hold_deadline(&lock.holds[lock.hold_index(id)?]))
             }
             Due::Wait(id, lock) => {
                 let lock = self.lock(lock);

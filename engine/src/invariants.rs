@@ -1,14 +1,16 @@
 //! What must hold after every entry, whatever the history. Asserted in tests, simulation and fuzzing, and of a restored state.
 //! Decides nothing and repairs nothing. What is over and waits for a sweep is left aside, as the rules allow.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::command::Mode;
+use crate::crowd::are_many;
 use crate::deadlines::Due;
 use crate::engine::{Engine, Tally};
 use crate::ids::{Token, WaitId};
 use crate::keys::LockKey;
-use crate::lock::{Hold, Lock};
+use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
 use crate::org::Org;
 use crate::session::{Link, Session};
@@ -38,6 +40,7 @@ impl Engine {
     /// The first invariant that is broken.
     pub(crate) fn verify(&self) -> Result<(), Broken> {
         for (key, lock) in &self.locks {
+            verify_derived(lock)?;
             self.verify_lock(LockKey::at(key), lock)?;
         }
         for session in self.sessions.iter() {
@@ -408,4 +411,48 @@ impl Engine {
         }
         timers
     }
+}
+
+/// What a lock knows of its holds and its queue beside these.
+fn verify_derived(lock: &Lock) -> Result<(), Broken> {
+    let is_upgrade = |wait: &&Wait| {
+        let holds = lock.holds.iter().any(|hold| hold.owner == wait.owner);
+        holds && wait.mode == Mode::Exclusive && lock.mode() == Mode::Shared
+    };
+    let upgrades = lock.queue().iter().filter(is_upgrade);
+    hold_that!(
+        upgrades
+            .map(|wait| wait.id)
+            .eq(lock.upgrades().iter().copied()),
+        "an upgrade that waits is known as one"
+    );
+    let (holders, waiters) = match lock.crowd() {
+        Some(crowd) => (crowd.holders(), crowd.waiters()),
+        None => (&BTreeMap::new(), &BTreeSet::new()),
+    };
+    let holds = lock.holds.iter();
+    hold_that!(
+        if holders.is_empty() {
+            !are_many(holds.len())
+        } else {
+            holders.len() == holds.len() && { holds }
+                .all(|hold| holders.get(&hold.owner) == Some(&hold.id()))
+        },
+        "the many who hold are known by owner"
+    );
+    let waits = lock.queue().iter();
+    hold_that!(
+        if waiters.is_empty() {
+            !are_many(waits.len())
+        } else {
+            waiters.len() == waits.len() && { waits }
+                .all(|wait| waiters.contains(&(wait.owner, wait.id)))
+        },
+        "the many who wait are known by owner"
+    );
+    hold_that!(
+        lock.crowd().is_none_or(|crowd| !crowd.is_empty()),
+        "nothing is kept of few"
+    );
+    Ok(())
 }

@@ -26,6 +26,7 @@ mod ahead;
 mod arming;
 mod command;
 mod configuring;
+mod crowd;
 mod deadlines;
 mod engine;
 mod event;

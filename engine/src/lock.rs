@@ -25,6 +25,7 @@ use core::{iter, mem, slice};
 use compact_str::CompactString;
 
 use crate::command::Mode;
+use crate::crowd::{self, Crowd};
 use crate::ids::{Token, WaitId};
 use crate::keys::{HoldId, OrgKey, OwnerKey, SessionKey};
 use crate::limits::SHARED_MAX;
@@ -49,10 +50,10 @@ pub(crate) struct LockRest {
     limit: Option<u32>,
     queue: VecDeque<Wait>,
     groups: Vec<WaitId>,
+    /// Those in the queue who wait for more than their owners hold already. Nearly always none.
+    upgrades: Vec<WaitId>,
+    crowd: Option<Box<Crowd>>,
 }
-
-/// So many are worth being put in order before each of as many others is looked for among them.
-const MANY: usize = if cfg!(debug_assertions) { 2 } else { 32 };
 
 static NO_QUEUE: VecDeque<Wait> = VecDeque::new();
 
@@ -184,11 +185,14 @@ impl Lock {
         self.holds.lock_rest().and_then(|rest| rest.limit)
     }
 
-    /// Opens a phase.
+    /// Opens a phase, of the hold that there is, if there is one.
     pub(crate) fn begin_phase(&mut self, token: Token, mode: Mode, limit: Option<u32>) {
         self.marks.set_phase(token, mode);
         if limit != self.limit() {
             self.holds.lock_rest_mut().limit = limit;
+        }
+        if let Some(owner) = self.holds.first().map(|hold| hold.owner) {
+            self.find_upgrades_of(owner);
         }
     }
 
@@ -197,8 +201,41 @@ impl Lock {
         self.holds.lock_rest().map_or(&NO_QUEUE, |rest| &rest.queue)
     }
 
-    pub(crate) fn queue_mut(&mut self) -> &mut VecDeque<Wait> {
-        &mut self.holds.lock_rest_mut().queue
+    /// The wait that stands there in the queue. Neither its owner nor its mode may change.
+    pub(crate) fn wait_mut(&mut self, index: usize) -> &mut Wait {
+        &mut self.holds.lock_rest_mut().queue[index]
+    }
+
+    /// Puts a wait at the end of the queue; tells where that is.
+    pub(crate) fn push_wait(&mut self, wait: Wait) -> usize {
+        let is_upgrade = wait.mode == Mode::Exclusive
+            && self.mode() == Mode::Shared
+            && self.hold_of(wait.owner).is_some();
+        let rest = self.holds.lock_rest_mut();
+        if is_upgrade {
+            rest.upgrades.push(wait.id);
+        }
+        rest.queue.push_back(wait);
+        if rest.crowd.is_some() || crowd::are_many(rest.queue.len()) {
+            let all = rest.queue.iter().map(|wait| (wait.owner, wait.id));
+            rest.crowd.get_or_insert_default().add_waiter(all);
+        }
+        rest.queue.len() - 1
+    }
+
+    /// Takes the wait out that stands there.
+    pub(crate) fn take_wait(&mut self, index: usize) -> Wait {
+        let rest = self.holds.lock_rest_mut();
+        let wait = rest.queue.remove(index);
+        let wait = wait.expect("the wait was found in this step");
+        if let Ok(at) = rest.upgrades.binary_search(&wait.id) {
+            rest.upgrades.remove(at);
+        }
+        if let Some(crowd) = &mut rest.crowd {
+            crowd.remove_waiter(wait.owner, wait.id);
+            rest.forget_crowd_if_empty();
+        }
+        wait
     }
 
     /// The waits for several locks that this one is among, by number.
@@ -210,19 +247,86 @@ impl Lock {
         &mut self.holds.lock_rest_mut().groups
     }
 
+    /// A hold of an owner who has none.
+    pub(crate) fn push_hold(&mut self, hold: Hold) {
+        let owner = hold.owner;
+        self.holds.push(hold);
+        let has_crowd = self.crowd().is_some();
+        if let Holds::Many(all, rest) = &mut self.holds
+            && (has_crowd || crowd::are_many(all.len()))
+        {
+            let all = all.iter().map(|hold| (hold.owner, hold.id()));
+            let rest = rest.get_or_insert_default();
+            rest.crowd.get_or_insert_default().add_holder(all);
+        }
+        self.find_upgrades_of(owner);
+    }
+
+    /// Takes the hold out that stands there.
+    pub(crate) fn take_hold(&mut self, index: usize) -> Hold {
+        let hold = self.holds.remove(index);
+        self.hold_is_taken(&hold);
+        hold
+    }
+
+    /// Takes those holds out, whose ages are in order: with one look at all of them.
+    pub(crate) fn take_holds(&mut self, taken: &[HoldId]) -> Vec<Hold> {
+        let taken = self.holds.remove_all(taken);
+        taken.iter().for_each(|hold| self.hold_is_taken(hold));
+        taken
+    }
+
+    fn hold_is_taken(&mut self, hold: &Hold) {
+        if self.holds.lock_rest().is_none() {
+            return;
+        }
+        let rest = self.holds.lock_rest_mut();
+        if let Some(crowd) = &mut rest.crowd {
+            crowd.remove_holder(hold.owner);
+            rest.forget_crowd_if_empty();
+        }
+        self.find_upgrades_of(hold.owner);
+    }
+
+    /// Where the hold of that age stands.
+    pub(crate) fn hold_index(&self, hold: HoldId) -> Option<usize> {
+        self.holds.binary_search_by_key(&hold, Hold::id).ok()
+    }
+
     /// Where the owner's hold stands.
     pub(crate) fn hold_of(&self, owner: OwnerKey) -> Option<usize> {
+        let crowd = self.crowd();
+        if let Some(known) = crowd.and_then(|crowd| crowd.hold_of(owner)) {
+            return self.hold_index(known?);
+        }
         self.holds.iter().position(|hold| hold.owner == owner)
     }
 
-    /// Where the hold stands that a session is in.
-    pub(crate) fn hold_with(&self, session: SessionKey) -> Option<usize> {
-        self.holds.iter().position(|hold| hold.has_member(session))
+    /// Where the hold stands that a session of the owner is in.
+    pub(crate) fn hold_with(&self, owner: OwnerKey, session: SessionKey) -> Option<usize> {
+        let index = self.hold_of(owner)?;
+        self.holds[index].has_member(session).then_some(index)
+    }
+
+    /// The owner's waits in the queue, by number.
+    pub(crate) fn waits_of(&self, owner: OwnerKey) -> Vec<WaitId> {
+        let crowd = self.crowd();
+        let known = crowd.and_then(|crowd| crowd.waits_of(owner));
+        known.unwrap_or_else(|| {
+            let waits = self.queue().iter().filter(|wait| wait.owner == owner);
+            waits.map(|wait| wait.id).collect()
+        })
+    }
+
+    pub(crate) fn crowd(&self) -> Option<&Crowd> {
+        self.holds.lock_rest()?.crowd.as_deref()
     }
 
     /// Rules 13, 14 and 15, the queue aside.
     pub(crate) fn room_for(&self, owner: OwnerKey, mode: Mode, limit: Option<u32>) -> Room {
-        self.room_beside(|_| true, owner, mode, limit)
+        let count = self.holds.len();
+        let own = (count > 0).then(|| self.hold_of(owner));
+        self.room_among(count, own.flatten(), mode, limit)
     }
 
     /// The same, as if only some of the holds were there.
@@ -234,11 +338,17 @@ impl Lock {
         limit: Option<u32>,
     ) -> Room {
         let count = self.holds.iter().filter(|hold| is_there(hold)).count();
+        let own = self.hold_of(owner);
+        let own = own.filter(|own| is_there(&self.holds[*own]));
+        self.room_among(count, own, mode, limit)
+    }
+
+    /// The same, among so many holds, of which the owner's stands there, if there is one.
+    fn room_among(&self, count: usize, own: Option<usize>, mode: Mode, limit: Option<u32>) -> Room {
         if count == 0 {
             return Room::Free;
         }
-        let own = self.hold_of(owner);
-        if let Some(own) = own.filter(|own| is_there(&self.holds[*own])) {
+        if let Some(own) = own {
             return if self.mode() >= mode {
                 Room::Joins(own)
             } else if count == 1 {
@@ -268,30 +378,58 @@ impl Lock {
             .ok()
     }
 
-    /// Places of waits for more than their owners hold already. Nearly always none.
-    pub(crate) fn upgrades(&self) -> Vec<usize> {
-        if !self.is_held() || self.mode() != Mode::Shared {
-            return Vec::new();
+    /// Those in the queue who wait for more than their owners hold already, by number.
+    pub(crate) fn upgrades(&self) -> &[WaitId] {
+        self.holds.lock_rest().map_or(&[], |rest| &rest.upgrades)
+    }
+
+    /// Looks which of the owner's waits are upgrades, after what the owner holds has changed.
+    fn find_upgrades_of(&mut self, owner: OwnerKey) {
+        if self.queue().is_empty() {
+            return;
         }
-        let alone = self.queue().iter().enumerate();
-        let alone = alone.filter(|(_, wait)| wait.mode == Mode::Exclusive);
-        // Looking through the holds for each wait is quick while there are few of one or of the other.
-        if self.holds.len() < MANY || alone.clone().nth(MANY - 1).is_none() {
-            let upgrades = alone.filter(|(_, wait)| self.hold_of(wait.owner).is_some());
-            return upgrades.map(|(index, _)| index).collect();
+        let holds = self.mode() == Mode::Shared && self.hold_of(owner).is_some();
+        if !holds && self.upgrades().is_empty() {
+            return;
         }
-        let mut owners: Vec<_> = self.holds.iter().map(|hold| hold.owner).collect();
-        owners.sort_unstable();
-        let upgrades = alone.filter(|(_, wait)| owners.binary_search(&wait.owner).is_ok());
-        upgrades.map(|(index, _)| index).collect()
+        for wait in self.waits_of(owner) {
+            let index = self.wait_index(wait).expect("an owner's waits are queued");
+            let is_upgrade = holds && self.queue()[index].mode == Mode::Exclusive;
+            let upgrades = &mut self.holds.lock_rest_mut().upgrades;
+            match upgrades.binary_search(&wait) {
+                Ok(at) if !is_upgrade => {
+                    upgrades.remove(at);
+                }
+                Err(at) if is_upgrade => upgrades.insert(at, wait),
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
     /// Places of the queue in the order in which they are served: upgrades first, then by number.
     pub(crate) fn serving_order(&self) -> impl Iterator<Item = usize> + '_ {
+        let (queue, upgrades) = (self.queue(), self.upgrades());
+        let place = |wait: &WaitId| self.wait_index(*wait).expect("an upgrade is queued");
+        let is_other = |index: &usize| upgrades.binary_search(&queue[*index].id).is_err();
+        let others = (0..queue.len()).filter(move |index| upgrades.is_empty() || is_other(index));
+        upgrades.iter().map(place).chain(others)
+    }
+
+    /// How many are served before the wait that stands there.
+    pub(crate) fn ahead_of(&self, index: usize) -> usize {
         let upgrades = self.upgrades();
-        let first = upgrades.clone().into_iter();
-        let others = 0..self.queue().len();
-        first.chain(others.filter(move |index| upgrades.binary_search(index).is_err()))
+        match upgrades.binary_search(&self.queue()[index].id) {
+            Ok(at) => at,
+            Err(before) => index + upgrades.len() - before,
+        }
+    }
+}
+
+impl LockRest {
+    fn forget_crowd_if_empty(&mut self) {
+        if self.crowd.as_ref().is_some_and(|crowd| crowd.is_empty()) {
+            self.crowd = None;
+        }
     }
 }
 
@@ -434,7 +572,7 @@ impl Hold {
 }
 
 impl Holds {
-    pub(crate) fn push(&mut self, mut hold: Hold) {
+    fn push(&mut self, mut hold: Hold) {
         match self {
             Self::Many(holds, rest) if holds.is_empty() => {
                 if let Some(rest) = rest.take() {
@@ -452,8 +590,7 @@ impl Holds {
         }
     }
 
-    /// Takes the hold out that stands there.
-    pub(crate) fn remove(&mut self, index: usize) -> Hold {
+    fn remove(&mut self, index: usize) -> Hold {
         let rest = self.take_lock_rest();
         match mem::replace(self, Self::Many(Vec::new(), rest)) {
             Self::One(hold) => hold,
@@ -463,6 +600,17 @@ impl Holds {
                     *left = holds;
                 }
                 removed
+            }
+        }
+    }
+
+    fn remove_all(&mut self, removed: &[HoldId]) -> Vec<Hold> {
+        match self {
+            Self::One(_) if removed.is_empty() => Vec::new(),
+            Self::One(_) => Vec::from([self.remove(0)]),
+            Self::Many(holds, _) => {
+                let is_removed = |hold: &mut Hold| removed.binary_search(&hold.id()).is_ok();
+                holds.extract_if(.., is_removed).collect()
             }
         }
     }

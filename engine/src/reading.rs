@@ -36,32 +36,61 @@ impl Engine {
 
     /// What one round trip must tell about a path.
     pub(crate) fn truth(&self, lock: &Lock, now: LogTime) -> Truth {
-        let waiters = self.waiters(lock, now);
+        if self.nothing_is_over(now) {
+            return self.truth_settled(lock, now);
+        }
+        let holders = self.live_holds(lock, now);
         let holder_count = self.live_holds(lock, now).count();
+        self.truth_of(lock, now, (holders, holder_count), self.waiters(lock, now))
+    }
+
+    /// The same of a lock where nothing is over: who holds and who waits need not be looked at one by one.
+    pub(crate) fn truth_settled(&self, lock: &Lock, now: LogTime) -> Truth {
+        debug_assert_eq!(lock.holds.len(), self.live_holds(lock, now).count());
+        debug_assert_eq!(Self::waiters_settled(lock), self.waiters_live(lock, now));
+        let holders = (lock.holds.iter(), lock.holds.len());
+        self.truth_of(lock, now, holders, Self::waiters_settled(lock))
+    }
+
+    fn truth_of<'a>(
+        &self,
+        lock: &Lock,
+        now: LogTime,
+        (holders, holder_count): (impl Iterator<Item = &'a Hold>, usize),
+        waiters: u32,
+    ) -> Truth {
         if holder_count == 0 {
             return Truth {
                 waiters,
                 ..Truth::default()
             };
         }
+        let named = holders.take(TRUTH_HOLDERS_MAX);
         Truth {
             mode: Some(lock.mode()),
             limit: lock.limit(),
             token: Some(lock.token()),
-            holders: self
-                .live_holds(lock, now)
-                .take(TRUTH_HOLDERS_MAX)
-                .map(|hold| self.holder(hold, now))
-                .collect(),
+            holders: named.map(|hold| self.holder(hold, now)).collect(),
             holder_count: u32::try_from(holder_count).unwrap_or(u32::MAX),
             waiters,
         }
     }
 
+    /// How many wait. Counted off, unless something is over somewhere.
     fn waiters(&self, lock: &Lock, now: LogTime) -> u32 {
-        if !lock.is_awaited() {
-            return 0;
+        if self.nothing_is_over(now) {
+            Self::waiters_settled(lock)
+        } else {
+            self.waiters_live(lock, now)
         }
+    }
+
+    fn waiters_settled(lock: &Lock) -> u32 {
+        u32::try_from(lock.queue().len() + lock.groups().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Looks at each of them.
+    fn waiters_live(&self, lock: &Lock, now: LogTime) -> u32 {
         let is_live = |session: SessionKey, deadline: LogTime| {
             deadline > now && !self.session(session).is_over(now)
         };

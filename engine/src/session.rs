@@ -570,10 +570,11 @@ impl Step<'_> {
 impl Engine {
     /// What a session holds, oldest first.
     pub(crate) fn holds_by_age(&self, key: SessionKey) -> Vec<(HoldId, LockKey)> {
-        let named = self.session(key).locks.named();
-        let holds = named.filter_map(|lock| {
+        let session = self.session(key);
+        let holds = session.locks.named().filter_map(|lock| {
             let found = self.locks.get(lock.place())?;
-            Some((found.holds[found.hold_with(key)?].id(), lock))
+            let index = found.hold_with(session.owner, key)?;
+            Some((found.holds[index].id(), lock))
         });
         let mut holds: Vec<_> = holds.collect();
         holds.sort_unstable();
@@ -583,11 +584,7 @@ impl Engine {
 
     /// Where a hold stands that a session is known to be in.
     pub(crate) fn hold_index(&self, lock: LockKey, hold: HoldId) -> usize {
-        let found = self
-            .lock(lock)
-            .holds
-            .iter()
-            .position(|held| held.id() == hold);
+        let found = self.lock(lock).hold_index(hold);
         found.expect("a session knows only holds that it is in")
     }
 

@@ -306,7 +306,7 @@ impl Engine {
         self.tally.holds += 1;
         self.tally.holds_orphaned += u64::from(self.attached(&hold) == 0);
         self.org_mut(org).holds += 1;
-        self.lock_mut(lock).holds.push(hold);
+        self.lock_mut(lock).push_hold(hold);
         self.arm_newest_hold(lock);
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Engine {
         self.sessions[session].waits.insert(id, Some(lock));
         self.deadlines.arm(deadline, Due::Wait(id, lock));
         self.tally.waits += 1;
-        self.lock_mut(lock).queue_mut().push_back(wait);
+        self.lock_mut(lock).push_wait(wait);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionRef, WaitId};
-use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
+use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
 use crate::org::Address;
@@ -317,13 +317,30 @@ impl<'a> Step<'a> {
         cause: &Cause,
         quiet: Option<SessionKey>,
     ) {
-        let found = self.engine.lock_mut(lock);
-        let (org, token) = (found.org, found.token());
-        let hold = found.holds.remove(index);
+        let hold = self.engine.lock_mut(lock).take_hold(index);
         self.engine.disarm_unheld(lock);
+        self.hold_ended(lock, &hold, cause, quiet);
+    }
+
+    /// Ends those of a lock's holds, whose ages are in order. Their sessions are told.
+    pub(crate) fn end_holds(&mut self, lock: LockKey, ended: &[HoldId], cause: &Cause) {
+        if ended.is_empty() {
+            return;
+        }
+        let ended = self.engine.lock_mut(lock).take_holds(ended);
+        self.engine.disarm_unheld(lock);
+        for hold in ended {
+            self.hold_ended(lock, &hold, cause, None);
+        }
+    }
+
+    /// What follows when a hold has been taken out.
+    fn hold_ended(&mut self, lock: LockKey, hold: &Hold, cause: &Cause, quiet: Option<SessionKey>) {
+        let found = self.engine.lock(lock);
+        let (org, token) = (found.org, found.token());
         self.engine.org_mut(org).holds -= 1;
         self.engine.tally.holds -= 1;
-        if self.engine.attached(&hold) == 0 {
+        if self.engine.attached(hold) == 0 {
             self.engine.tally.holds_orphaned -= 1;
         }
         self.touch();
@@ -339,7 +356,7 @@ impl<'a> Step<'a> {
         self.event(|engine| {
             let what = What::Ended {
                 path: &*engine.lock(lock).path,
-                who: engine.who_holds(&hold),
+                who: engine.who_holds(hold),
                 token,
                 cause: cause.clone(),
                 held,
@@ -371,7 +388,7 @@ impl<'a> Step<'a> {
         }
         let found = self.engine.lock_mut(lock);
         let org = found.org;
-        found.holds.push(hold);
+        found.push_hold(hold);
         self.engine.arm_newest_hold(lock);
         self.engine.org_mut(org).holds += 1;
         self.engine.tally.holds += 1;
@@ -382,12 +399,7 @@ impl<'a> Step<'a> {
 
     /// Takes a wait out of a queue, whatever becomes of it.
     pub(crate) fn take_wait(&mut self, lock: LockKey, index: usize) -> Wait {
-        let wait = self
-            .engine
-            .lock_mut(lock)
-            .queue_mut()
-            .remove(index)
-            .expect("the wait was found in this step");
+        let wait = self.engine.lock_mut(lock).take_wait(index);
         self.engine
             .deadlines
             .disarm(wait.armed, Due::Wait(wait.id, lock));
@@ -483,15 +495,17 @@ impl Engine {
         let held = &mut sessions[session].locks;
         held.count_off();
         if held.wants_tidying() {
-            held.tidy(|lock| is_in(locks, lock, session));
+            let owner = sessions[session].owner;
+            let held = &mut sessions[session].locks;
+            held.tidy(|lock| is_in(locks, lock, owner, session));
         }
     }
 }
 
 /// Whether the session is in a hold of the lock, if that is there.
-fn is_in(locks: &Slab<Lock>, lock: LockKey, session: SessionKey) -> bool {
+fn is_in(locks: &Slab<Lock>, lock: LockKey, owner: OwnerKey, session: SessionKey) -> bool {
     let lock = locks.get(lock.place());
-    lock.is_some_and(|lock| lock.hold_with(session).is_some())
+    lock.is_some_and(|lock| lock.hold_with(owner, session).is_some())
 }
 
 impl<S> From<Missed<S>> for Notice<S> {

@@ -65,23 +65,15 @@ impl Step<'_> {
 
     fn end_past_deadline(&mut self, lock: LockKey) {
         let now = self.now;
-        while let Some(index) = self
-            .engine
-            .lock(lock)
-            .holds
-            .iter()
-            .position(|hold| self.engine.hold_deadline(hold) <= now)
-        {
-            self.end_hold(lock, index, &Cause::Expired, None);
-        }
-        while let Some(index) = self
-            .engine
-            .lock(lock)
-            .queue()
-            .iter()
-            .position(|wait| wait.deadline <= now)
-        {
-            self.end_wait(lock, index, WaitEnd::TimedOut);
+        let found = self.engine.lock(lock);
+        let over = |hold: &&Hold| self.engine.hold_deadline(hold) <= now;
+        let holds: Vec<_> = found.holds.iter().filter(over).map(Hold::id).collect();
+        let waits = found.queue().iter().filter(|wait| wait.deadline <= now);
+        let waits: Vec<_> = waits.map(|wait| wait.id).collect();
+        self.end_holds(lock, &holds, &Cause::Expired);
+        for wait in waits {
+            let index = self.engine.lock(lock).wait_index(wait);
+            self.end_wait(lock, index.expect("nobody else ends it"), WaitEnd::TimedOut);
         }
         let groups = self.engine.lock(lock).groups().to_vec();
         for group in groups {
@@ -125,29 +117,25 @@ impl Step<'_> {
             return;
         }
         for (_, session) in self.sessions_at(lock, |session| session.ended.is_some()) {
-            while let Some(wait) = self.first_wait_at(session, lock) {
+            let owner = self.engine.session(session).owner;
+            for wait in self.waits_at(session, lock) {
                 self.end_wait_of(session, wait, WaitEnd::SessionEnded);
             }
-            if let Some(index) = self.engine.lock(lock).hold_with(session) {
+            // With its last wait here it may be forgotten, and is in no hold then.
+            if let Some(index) = self.engine.lock(lock).hold_with(owner, session) {
                 self.take_out_of_hold(session, lock, index);
             }
         }
     }
 
-    fn first_wait_at(&self, session: SessionKey, lock: LockKey) -> Option<WaitId> {
-        let found = self.engine.lock(lock);
-        let queued = found
-            .queue()
-            .iter()
-            .find(|wait| wait.session == session)
-            .map(|wait| wait.id);
-        queued.or_else(|| {
-            found
-                .groups()
-                .iter()
-                .copied()
-                .find(|group| self.engine.groups[group].session == session)
-        })
+    /// The waits of a session for a lock, by number.
+    fn waits_at(&self, session: SessionKey, lock: LockKey) -> Vec<WaitId> {
+        let is_for_it = |(wait, at): &(&WaitId, &Option<LockKey>)| match at {
+            Some(at) => *at == lock,
+            None => self.engine.groups[*wait].locks().contains(&lock),
+        };
+        let waits = self.engine.session(session).waits.iter();
+        waits.filter(is_for_it).map(|(wait, _)| *wait).collect()
     }
 
     /// Takes an ended session out of a hold, which ends with its last one.
@@ -186,7 +174,7 @@ impl Step<'_> {
         for (id, lock) in self.engine.holds_by_age(session) {
             // An earlier one's settling may have taken this one along.
             let hold = self.engine.locks.get(lock.place());
-            let hold = hold.and_then(|lock| lock.holds.iter().find(|hold| hold.id() == id));
+            let hold = hold.and_then(|lock| Some(&lock.holds[lock.hold_index(id)?]));
             if hold.is_some_and(|hold| self.engine.hold_deadline(hold) <= self.now) {
                 self.settle(lock);
             }
@@ -271,8 +259,10 @@ impl Step<'_> {
         }
         while let Some((hold, lock)) = self.session_mut(key).left.pop() {
             let found = self.engine.locks.get(lock.place());
-            let is_left = |held: &Hold| held.id() == hold && held.has_member(key);
-            let index = found.and_then(|found| found.holds.iter().position(is_left));
+            let index = found.and_then(|found| {
+                let index = found.hold_index(hold)?;
+                found.holds[index].has_member(key).then_some(index)
+            });
             if let Some(index) = index {
                 self.take_out_of_hold(key, lock, index);
                 self.settle(lock);

@@ -35,15 +35,10 @@ impl Step<'_> {
             by,
             reason: Arc::from(seize.reason),
         };
-        while let Some(index) = self
-            .engine
-            .lock(lock)
-            .holds
-            .iter()
-            .position(|hold| hold.owner != want.owner)
-        {
-            self.end_hold(lock, index, &cause, None);
-        }
+        let holds = self.engine.lock(lock).holds.iter();
+        let others = holds.filter(|hold| hold.owner != want.owner);
+        let others: Vec<_> = others.map(Hold::id).collect();
+        self.end_holds(lock, &others, &cause);
         self.give_now(at, Some(lock), want)
     }
 
@@ -149,9 +144,7 @@ impl Step<'_> {
             Err(reply) => return reply,
         };
         let found = self.engine.lock_mut(lock);
-        let wait = found
-            .wait_index(to)
-            .map(|index| &mut found.queue_mut()[index]);
+        let wait = found.wait_index(to).map(|index| found.wait_mut(index));
         let Some((asker, note)) = wait.and_then(|wait| Some((wait.session, wait.note.as_mut()?)))
         else {
             return Reply::Rejected(Rejection::UnknownWait);
@@ -222,23 +215,22 @@ impl Step<'_> {
         ended: &mut Vec<EndedHold>,
     ) {
         self.settle_queue(lock);
-        let mut index = 0;
-        while let Some(hold) = self.engine.lock(lock).holds.get(index) {
-            let found = self.engine.lock(lock);
-            if !self.engine.is_targeted(found, hold, target, self.now) {
-                index += 1;
-                continue;
-            }
+        let found = self.engine.lock(lock);
+        let path = self.engine.path(lock);
+        let holds = found.holds.iter();
+        let targeted = holds.filter(|hold| self.engine.is_targeted(found, hold, target, self.now));
+        let mut ages = Vec::new();
+        for hold in targeted {
             let who = self.engine.session(hold.first).who_kept();
-            let (path, token) = (self.engine.path(lock), found.token());
             ended.push(EndedHold {
-                path,
+                path: path.clone(),
                 owner: who.owner,
                 name: who.name,
-                token,
+                token: found.token(),
             });
-            self.end_hold(lock, index, cause, None);
+            ages.push(hold.id());
         }
+        self.end_holds(lock, &ages, cause);
         self.settle(lock);
     }
 }

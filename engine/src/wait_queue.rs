@@ -93,7 +93,7 @@ impl Step<'_> {
 
     /// Rule 18: nothing that it has gets worse.
     fn ask_again(&mut self, lock: LockKey, index: usize, want: &Want, deadline: LogTime) {
-        let queued = &mut self.engine.lock_mut(lock).queue_mut()[index];
+        let queued = self.engine.lock_mut(lock).wait_mut(index);
         let before = (queued.ttl, queued.deadline, queued.metadata.clone());
         queued.ttl = queued.ttl.max(want.ttl);
         queued.deadline = queued.deadline.max(deadline);
@@ -143,9 +143,7 @@ impl Step<'_> {
             metadata: want.metadata.clone(),
             armed: deadline,
         };
-        let queue = self.engine.lock_mut(lock).queue_mut();
-        queue.push_back(wait);
-        let index = queue.len() - 1;
+        let index = self.engine.lock_mut(lock).push_wait(wait);
         self.engine.deadlines.arm(deadline, Due::Wait(id, lock));
         self.session_mut(want.session).waits.insert(id, Some(lock));
         self.engine.tally.waits += 1;
@@ -189,31 +187,44 @@ impl Step<'_> {
 
     /// What follows when an owner has got a hold, or a stronger one. Rule 17.
     pub(crate) fn serve_owner(&mut self, lock: LockKey, owner: OwnerKey, kind: GrantKind) {
-        if kind == GrantKind::Joined || !self.engine.may_have_waiters(lock, owner) {
+        let found = self.engine.lock(lock);
+        if kind == GrantKind::Joined || found.queue().is_empty() {
             return;
         }
-        let found = self.engine.lock(lock);
-        if found.mode() == Mode::Shared && found.has_upgrade_beside(owner) {
-            let is_second = |wait: &Wait| wait.owner == owner && wait.mode == Mode::Exclusive;
-            while let Some(index) = self.engine.lock(lock).queue().iter().position(is_second) {
-                self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
+        let waits = found.waits_of(owner);
+        if !waits.is_empty() && found.mode() == Mode::Shared && found.has_upgrade_beside(owner) {
+            for &wait in &waits {
+                let found = self.engine.lock(lock);
+                let index = found.wait_index(wait);
+                let is_second = |index: &usize| found.queue()[*index].mode == Mode::Exclusive;
+                if let Some(index) = index.filter(is_second) {
+                    self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
+                }
             }
         }
-        while let Some(index) = self
-            .engine
-            .wait_that_joins(lock, self.now, |wait| wait.owner == owner)
-        {
-            self.grant_wait(lock, index);
-        }
+        self.join_with(lock, waits);
     }
 
     /// The waits of a resumed session on a path that its owner holds already.
     pub(crate) fn serve_owner_of(&mut self, session: SessionKey, lock: LockKey) {
-        while let Some(index) = self
-            .engine
-            .wait_that_joins(lock, self.now, |wait| wait.session == session)
-        {
-            self.grant_wait(lock, index);
+        let waits = self.engine.session(session).waits.iter();
+        let waits = waits.filter(|(_, at)| **at == Some(lock));
+        let waits = waits.map(|(wait, _)| *wait).collect();
+        self.join_with(lock, waits);
+    }
+
+    /// Grants those of an owner's waits that are eligible and for no more than the owner holds.
+    fn join_with(&mut self, lock: LockKey, waits: Vec<WaitId>) {
+        for wait in waits {
+            let found = self.engine.lock(lock);
+            let joins = |index: &usize| {
+                let wait = &found.queue()[*index];
+                let room = found.room_for(wait.owner, wait.mode, wait.limit);
+                self.is_eligible(wait.session) && matches!(room, Room::Joins(_))
+            };
+            if let Some(index) = found.wait_index(wait).filter(joins) {
+                self.grant_wait(lock, index);
+            }
         }
     }
 
@@ -317,7 +328,7 @@ impl Step<'_> {
         }
         let (id, session) = (wait.id, wait.session);
         let text: Arc<str> = Arc::from(text);
-        self.engine.lock_mut(lock).queue_mut()[index].note = Some(Note {
+        self.engine.lock_mut(lock).wait_mut(index).note = Some(Note {
             text: text.clone(),
             declined: false,
         });
@@ -364,49 +375,9 @@ impl Engine {
         None
     }
 
-    /// Whether a wait in the queue may be the owner's, who holds the lock. Spares whoever has one session, as nearly
-    /// everybody has, the walk along a long queue.
-    fn may_have_waiters(&self, key: LockKey, owner: OwnerKey) -> bool {
-        let lock = self.lock(key);
-        if lock.queue().is_empty() {
-            return false;
-        }
-        let has_one_session = self.org(lock.org).owners.get(owner).sessions == 1;
-        let hold = lock.hold_of(owner).map(|index| &lock.holds[index]);
-        match hold {
-            Some(hold) if has_one_session => {
-                let waits = &self.session(hold.first).waits;
-                waits.values().any(|at| *at == Some(key))
-            }
-            _ => true,
-        }
-    }
-
-    /// The first eligible of the waits asked for whose owner holds as much already.
-    pub(crate) fn wait_that_joins(
-        &self,
-        lock: LockKey,
-        now: LogTime,
-        is_asked_for: impl Fn(&Wait) -> bool,
-    ) -> Option<usize> {
-        let lock = self.lock(lock);
-        lock.queue().iter().position(|wait| {
-            is_asked_for(wait)
-                && self.is_eligible(wait.session, now)
-                && matches!(
-                    lock.room_for(wait.owner, wait.mode, wait.limit),
-                    Room::Joins(_)
-                )
-        })
-    }
-
     /// The place of a wait: how many are served before it, detached ones included, plus one.
     pub(crate) fn place(&self, lock: &Lock, index: usize) -> u32 {
-        let ahead = lock
-            .serving_order()
-            .take_while(|served| *served != index)
-            .count();
-        u32::try_from(ahead + 1).unwrap_or(u32::MAX)
+        u32::try_from(lock.ahead_of(index) + 1).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn places(&self, org: &str, path: &str, now: LogTime) -> Vec<Place> {
