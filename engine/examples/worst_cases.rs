@@ -63,6 +63,26 @@ impl World {
         reply
     }
 
+    /// Ticks until none is wanted at once; tells of the longest.
+    fn ticked(&mut self, what: &str) {
+        let (mut ticks, mut longest) = (0, Duration::ZERO);
+        while self
+            .engine
+            .next_deadline()
+            .is_some_and(|at| at.0 <= self.at)
+        {
+            let begin = Instant::now();
+            self.apply(Command::Tick);
+            longest = longest.max(begin.elapsed());
+            ticks += 1;
+        }
+        tell(
+            &format!("{what}: the longest of {ticks} ticks"),
+            longest,
+            "",
+        );
+    }
+
     fn asked(&self, what: &str, query: &Query<'_>) {
         let begin = Instant::now();
         let answer = self.engine.query(query, LogTime(self.at));
@@ -286,9 +306,55 @@ fn handing_over(waiters: u32) {
         "lock.release, which is granted to them",
         release(by, "doc/1"),
     );
+    let late = world.open("late");
+    world.timed(
+        "lock.acquire of one who comes then",
+        acquire(late, "doc/1", Mode::Shared, Millis(0)),
+    );
+    world.ticked("further grants");
     world.timed(
         "lock.force_release of the path, the rest get it",
         force(Target::Path("doc/1")),
+    );
+    world.ticked("further grants");
+    world.at += DAY.0;
+    world.ticked("all who have it are over, and all who wait");
+}
+
+/// Very many who wait are over at once: their time, or the grace of their sessions.
+fn over_together(waiters: u32, detached: bool) {
+    let what = ["time to wait", "session"][usize::from(detached)];
+    println!("-- a lock held alone, {waiters} wait, and the {what} of all of them is over");
+    let mut world = World::new(PolicyLayer {
+        queue_max: Some(1_000_000),
+        ..PolicyLayer::default()
+    });
+    let by = world.open("holder");
+    world.acquire(by, "doc/1", Mode::Exclusive, Millis(0));
+    for number in 0..waiters {
+        let by = world.open(&format!("waiter-{number}"));
+        world.acquire(by, "doc/1", Mode::Exclusive, Millis(DAY.0 / 2));
+        if detached {
+            world.apply(Command::DetachSession(by));
+        }
+    }
+    world.at += DAY.0 / 2;
+    world.ticked("what is over");
+}
+
+/// One owner with very many sessions that all wait.
+fn one_owner(sessions: u32) {
+    println!("-- a lock held alone, {sessions} sessions of one owner wait for it");
+    let mut world = World::new(PolicyLayer::default());
+    let by = world.open("holder");
+    world.acquire(by, "doc/1", Mode::Exclusive, Millis(0));
+    for _ in 0..sessions {
+        let by = world.open("crew");
+        world.acquire(by, "doc/1", Mode::Exclusive, DAY);
+    }
+    world.timed(
+        "lock.release, which is granted to all of them",
+        release(by, "doc/1"),
     );
 }
 
@@ -311,6 +377,7 @@ fn handing_over_before(waiters: u32) {
         "lock.release, which is granted to them",
         release(by, "doc/1"),
     );
+    world.ticked("further grants");
 }
 
 /// Locks that are each awaited by many.
@@ -484,6 +551,9 @@ fn main() {
     for waiters in [500, 1000, 2000] {
         handing_over_before(waiters);
     }
+    over_together(10_000, false);
+    over_together(10_000, true);
+    one_owner(2000);
     awaited(256, 1000);
     awaited(1000, 1000);
     in_vain(100_000);

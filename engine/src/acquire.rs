@@ -70,7 +70,7 @@ impl Step<'_> {
             return self.seize(&at, &want, seize);
         }
         let lock = self.settled(&at);
-        match self.room(lock, &want) {
+        match self.room(lock, &want, acquire.wait) {
             Ok(()) => self.give_now(&at, lock, &want),
             Err(reason) => self.wait_or_refuse(lock, &want, reason, acquire.wait, acquire.note),
         }
@@ -88,8 +88,8 @@ impl Step<'_> {
     /// The lock at an address, settled, if anybody holds or awaits it.
     pub(crate) fn settled(&mut self, at: &Address<'_>) -> Option<LockKey> {
         let lock = self.engine.lock_at(at)?;
-        if self.engine.nothing_is_over(self.now) {
-            // And so nobody waits for what is to be had.
+        if self.engine.nothing_is_over(self.now) && self.engine.unserved.is_empty() {
+            // And so nobody waits for what is to be had, of this lock or of one that is awaited with it.
             return Some(lock);
         }
         self.settle(lock);
@@ -97,9 +97,26 @@ impl Step<'_> {
         self.engine.lock_at(at)
     }
 
-    fn room(&self, lock: Option<LockKey>, want: &Want) -> Result<(), RefusalReason> {
-        self.engine
-            .room(lock, want.owner, want.mode, want.limit, self.now)
+    /// Rules 13 to 15; and 18: to whoever does not want to wait, its own wait is in nobody's way.
+    fn room(&self, lock: Option<LockKey>, want: &Want, wait: Millis) -> Result<(), RefusalReason> {
+        let room = self
+            .engine
+            .room(lock, want.owner, want.mode, want.limit, self.now);
+        match (room, lock) {
+            (Err(RefusalReason::QueuedAhead), Some(lock))
+                if wait == Millis::ZERO && self.is_all_that_waits(lock, want) =>
+            {
+                Ok(())
+            }
+            (room, _) => room,
+        }
+    }
+
+    fn is_all_that_waits(&self, lock: LockKey, want: &Want) -> bool {
+        let own = self.waiting_already(lock, want);
+        let mut queue = (0..).zip(self.engine.lock(lock).queue());
+        own.is_some()
+            && queue.all(|(index, wait)| Some(index) == own || !self.is_eligible(wait.session))
     }
 
     pub(crate) fn is_eligible(&self, session: SessionKey) -> bool {

@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::sessions::Sessions;
 use crate::step::Step;
 use crate::time::LogTime;
+use crate::unserved::Unserved;
 
 /// Room for so many locks is kept when none is left.
 const KEPT_LOCKS: usize = 16 * 1024;
@@ -52,6 +53,8 @@ pub struct Engine {
     pub(crate) sessions: Sessions,
     /// Sessions that have ended and still have holds or waits to be swept.
     pub(crate) ending: BTreeSet<SessionId>,
+    /// Locks whose queues are to be served further.
+    pub(crate) unserved: Unserved,
     // Derived from the rest:
     pub(crate) deadlines: Deadlines,
     pub(crate) nursery: Nursery,
@@ -97,6 +100,7 @@ impl Engine {
             groups: BTreeMap::new(),
             sessions: Sessions::default(),
             ending: BTreeSet::new(),
+            unserved: Unserved::default(),
             deadlines: Deadlines::default(),
             nursery: Nursery::default(),
             tally: Tally::default(),
@@ -106,7 +110,8 @@ impl Engine {
 
     /// Takes one step of history: answers, and lets `effects` know of every consequence in order.
     ///
-    /// Costs a few look-ups for a command about one lock; a step that frees a lock also pays for those it is granted to.
+    /// Costs a few look-ups for a command about one lock; a step that frees a lock also pays for those it is granted to, as
+    /// many as [`SERVE_MAX`](crate::limits::SERVE_MAX): further ones are granted it by the ticks that follow.
     pub fn apply(&mut self, entry: &Entry<'_>, effects: &mut impl Effects) -> Outcome {
         let now = self.now.max(entry.at);
         let mut step = Step::new(self, effects, now, entry.wall);
@@ -172,7 +177,7 @@ impl Engine {
     /// When a `Tick` is wanted, at the latest; `None` when nothing has a deadline. It may be too early, since timers are
     /// armed coarsely and renewals come faster than they are armed anew, and then the tick changes nothing.
     pub fn next_deadline(&mut self) -> Option<LogTime> {
-        if !self.ending.is_empty() {
+        if !self.ending.is_empty() || !self.unserved.is_empty() {
             return Some(self.now);
         }
         for _ in 0..SWEEP_MAX {

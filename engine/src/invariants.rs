@@ -40,8 +40,9 @@ impl Engine {
     /// The first invariant that is broken.
     pub(crate) fn verify(&self) -> Result<(), Broken> {
         for (key, lock) in &self.locks {
-            verify_derived(lock)?;
-            self.verify_lock(LockKey::at(key), lock)?;
+            let key = LockKey::at(key);
+            self.verify_beside(key, lock)?;
+            self.verify_lock(key, lock)?;
         }
         for session in self.sessions.iter() {
             self.verify_session(session)?;
@@ -82,6 +83,14 @@ impl Engine {
         hold_that!(
             self.locks_in_lists() == self.timers().1,
             "a lock is named in the list that it remembers"
+        );
+        let unserved = self
+            .locks
+            .iter()
+            .filter(|(_, lock)| lock.unserved().is_some());
+        hold_that!(
+            unserved.count() == self.unserved.len(),
+            "a lock that stands in line knows that it is unserved"
         );
         hold_that!(
             self.next.token <= Token::MAX.0 + 1,
@@ -161,6 +170,23 @@ impl Engine {
         self.verify_served(key, lock)
     }
 
+    /// What is known of a lock beside its holds and its queue.
+    fn verify_beside(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
+        verify_derived(lock)?;
+        let Some(place) = lock.unserved() else {
+            return Ok(());
+        };
+        hold_that!(
+            self.unserved.at(place) == Some(key),
+            "a lock that is unserved stands in line"
+        );
+        hold_that!(
+            !lock.queue().is_empty(),
+            "somebody waits for a lock that is unserved"
+        );
+        Ok(())
+    }
+
     /// A young lock is in the nursery, a grown one in path order; whatever it holds is looked at in time.
     fn verify_stage(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
         let deadlines = lock.holds.iter().map(|hold| self.hold_deadline(hold));
@@ -219,8 +245,8 @@ impl Engine {
             return Ok(());
         }
         hold_that!(
-            self.next_turn(key, self.now).is_none(),
-            "nobody waits for what is to be had"
+            lock.unserved().is_some() || self.next_turn(key, self.now).is_none(),
+            "nobody waits for what is to be had, unless the lock is unserved"
         );
         Ok(())
     }

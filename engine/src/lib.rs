@@ -54,6 +54,7 @@ mod step;
 mod sweep;
 mod takeover;
 mod time;
+mod unserved;
 mod wait_queue;
 
 pub use command::*;

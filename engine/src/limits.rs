@@ -5,10 +5,17 @@ use crate::time::Millis;
 
 /// Which histories replay alike. It rises whenever an entry comes to lead to another state or another number than before,
 /// so that nobody replays a history under other rules than those it was lived by.
-pub const BEHAVIOUR: u32 = 1;
+///
+/// A debug build serves fewer at once, so what it lives no other replays, nor the other way.
+pub const BEHAVIOUR: u32 = if cfg!(debug_assertions) { 1_000_002 } else { 2 };
 
 /// Holds and waits that one entry ends at most when it sweeps; what is left counts as over and goes with the next entries.
 pub const SWEEP_MAX: usize = 64;
+
+/// Waits in queues whose turn one entry takes at most. Whoever is left has its turn with the next entries, first of all
+/// with ticks, which are wanted at once. Not fewer than [`PAGE_MAX`]: so that a bulk release hands on each lock that it
+/// frees. Tiny in debug builds, so that every small history of the tests meets it.
+pub const SERVE_MAX: usize = if cfg!(debug_assertions) { 2 } else { 256 };
 
 /// Locks that one page of a list, or one step of a bulk release, looks at.
 pub const SCAN_MAX: usize = 4096;

@@ -20,6 +20,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 use core::{iter, mem, slice};
 
 use compact_str::CompactString;
@@ -53,6 +54,8 @@ pub(crate) struct LockRest {
     /// Those in the queue who wait for more than their owners hold already. Nearly always none.
     upgrades: Vec<WaitId>,
     crowd: Option<Box<Crowd>>,
+    /// Where it stands among the unserved, if it does.
+    unserved: Option<NonZeroU64>,
 }
 
 static NO_QUEUE: VecDeque<Wait> = VecDeque::new();
@@ -316,6 +319,15 @@ impl Lock {
             let waits = self.queue().iter().filter(|wait| wait.owner == owner);
             waits.map(|wait| wait.id).collect()
         })
+    }
+
+    /// Where it stands among those whose queues are to be served further.
+    pub(crate) fn unserved(&self) -> Option<NonZeroU64> {
+        self.holds.lock_rest()?.unserved
+    }
+
+    pub(crate) fn set_unserved(&mut self, place: Option<NonZeroU64>) {
+        self.holds.lock_rest_mut().unserved = place;
     }
 
     pub(crate) fn crowd(&self) -> Option<&Crowd> {

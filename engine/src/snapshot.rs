@@ -27,6 +27,9 @@ mod canonical;
 /// The version of the layout, at the head of the bytes.
 const VERSION: u32 = 1;
 
+/// The same, and behind it the locks that are unserved, of which there are some.
+const VERSION_UNSERVED: u32 = 2;
+
 /// Bytes that are no snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotError {
@@ -46,7 +49,12 @@ impl Engine {
     /// Appends the whole state in one canonical order: equal histories give equal bytes. Costs time and space
     /// proportional to the state.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
-        VERSION.write(out);
+        let version = if self.unserved.is_empty() {
+            VERSION
+        } else {
+            VERSION_UNSERVED
+        };
+        version.write(out);
         self.now.0.write(out);
         for counter in [
             self.next.session,
@@ -61,6 +69,13 @@ impl Engine {
         for &org in self.org_names.values() {
             self.write_org(org, out);
         }
+        if !self.unserved.is_empty() {
+            (self.unserved.len() as u64).write(out);
+            for lock in self.unserved.iter().map(|lock| self.lock(lock)) {
+                self.org(lock.org).name.write(out);
+                write_text(&lock.path, out);
+            }
+        }
     }
 
     /// The state that [`Engine::snapshot`] wrote.
@@ -70,7 +85,8 @@ impl Engine {
     /// Says what is wrong with the bytes, and where.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let mut reader = Reader { bytes, at: 0 };
-        if u32::read(&mut reader)? != VERSION {
+        let version = u32::read(&mut reader)?;
+        if version != VERSION && version != VERSION_UNSERVED {
             return Err(reader.error("unknown version"));
         }
         let mut engine = Self::new(Token(0));
@@ -83,6 +99,9 @@ impl Engine {
         };
         engine.layer = PolicyLayer::read(&mut reader)?;
         in_order(&mut reader, |reader| engine.read_org(reader))?;
+        if version == VERSION_UNSERVED {
+            engine.read_unserved(&mut reader)?;
+        }
         if reader.at != bytes.len() {
             return Err(reader.error("bytes beyond the end"));
         }
@@ -202,6 +221,23 @@ impl Engine {
         in_order(reader, |reader| self.read_lock(key, reader))?;
         in_order(reader, |reader| self.read_group(key, reader))?;
         Ok(name)
+    }
+
+    /// In the order in which they are gone on with.
+    fn read_unserved(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let count = u64::read(reader)?;
+        if count == 0 {
+            return Err(reader.error("nothing unserved where something is"));
+        }
+        for _ in 0..count {
+            let (org, path) = <(Arc<str>, Arc<str>)>::read(reader)?;
+            let lock = self.find(&org, &path);
+            let lock = lock.ok_or_else(|| reader.error("an unknown path that is unserved"))?;
+            if !self.leave_unserved(lock) {
+                return Err(reader.error("a path that is unserved twice"));
+            }
+        }
+        Ok(())
     }
 
     fn read_session(

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
+use crate::limits::SERVE_MAX;
 use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
 use crate::org::Address;
@@ -30,6 +31,8 @@ pub(crate) struct Step<'a> {
     changed: bool,
     /// Locks whose waiting `acquire_all`s are to be tried before the step ends.
     pub(crate) to_try: VecDeque<LockKey>,
+    /// How many waits in queues may still have their turn in this step.
+    pub(crate) turns_left: usize,
 }
 
 impl<'a> Step<'a> {
@@ -46,6 +49,7 @@ impl<'a> Step<'a> {
             wall,
             changed: false,
             to_try: VecDeque::new(),
+            turns_left: SERVE_MAX,
         }
     }
 
@@ -165,6 +169,7 @@ impl<'a> Step<'a> {
         else {
             return;
         };
+        self.engine.take_unserved(lock);
         let Engine {
             orgs,
             locks,

@@ -1,6 +1,7 @@
 //! Making what is over be gone: of one path when a command touches it, of everything when time has passed.
 //!
-//! Must hold: after [`Step::settle`] nothing on the path is over, and nobody eligible waits for what is to be had.
+//! Must hold: after [`Step::settle`] nothing on the path is over, and nobody eligible waits for what is to be had, unless
+//! this step has no turn left: then the lock is among the unserved.
 
 use alloc::vec::Vec;
 
@@ -42,6 +43,7 @@ impl Step<'_> {
         let found = self.engine.lock(lock);
         self.to_try.is_empty()
             && !found.is_awaited()
+            && found.unserved().is_none()
             && (!found.is_held() || self.engine.nothing_is_over(self.now))
     }
 
@@ -184,6 +186,7 @@ impl Step<'_> {
     pub(crate) fn tick(&mut self) -> Reply {
         self.engine.bring_near(self.now);
         self.engine.look_ahead();
+        self.go_on_serving();
         for _ in 0..SWEEP_MAX {
             if !self.sweep_one() {
                 break;

@@ -1,7 +1,8 @@
 //! Waiting for a lock, in a line that is served in order. Rules 16 to 18, and cancelling.
 //!
-//! Must hold: after [`Step::serve`] no eligible waiter of the queue waits for what it could be given; nobody who is
-//! detached, over or ended is given anything.
+//! Must hold: after [`Step::serve`] no eligible waiter of the queue waits for what it could be given, unless the lock is
+//! among the unserved, and then whoever comes later is queued behind; nobody who is detached, over or ended is given
+//! anything.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -78,7 +79,8 @@ impl Step<'_> {
         }
     }
 
-    fn waiting_already(&self, lock: LockKey, want: &Want) -> Option<usize> {
+    /// Where the session stands that asks for the same again.
+    pub(crate) fn waiting_already(&self, lock: LockKey, want: &Want) -> Option<usize> {
         let found = self.engine.lock(lock);
         let waits = &self.engine.session(want.session).waits;
         waits
@@ -168,9 +170,16 @@ impl Step<'_> {
 
     // Being served.
 
-    /// Serves the queue as far as it goes.
+    /// Serves the queue as far as it goes, or as far as one step goes: then the lock is left for the next.
     pub(crate) fn serve(&mut self, lock: LockKey) {
         while let Some(turn) = self.engine.next_turn(lock, self.now) {
+            if self.turns_left == 0 {
+                if self.engine.leave_unserved(lock) {
+                    self.touch();
+                }
+                return;
+            }
+            self.turns_left -= 1;
             match turn {
                 Turn::Grant(index) => {
                     let owner = self.engine.lock(lock).queue()[index].owner;
@@ -183,6 +192,9 @@ impl Step<'_> {
                 }
             }
         }
+        if self.engine.take_unserved(lock) {
+            self.touch();
+        }
     }
 
     /// What follows when an owner has got a hold, or a stronger one. Rule 17.
@@ -192,30 +204,34 @@ impl Step<'_> {
             return;
         }
         let waits = found.waits_of(owner);
-        if !waits.is_empty() && found.mode() == Mode::Shared && found.has_upgrade_beside(owner) {
-            for &wait in &waits {
-                let found = self.engine.lock(lock);
-                let index = found.wait_index(wait);
-                let is_second = |index: &usize| found.queue()[*index].mode == Mode::Exclusive;
-                if let Some(index) = index.filter(is_second) {
-                    self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
-                }
+        if waits.is_empty() {
+            return;
+        }
+        self.join_with(lock, &waits);
+        let found = self.engine.lock(lock);
+        if found.mode() == Mode::Exclusive || !found.has_upgrade_beside(owner) {
+            return;
+        }
+        for wait in waits {
+            let found = self.engine.lock(lock);
+            let is_second = |index: &usize| found.queue()[*index].mode == Mode::Exclusive;
+            if let Some(index) = found.wait_index(wait).filter(is_second) {
+                self.end_wait(lock, index, WaitEnd::Refused(RefusalReason::UpgradePending));
             }
         }
-        self.join_with(lock, waits);
     }
 
     /// The waits of a resumed session on a path that its owner holds already.
     pub(crate) fn serve_owner_of(&mut self, session: SessionKey, lock: LockKey) {
         let waits = self.engine.session(session).waits.iter();
         let waits = waits.filter(|(_, at)| **at == Some(lock));
-        let waits = waits.map(|(wait, _)| *wait).collect();
-        self.join_with(lock, waits);
+        let waits: Vec<_> = waits.map(|(wait, _)| *wait).collect();
+        self.join_with(lock, &waits);
     }
 
     /// Grants those of an owner's waits that are eligible and for no more than the owner holds.
-    fn join_with(&mut self, lock: LockKey, waits: Vec<WaitId>) {
-        for wait in waits {
+    fn join_with(&mut self, lock: LockKey, waits: &[WaitId]) {
+        for &wait in waits {
             let found = self.engine.lock(lock);
             let joins = |index: &usize| {
                 let wait = &found.queue()[*index];

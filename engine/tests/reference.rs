@@ -41,7 +41,12 @@ proptest! {
 
     #[test]
     fn the_engine_does_what_the_rules_say(
-        history in prop_oneof![3 => random::history(80), 1 => random::history(400)].prop_map(History),
+        history in prop_oneof![
+            3 => random::history(80),
+            1 => random::history(400),
+            2 => random::crowd(8),
+        ]
+        .prop_map(History),
         first_token in prop_oneof![9 => Just(Token(1)), 1 => Just(Token(Token::MAX.0 - 9))],
     ) {
         let mut run = Run::beginning_at(first_token);
@@ -66,8 +71,8 @@ fn random_histories_meet_everything() {
     let mut met: BTreeSet<String> = BTreeSet::new();
     let mut runner = TestRunner::deterministic();
     for _ in 0..300 {
-        let history = random::history(150).new_tree(&mut runner);
         let (mut model, mut world) = (Model::new(Token(1)), World::default());
+        let history = random::history(150).new_tree(&mut runner);
         for op in &history.expect("a history").current() {
             let step = world.resolve(op, model.earliest_over());
             let answered = step.lend(|entry| model.apply(entry));
@@ -92,6 +97,28 @@ fn random_histories_meet_everything() {
         .filter(|w| !met.contains(*w))
         .collect();
     assert_eq!(missing, [""; 0], "never met");
+}
+
+/// A crowd is worth what it waits for: that one step does not serve all of it. (In a release build one step does.)
+#[test]
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "one step serves many more than there are"
+)]
+fn random_crowds_are_more_than_one_step_serves() {
+    let mut runner = TestRunner::deterministic();
+    let mut behind = 0;
+    for _ in 0..50 {
+        let history = random::crowd(8).new_tree(&mut runner);
+        let (mut model, mut world) = (Model::new(Token(1)), World::default());
+        for op in &history.expect("a history").current() {
+            let step = world.resolve(op, model.earliest_over());
+            let answered = step.lend(|entry| model.apply(entry));
+            world.learn(&step.command, &answered.reply, &answered.recorded());
+            behind += usize::from(model.is_behind());
+        }
+    }
+    assert!(behind >= 50, "{behind} steps in 50 histories");
 }
 
 /// Replies, reasons and causes; `!` a notice, `*` an event. Only the end of all tokens is left to

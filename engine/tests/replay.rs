@@ -36,13 +36,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_changed_is_all_that_has_to_be_kept(ops in random::history(150)) {
+    fn what_changed_is_all_that_has_to_be_kept(ops in prop_oneof![random::history(150), random::crowd(8)]) {
         let lived = lived(&ops);
         replay_equal::replaying_what_changed_gives_the_same(&lived, FIRST_TOKEN);
     }
 
     #[test]
-    fn a_snapshot_stands_for_all_that_came_before(ops in random::history(100), at in any::<Index>()) {
+    fn a_snapshot_stands_for_all_that_came_before(ops in prop_oneof![random::history(100), random::crowd(6)], at in any::<Index>()) {
         let lived = lived(&ops);
         let middle = at.index(lived.steps.len());
         replay_equal::a_snapshot_stands_for_all_before(&lived, FIRST_TOKEN, middle);
@@ -57,7 +57,7 @@ proptest! {
 
     #[test]
     fn a_damaged_snapshot_is_refused_or_sound(
-        ops in random::history(80),
+        ops in prop_oneof![2 => random::history(80), 1 => random::crowd(3)],
         damage in proptest::collection::vec((any::<Index>(), 0..8_u32), 1..4),
         rest in random::history(20),
     ) {

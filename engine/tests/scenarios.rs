@@ -264,8 +264,10 @@ impl Stage {
         (writing::answer(&answer), Recorded::default())
     }
 
+    /// One step; and, if a queue was longer than one step serves, the ticks that go on with it, as a server would have them
+    /// at once. So a script reads the same however many that is.
     fn apply(&mut self, step: &Step) -> (String, Recorded) {
-        let (outcome, recorded) = step.apply(&mut self.engine);
+        let (outcome, mut recorded) = step.apply(&mut self.engine);
         self.engine.check();
         let expected = step.lend(|entry| self.model.apply(entry));
         let differences = model_equal::differences(&outcome, &recorded, &expected);
@@ -288,6 +290,11 @@ impl Stage {
                 self.attach.insert(*session, resumed.attach);
             }
             _ => {}
+        }
+        if self.model.is_behind() {
+            let (at, command) = (step.at, Owned::Tick);
+            let (_, further) = self.apply(&Step { at, command });
+            recorded.0.extend(further.0);
         }
         let unchanged = if outcome.changed || !self.shows_unchanged {
             ""

@@ -14,6 +14,87 @@ pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Op>> {
     (opens, vec(op(), 1..most)).prop_map(|(opens, ops)| opens.into_iter().chain(ops).collect())
 }
 
+/// A history in which again and again many wait for one lock when it is let go: more than one step serves.
+pub(crate) fn crowd(rounds: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(round(), 1..rounds).prop_map(move |rounds| rounds.into_iter().flatten().collect())
+}
+
+/// There are some of each owner, and the lock is freed; somebody has it, many ask for it, and something happens; then it is
+/// let go, and much may happen.
+fn round() -> impl Strategy<Value = Vec<Op>> {
+    let opens = [0, 1, 2, 3].map(|owner| {
+        let (org, lost, role) = (0, Disconnect::Release(None), Role::Moderator);
+        Act::Open {
+            org,
+            owner,
+            role,
+            lost,
+        }
+    });
+    let free = Act::Force {
+        org: 0,
+        target: 4,
+        pick: 0,
+        after: None,
+    };
+    let limit = prop_oneof![9 => Just(None), 1 => limit()];
+    let asked = vec((any::<u8>(), prop::bool::weighted(0.1), limit), 4..10);
+    let rest = (vec(op(), 0..2), release(), vec(op(), 0..6));
+    (any::<u8>(), asked, rest).prop_map(move |(holder, asked, (meanwhile, release, then))| {
+        let begun = opens.iter().chain([&free]).map(|act| at_once(act.clone()));
+        let first = ask_for_it(holder, Mode::Exclusive, None);
+        let asked = asked.into_iter().map(|(who, alone, limit)| {
+            let mode = [Mode::Shared, Mode::Exclusive][usize::from(alone)];
+            ask_for_it(who, mode, limit)
+        });
+        let ended = [at_once(release)].into_iter().chain(then);
+        let waiting = begun.chain([first]).chain(asked);
+        waiting.chain(meanwhile).chain(ended).collect()
+    })
+}
+
+fn ask_for_it(who: u8, mode: Mode, limit: Option<u32>) -> Op {
+    at_once(Act::Acquire(Ask {
+        who: Who::Attached(who),
+        path: 1,
+        mode,
+        limit,
+        ttl: None,
+        wait: 10_000,
+        note: None,
+        seize: false,
+        metadata: 0,
+    }))
+}
+
+fn release() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => any::<u8>().prop_map(|holder| Act::Release {
+            who: Who::Holder(holder),
+            path: Lock::Own(0),
+            owner: true,
+            token: Tok::Any,
+        }),
+        1 => any::<u8>().prop_map(|holder| Act::Close(Who::Holder(holder))),
+        1 => any::<u8>().prop_map(|holder| Act::Convert {
+            who: Who::Holder(holder),
+            path: Lock::Own(0),
+            mode: Mode::Shared,
+            limit: None,
+            wait: 0,
+        }),
+        1 => (any::<u8>(), any::<u8>())
+            .prop_map(|(target, pick)| Act::Force { org: 0, target, pick, after: None }),
+    ]
+}
+
+fn at_once(act: Act) -> Op {
+    Op {
+        when: When::Plus(0),
+        act,
+    }
+}
+
 fn opening() -> impl Strategy<Value = Op> {
     open().prop_map(|act| Op {
         when: When::Plus(0),

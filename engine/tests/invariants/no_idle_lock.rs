@@ -1,7 +1,8 @@
 //! Nobody waits in vain: a lock that could be granted never has an eligible waiter.
 //!
-//! Every path is settled on a copy, as a read would, and then asked: whoever stands first must have
-//! somebody in the way; and so must every `acquire_all`.
+//! A queue that one step could not serve to its end is gone on with by ticks that are wanted at once; they are taken on a
+//! copy. There every path is settled, as a read would, and then asked: whoever stands first must have somebody in the
+//! way; and so must every `acquire_all`.
 
 use tenure_engine::{Engine, LogTime, Mode, Notice, Truth, What};
 
@@ -13,6 +14,7 @@ use crate::history::{Recorded, Step};
 pub(crate) fn holds(seen: &Seen<'_>) {
     let (mut engine, mut ledger) = (seen.engine.clone(), seen.ledger.clone());
     let at = seen.at();
+    tick_on(&mut engine, &mut ledger);
     for (org, path) in locks() {
         let (org, path) = (org.to_owned(), path.to_owned());
         let settle = Step {
@@ -22,6 +24,7 @@ pub(crate) fn holds(seen: &Seen<'_>) {
         let (outcome, recorded) = settle.apply(&mut engine);
         ledger.learn(&settle, &outcome.reply, &recorded);
         nothing_waits_for_a_settling(&recorded);
+        tick_on(&mut engine, &mut ledger);
     }
     for lock in locks() {
         the_first_is_blocked(&engine, &ledger, lock, at);
@@ -33,6 +36,19 @@ pub(crate) fn holds(seen: &Seen<'_>) {
     {
         if ledger.current(asked.by).is_some() {
             some_item_is_blocked(&engine, asked, at);
+        }
+    }
+}
+
+/// Takes the ticks that are wanted at once.
+fn tick_on(engine: &mut Engine, ledger: &mut Ledger) {
+    while engine.next_deadline() == Some(engine.now()) {
+        let (at, command) = (engine.now().0, Owned::Tick);
+        let tick = Step { at, command };
+        let (outcome, recorded) = tick.apply(engine);
+        ledger.learn(&tick, &outcome.reply, &recorded);
+        if !outcome.changed {
+            break;
         }
     }
 }

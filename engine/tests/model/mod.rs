@@ -13,6 +13,7 @@ mod settle;
 mod state;
 mod telling;
 
+use tenure_engine::limits::SERVE_MAX;
 use tenure_engine::{
     Command, Entry, Event, LogTime, Millis, Notice, Policy, PolicyLayer, Rejection, Reply,
     SessionRef, Token,
@@ -51,6 +52,10 @@ pub(crate) struct Model {
     sessions: Vec<Session>,
     holds: Vec<Hold>,
     waits: Vec<Wait>,
+    /// Locks whose queues are to be served further, in this order.
+    unserved: Vec<Lock>,
+    /// How many waits in queues may still have their turn in this step.
+    turns_left: usize,
     layers: Vec<(Layered, PolicyLayer)>,
     next_session: u64,
     next_wait: u64,
@@ -76,6 +81,8 @@ impl Model {
             sessions: Vec::new(),
             holds: Vec::new(),
             waits: Vec::new(),
+            unserved: Vec::new(),
+            turns_left: SERVE_MAX,
             layers: Vec::new(),
             next_session: 1,
             next_wait: 1,
@@ -93,6 +100,7 @@ impl Model {
         self.wall = entry.wall.0;
         let reply = self.step(entry);
         self.forget_swept();
+        self.turns_left = SERVE_MAX;
         let notices = std::mem::take(&mut self.told);
         let events = std::mem::take(&mut self.happened);
         let changed = Self {
@@ -114,6 +122,11 @@ impl Model {
     /// Log time of the last entry that changed something.
     pub(crate) fn now(&self) -> LogTime {
         LogTime(self.now)
+    }
+
+    /// Whether a queue is to be served further.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.unserved.is_empty()
     }
 
     fn step(&mut self, entry: &Entry<'_>) -> Reply {

@@ -67,8 +67,11 @@ impl Model {
         self.wait_over_from(wait) <= at
     }
 
-    /// The earliest moment at which something is over: what a sleeper must not sleep beyond.
+    /// The earliest moment at which something is over, or a queue to be served: what a sleeper must not sleep beyond.
     pub(crate) fn earliest_over(&self) -> Option<u64> {
+        if self.is_behind() {
+            return Some(self.now);
+        }
         let sessions = self
             .sessions
             .iter()

@@ -326,6 +326,10 @@ impl Model {
 
     /// Rule 11.
     pub(super) fn tick(&mut self) -> Reply {
+        while self.turns_left > 0 && !self.unserved.is_empty() {
+            let lock = self.unserved.remove(0);
+            self.settle(&lock);
+        }
         for _ in 0..SWEEP_MAX {
             let Some(due) = self.left_behind(None).or_else(|| self.first_due()) else {
                 break;

@@ -55,7 +55,7 @@ impl Request {
     }
 }
 
-/// Who else stands in the way of a shared request.
+/// Who else stands in the way of a request for what nobody else's hold does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queue {
     /// Whoever is eligible.
@@ -129,7 +129,7 @@ impl Model {
                 self.take_along(session, why, lock, touched);
             }
         }
-        while self.serve_next(lock) {}
+        self.serve(lock);
     }
 
     /// The sessions in the holds and waits of the lock, by number.
@@ -168,27 +168,38 @@ impl Model {
         }
     }
 
-    /// One step of rule 16; false when the round has ended.
-    fn serve_next(&mut self, lock: &Lock) -> bool {
-        let queue: Vec<Wait> = self.queue(lock, self.now).into_iter().cloned().collect();
-        for wait in queue {
-            if !self.eligible(&wait, self.now) {
-                continue;
-            }
-            let request = Request::of_wait(&wait, 0);
-            match self.verdict(lock, &request, Queue::Aside, None) {
-                Verdict::No(RefusalReason::LimitDiffers) => {
-                    self.end_wait(wait.id, WaitEnd::Refused(RefusalReason::LimitDiffers));
-                    return true;
+    /// Rule 16, as far as one step goes.
+    fn serve(&mut self, lock: &Lock) {
+        while let Some((wait, verdict)) = self.next_turn(lock) {
+            if self.turns_left == 0 {
+                if !self.unserved.contains(lock) {
+                    self.unserved.push(lock.clone());
                 }
-                Verdict::No(_) => return false,
-                verdict @ (Verdict::Join | Verdict::Upgrade | Verdict::Fresh) => {
+                return;
+            }
+            self.turns_left -= 1;
+            match verdict {
+                Verdict::No(reason) => self.end_wait(wait.id, WaitEnd::Refused(reason)),
+                Verdict::Join | Verdict::Upgrade | Verdict::Fresh => {
                     self.grant_wait(lock, &wait, verdict);
-                    return true;
                 }
             }
         }
-        false
+        self.unserved.retain(|unserved| unserved != lock);
+    }
+
+    /// Whose turn it is, and what it comes to; nobody's when the round has ended.
+    fn next_turn(&self, lock: &Lock) -> Option<(Wait, Verdict)> {
+        let mut queue = self.queue(lock, self.now).into_iter();
+        let first = queue.find(|wait| self.eligible(wait, self.now))?;
+        let request = Request::of_wait(first, 0);
+        match self.verdict(lock, &request, Queue::Aside, None) {
+            verdict @ (Verdict::No(RefusalReason::LimitDiffers)
+            | Verdict::Join
+            | Verdict::Upgrade
+            | Verdict::Fresh) => Some((first.clone(), verdict)),
+            Verdict::No(_) => None,
+        }
     }
 
     /// Grants a wait of the queue, or ends it where a limit stands in the way.
@@ -309,7 +320,11 @@ impl Model {
             };
         }
         let Some(first) = holds.first() else {
-            return Verdict::Fresh;
+            return if self.queue_stands_in_the_way(lock, queue) {
+                Verdict::No(RefusalReason::QueuedAhead)
+            } else {
+                Verdict::Fresh
+            };
         };
         if request.mode == Mode::Exclusive || first.mode == Mode::Exclusive {
             return Verdict::No(RefusalReason::Held);
