@@ -278,6 +278,22 @@ fn crowd(waiters: u32) {
         },
     );
     world.asked("lock.list, one page", &list(Target::All));
+    world.apply(Command::Acquire(Acquire {
+        by: late,
+        path: "other/1",
+        mode: Mode::Exclusive,
+        limit: None,
+        ttl: Some(Millis(1000)),
+        wait: Millis(0),
+        note: None,
+        seize: None,
+        metadata: b"",
+    }));
+    world.at += 2000;
+    world.timed(
+        "lock.acquire that is refused, something else is over",
+        acquire(late, "doc/1", Mode::Exclusive, Millis(0)),
+    );
     world.timed(
         "lock.release by one of the holders",
         release(holders[0], "doc/1"),
@@ -542,7 +558,7 @@ fn main() {
     for holds in [10_000, 1_000_000] {
         many_holds(holds);
     }
-    for waiters in [0, 1000, 4000] {
+    for waiters in [0, 1000, 4000, 100_000] {
         crowd(waiters);
     }
     for waiters in [1000, 10_000] {

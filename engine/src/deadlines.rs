@@ -154,6 +154,12 @@ impl Deadlines {
         }
     }
 
+    /// The waits and sessions whose timers have come up by `now`.
+    pub(crate) fn due(&self, now: LogTime) -> impl Iterator<Item = Due> + '_ {
+        let up = self.near.iter().take_while(move |(at, _)| *at <= now);
+        up.map(|(_, due)| *due)
+    }
+
     fn first_near_at(&self) -> LogTime {
         self.first_near().map_or(LogTime::NEVER, |(at, _)| at)
     }

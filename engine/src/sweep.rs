@@ -10,7 +10,7 @@ use crate::event::{Cause, SessionEnd, WaitEnd};
 use crate::ids::{SessionId, WaitId};
 use crate::keys::{LockKey, SessionKey};
 use crate::limits::SWEEP_MAX;
-use crate::lock::Hold;
+use crate::lock::{Hold, Wait};
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::step::Step;
@@ -70,8 +70,7 @@ impl Step<'_> {
         let found = self.engine.lock(lock);
         let over = |hold: &&Hold| self.engine.hold_deadline(hold) <= now;
         let holds: Vec<_> = found.holds.iter().filter(over).map(Hold::id).collect();
-        let waits = found.queue().iter().filter(|wait| wait.deadline <= now);
-        let waits: Vec<_> = waits.map(|wait| wait.id).collect();
+        let waits = self.waits_past_deadline(lock);
         self.end_holds(lock, &holds, &Cause::Expired);
         for wait in waits {
             let index = self.engine.lock(lock).wait_index(wait);
@@ -85,11 +84,71 @@ impl Step<'_> {
         }
     }
 
+    /// By number. At a crowded lock, whoever is over is looked for where less has to be looked at: among those who wait
+    /// there, or among all whose timers have come up.
+    fn waits_past_deadline(&self, lock: LockKey) -> Vec<WaitId> {
+        let found = self.engine.lock(lock);
+        let is_over = |wait: &&Wait| wait.deadline <= self.now;
+        let Some(due) = self.due_if_fewer(lock) else {
+            let over = found.queue().iter().filter(is_over);
+            return over.map(|wait| wait.id).collect();
+        };
+        let due = due.into_iter().filter_map(|due| match due {
+            Due::Wait(wait, at) if at == lock => Some(&found.queue()[found.wait_index(wait)?]),
+            Due::Wait(..) | Due::Hold(..) | Due::Group(_) | Due::Session(_) => None,
+        });
+        let mut over: Vec<_> = due.filter(is_over).map(|wait| wait.id).collect();
+        over.sort_unstable();
+        over
+    }
+
+    /// The waits and sessions whose timers have come up, if the lock is crowded and they are fewer than its crowd.
+    fn due_if_fewer(&self, lock: LockKey) -> Option<Vec<Due>> {
+        let found = self.engine.lock(lock);
+        found.crowd()?;
+        let crowd = found.holds.len() + found.queue().len();
+        let due = self.engine.deadlines.due(self.now).take(crowd);
+        let due: Vec<_> = due.collect();
+        (due.len() + self.engine.ending.len() < crowd).then_some(due)
+    }
+
     /// Sessions in the lock's holds, queue and groups that are over and have not ended, by number.
     fn over_sessions_at(&self, lock: LockKey) -> Vec<(SessionId, SessionKey)> {
-        self.sessions_at(lock, |session| {
-            session.ended.is_none() && session.is_over(self.now)
-        })
+        let is_over = |session: &Session| session.ended.is_none() && session.is_over(self.now);
+        let Some(due) = self.due_if_fewer(lock) else {
+            return self.sessions_at(lock, is_over);
+        };
+        let due = due.into_iter().filter_map(|due| match due {
+            Due::Session(id) => self.engine.sessions.find(id),
+            Due::Wait(..) | Due::Hold(..) | Due::Group(_) => None,
+        });
+        self.those_at(lock, due.filter(|session| is_over(session)))
+    }
+
+    /// Sessions that have ended and have left something in the lock's holds, queue and groups, by number.
+    fn ended_sessions_at(&self, lock: LockKey) -> Vec<(SessionId, SessionKey)> {
+        if self.due_if_fewer(lock).is_none() {
+            return self.sessions_at(lock, |session| session.ended.is_some());
+        }
+        let ending = self.engine.ending.iter();
+        self.those_at(lock, ending.filter_map(|id| self.engine.sessions.find(*id)))
+    }
+
+    /// Those of some sessions that are in the lock's holds, queue and groups, by number.
+    fn those_at<'s>(
+        &self,
+        lock: LockKey,
+        sessions: impl Iterator<Item = &'s Session>,
+    ) -> Vec<(SessionId, SessionKey)> {
+        let found = self.engine.lock(lock);
+        let is_there = |session: &&Session| {
+            found.hold_with(session.owner, session.key).is_some()
+                || !self.waits_at(session.key, lock).is_empty()
+        };
+        let there = sessions.filter(is_there);
+        let mut there: Vec<_> = there.map(|session| (session.id, session.key)).collect();
+        there.sort_unstable();
+        there
     }
 
     /// Those of the sessions in the lock's holds, queue and groups that are asked for, by number.
@@ -118,7 +177,7 @@ impl Step<'_> {
         if self.engine.ending.is_empty() {
             return;
         }
-        for (_, session) in self.sessions_at(lock, |session| session.ended.is_some()) {
+        for (_, session) in self.ended_sessions_at(lock) {
             let owner = self.engine.session(session).owner;
             for wait in self.waits_at(session, lock) {
                 self.end_wait_of(session, wait, WaitEnd::SessionEnded);
