@@ -161,6 +161,14 @@ impl Lock {
         rest.is_some_and(|rest| !rest.queue.is_empty() || !rest.groups.is_empty())
     }
 
+    /// Whether there may be somebody to be served.
+    pub(crate) fn wants_serving(&self) -> bool {
+        let rest = self.holds.lock_rest();
+        rest.is_some_and(|rest| {
+            !rest.queue.is_empty() || !rest.groups.is_empty() || rest.unserved.is_some()
+        })
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         !self.holds.is_empty()
     }
@@ -194,7 +202,9 @@ impl Lock {
         if limit != self.limit() {
             self.holds.lock_rest_mut().limit = limit;
         }
-        if let Some(owner) = self.holds.first().map(|hold| hold.owner) {
+        if let Some(owner) = self.holds.first().map(|hold| hold.owner)
+            && self.holds.lock_rest().is_some()
+        {
             self.find_upgrades_of(owner);
         }
     }
@@ -254,6 +264,9 @@ impl Lock {
     pub(crate) fn push_hold(&mut self, hold: Hold) {
         let owner = hold.owner;
         self.holds.push(hold);
+        if self.holds.lock_rest().is_none() && !crowd::are_many(self.holds.len()) {
+            return;
+        }
         let has_crowd = self.crowd().is_some();
         if let Holds::Many(all, rest) = &mut self.holds
             && (has_crowd || crowd::are_many(all.len()))
@@ -268,21 +281,22 @@ impl Lock {
     /// Takes the hold out that stands there.
     pub(crate) fn take_hold(&mut self, index: usize) -> Hold {
         let hold = self.holds.remove(index);
-        self.hold_is_taken(&hold);
+        if self.holds.lock_rest().is_some() {
+            self.hold_is_taken(&hold);
+        }
         hold
     }
 
     /// Takes those holds out, whose ages are in order: with one look at all of them.
     pub(crate) fn take_holds(&mut self, taken: &[HoldId]) -> Vec<Hold> {
         let taken = self.holds.remove_all(taken);
-        taken.iter().for_each(|hold| self.hold_is_taken(hold));
+        if self.holds.lock_rest().is_some() {
+            taken.iter().for_each(|hold| self.hold_is_taken(hold));
+        }
         taken
     }
 
     fn hold_is_taken(&mut self, hold: &Hold) {
-        if self.holds.lock_rest().is_none() {
-            return;
-        }
         let rest = self.holds.lock_rest_mut();
         if let Some(crowd) = &mut rest.crowd {
             crowd.remove_holder(hold.owner);
@@ -293,20 +307,30 @@ impl Lock {
 
     /// Where the hold of that age stands.
     pub(crate) fn hold_index(&self, hold: HoldId) -> Option<usize> {
-        self.holds.binary_search_by_key(&hold, Hold::id).ok()
+        match &self.holds {
+            Holds::One(only) => (only.id() == hold).then_some(0),
+            Holds::Many(holds, _) => holds.binary_search_by_key(&hold, Hold::id).ok(),
+        }
     }
 
     /// Where the owner's hold stands.
     pub(crate) fn hold_of(&self, owner: OwnerKey) -> Option<usize> {
-        let crowd = self.crowd();
-        if let Some(known) = crowd.and_then(|crowd| crowd.hold_of(owner)) {
-            return self.hold_index(known?);
+        let (holds, crowd) = match &self.holds {
+            Holds::One(only) => return (only.owner == owner).then_some(0),
+            Holds::Many(holds, _) if holds.is_empty() => return None,
+            Holds::Many(holds, _) => (holds, self.crowd()),
+        };
+        match crowd.and_then(|crowd| crowd.hold_of(owner)) {
+            Some(known) => self.hold_index(known?),
+            None => holds.iter().position(|hold| hold.owner == owner),
         }
-        self.holds.iter().position(|hold| hold.owner == owner)
     }
 
     /// Where the hold stands that a session of the owner is in.
     pub(crate) fn hold_with(&self, owner: OwnerKey, session: SessionKey) -> Option<usize> {
+        if let Holds::One(only) = &self.holds {
+            return only.has_member(session).then_some(0);
+        }
         let index = self.hold_of(owner)?;
         self.holds[index].has_member(session).then_some(index)
     }
@@ -336,9 +360,7 @@ impl Lock {
 
     /// Rules 13, 14 and 15, the queue aside.
     pub(crate) fn room_for(&self, owner: OwnerKey, mode: Mode, limit: Option<u32>) -> Room {
-        let count = self.holds.len();
-        let own = (count > 0).then(|| self.hold_of(owner));
-        self.room_among(count, own.flatten(), mode, limit)
+        self.room_among(self.holds.len(), self.hold_of(owner), mode, limit)
     }
 
     /// The same, as if only some of the holds were there.

@@ -42,8 +42,7 @@ impl Step<'_> {
     fn is_plain(&self, lock: LockKey) -> bool {
         let found = self.engine.lock(lock);
         self.to_try.is_empty()
-            && !found.is_awaited()
-            && found.unserved().is_none()
+            && !found.wants_serving()
             && (!found.is_held() || self.engine.nothing_is_over(self.now))
     }
 
