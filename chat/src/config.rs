@@ -14,6 +14,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use jsonwebtoken::Algorithm;
 
+use crate::serving::TURNED_AWAY_MAX;
+
 /// Where browsers and services connect, unless told otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7430);
 
@@ -25,6 +27,15 @@ pub const ARCHIVE_OLDER_THAN: &str = "365d";
 
 /// Chats have been empty for long after this, unless told otherwise.
 pub const ARCHIVE_EMPTY_FOR: &str = "90d";
+
+/// The most connections that may be asked for.
+const CONNECTIONS_LIMIT: usize = 1_000_000;
+
+/// The database, what was written ahead of it, and what readers of an SQLite share.
+const FILES_OF_A_DATABASE_CONNECTION: u64 = 3;
+
+/// What the listener, the lock server, the log and the runtime need, and some to spare.
+const OTHER_FILES: u64 = 64;
 
 /// Everything the service is told when it starts.
 #[derive(Debug, Clone, Args)]
@@ -93,7 +104,16 @@ pub struct Config {
     /// When what is old is put away, and what that is.
     #[command(flatten)]
     pub archive: ArchiveSettings,
-    /// Feeds at a time; one more is turned away.
+    /// Connections at a time, feeds among them; one more is answered 503 and let go. As the system's limit of open files
+    /// allows.
+    #[arg(
+        long,
+        env = "TENURE_CHAT_CONNECTIONS_MAX",
+        default_value_t = 30_000,
+        value_name = "COUNT"
+    )]
+    pub connections_max: usize,
+    /// Feeds at a time, and never more than three quarters of the connections; one more is turned away.
     #[arg(
         long,
         env = "TENURE_CHAT_FEEDS_MAX",
@@ -328,6 +348,22 @@ impl Config {
         Duration::from_secs(self.idle_s)
     }
 
+    /// How many feeds there are at most: a quarter of the connections is left to requests.
+    #[must_use]
+    pub fn feeds_at_most(&self) -> usize {
+        self.feeds_max
+            .min(self.connections_max - self.connections_max.div_ceil(4))
+    }
+
+    /// Files that the service may have open beside its connections: databases, the lock server, the listener, whoever is
+    /// being turned away.
+    #[must_use]
+    pub fn files_beside_connections(&self) -> u64 {
+        TURNED_AWAY_MAX as u64
+            + u64::from(self.database_connections) * FILES_OF_A_DATABASE_CONNECTION
+            + OTHER_FILES
+    }
+
     /// Looks whether the settings go together.
     ///
     /// # Errors
@@ -349,6 +385,11 @@ impl Config {
         ] {
             ensure!(value > 0, "{flag}: expected at least 1, found 0");
         }
+        ensure!(
+            (1..=CONNECTIONS_LIMIT).contains(&self.connections_max),
+            "--connections-max: expected 1 to {CONNECTIONS_LIMIT}, found {}",
+            self.connections_max
+        );
         ensure!(
             (1..=3600).contains(&self.grace_s),
             "--grace: expected 1 to 3600 seconds, found {}",
@@ -465,6 +506,18 @@ mod tests {
         );
         for wrong in ["", "0s", "10ms", "daily", "-1h"] {
             assert!(wrong.parse::<Every>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn feeds_leave_connections_to_requests() {
+        let feeds = |arguments: &[&str]| given(arguments).feeds_at_most();
+        assert_eq!(feeds(&[]), 20_000);
+        assert_eq!(feeds(&["--connections-max", "10"]), 7);
+        assert_eq!(feeds(&["--connections-max", "1"]), 0);
+        assert_eq!(feeds(&["--connections-max", "10", "--feeds-max", "2"]), 2);
+        for wrong in ["0", "1000001"] {
+            given(&["--connections-max", wrong]).check().unwrap_err();
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<Labels, Counter>,
     request_seconds: Histogram,
+    /// Connections that are served.
+    pub(crate) connections: Gauge,
+    connections_turned_away: Family<Labels, Counter>,
     /// Feeds that are open.
     pub(crate) feeds: Gauge,
     /// Times that a feed was told that something is lost.
@@ -76,6 +79,8 @@ impl Metrics {
             registry: Mutex::default(),
             requests: Family::default(),
             request_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            connections: Gauge::default(),
+            connections_turned_away: Family::default(),
             feeds: Gauge::default(),
             feed_losses: Counter::default(),
             orgs_followed: Gauge::default(),
@@ -110,6 +115,14 @@ impl Metrics {
         );
         let help = "Time to the first byte of an answer, in seconds";
         to.register("request_seconds", help, self.request_seconds.clone());
+        to.register(
+            "connections",
+            "Connections that are served",
+            self.connections.clone(),
+        );
+        let help = "Connections beyond the bound: told so, or closed when too many are being told";
+        let turned_away = self.connections_turned_away.clone();
+        to.register("connections_turned_away", help, turned_away);
         to.register("feeds", "Feeds that are open", self.feeds.clone());
         let help = "Times that a feed was told that something is lost";
         to.register("feed_losses", help, self.feed_losses.clone());
@@ -166,6 +179,12 @@ impl Metrics {
         let help = "When this companion has completed a run of archiving, in Unix time; 0 if never";
         let completed = self.archive_completed_at.clone();
         to.register("archive_completed_at", help, completed);
+    }
+
+    /// There was one connection too many.
+    pub(crate) fn turned_away(&self, how: &str) {
+        let labels = vec![("how", how.to_owned())];
+        self.connections_turned_away.get_or_create(&labels).inc();
     }
 
     /// A run of the archive's schedule has ended.

@@ -24,7 +24,7 @@ use crate::live::Live;
 use crate::locks::{ANSWER_WITHIN, LOOK_EVERY, Link, Sessions};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
-use crate::serving::serve;
+use crate::serving::{Bounds, serve};
 use crate::store::{Store, StoreOptions};
 
 /// What the lock server's log calls us.
@@ -65,7 +65,7 @@ impl Service {
             link.clone(),
             store.clone(),
             Arc::clone(&metrics),
-            config.feeds_max,
+            config.feeds_at_most(),
             shutdown.clone(),
         );
         let app = Arc::new(App {
@@ -124,8 +124,12 @@ impl Service {
         let archiving = tokio::spawn(archive(Arc::clone(&app), config.archive.clone()));
         let ending = app.shutdown.clone();
         let routes = router(Arc::clone(&app), &config)?;
-        let head_within = Duration::from_secs(config.head_within_s);
-        let serving = tokio::spawn(serve(listener, routes, head_within, ending.clone()));
+        let bounds = Bounds {
+            connections_max: config.connections_max,
+            head_within: Duration::from_secs(config.head_within_s),
+        };
+        let metrics = Arc::clone(&app.metrics);
+        let serving = tokio::spawn(serve(listener, routes, bounds, metrics, ending.clone()));
         shutdown.cancelled().await;
         tracing::info!("shutting down");
         ending.cancel();

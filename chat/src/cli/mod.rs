@@ -7,6 +7,7 @@
 mod archive;
 mod audit;
 mod database;
+mod open_files;
 mod output;
 mod recount;
 mod serve;

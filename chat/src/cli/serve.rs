@@ -12,6 +12,7 @@ use tenure_chat::store::Role;
 use tenure_chat::telemetry;
 
 use super::Exit;
+use super::open_files::fit;
 use super::output::remark;
 use super::signals::stopping;
 
@@ -26,8 +27,10 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(serve: Serve) -> anyhow::Result<Exit> {
-    let config = serve.config;
+    let mut config = serve.config;
     telemetry::init(&config.log, config.log_format)?;
+    config.check()?;
+    fit(&mut config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

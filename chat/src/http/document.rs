@@ -13,7 +13,7 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, ResponseBuilder}
 use super::problem::{Code, MEDIA_TYPE, ProblemDetails};
 
 /// Routes that need a token.
-const PRIVATE: &str = "/v1/";
+pub(super) const PRIVATE: &str = "/v1/";
 
 /// What a page of problems says about a code: see `Code`.
 const CODES: &[Code] = &[

@@ -5,6 +5,7 @@
 
 mod answers;
 mod chats;
+mod crowded;
 mod document;
 mod documents;
 mod envelope;
@@ -40,6 +41,7 @@ use crate::locks::{Link, Sessions};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
+pub(crate) use crowded::OneTooMany;
 use envelope::REQUEST_ID;
 pub(crate) use export::Exports;
 pub(crate) use limits::{Limits, SWEEP_EVERY};
@@ -133,6 +135,7 @@ pub(crate) fn router(app: Shared, config: &Config) -> anyhow::Result<Router> {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(axum::middleware::from_fn(crowded::turn_away))
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(&app),
             envelope::envelope,

@@ -2,12 +2,13 @@
 //!
 //! Rule: none of these shows a chat, an organisation or a person; the page loads nothing from elsewhere.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse};
 
-use super::Shared;
+use super::{OneTooMany, Shared};
 use crate::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 /// The page has its own style and no script.
@@ -27,9 +28,18 @@ pub(super) async fn healthz() -> &'static str {
     (status = 200, description = "They are", body = String, content_type = "text/plain"),
     (status = 503, description = "They are not: why", body = String, content_type = "text/plain"),
 ))]
-pub(super) async fn readyz(State(app): State<Shared>) -> impl IntoResponse {
+pub(super) async fn readyz(
+    State(app): State<Shared>,
+    one_too_many: Option<Extension<OneTooMany>>,
+) -> impl IntoResponse {
     if app.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    if one_too_many.is_some() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many connections as may be are open\n",
+        );
     }
     if let Err(why) = app.store.ready().await {
         tracing::warn!(%why, "the database does not answer");

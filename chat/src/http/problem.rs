@@ -60,7 +60,7 @@ pub(crate) enum Code {
     TenureAway,
     /// The database is away, or too busy.
     StoreAway,
-    /// As many feeds or sessions are open as may be.
+    /// As many connections, feeds or sessions are open as may be.
     Full,
 }
 

@@ -16,6 +16,7 @@ mod support;
 mod away;
 mod contract;
 mod crash;
+mod crowds;
 mod documents;
 mod feeds;
 mod flow;

@@ -13,7 +13,7 @@ pub(crate) use http::{Answer, Http};
 #[macro_use]
 mod both;
 pub(crate) use place::{
-    Companion, Person, Place, on_killable_postgres, on_postgres, on_sqlite, outbox_has,
+    Companion, Person, Place, on_killable_postgres, on_postgres, on_sqlite, outbox_has, says,
 };
 
 /// Long enough for anything that takes no time on a busy machine.

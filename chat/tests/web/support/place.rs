@@ -203,10 +203,24 @@ impl Place {
 
     /// A companion as a process of its own.
     pub(crate) async fn companion_process(&self, options: Options<'_>) -> Companion {
+        let companion = Command::new(env!("CARGO_BIN_EXE_tenure-chat"));
+        self.process(companion, options).await
+    }
+
+    /// The same, where the system allows it so many open files.
+    #[cfg(unix)]
+    pub(crate) async fn companion_with_files(&self, files: u32, options: Options<'_>) -> Companion {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_tenure-chat"));
+        self.process(shell, options).await
+    }
+
+    async fn process(&self, mut command: Command, options: Options<'_>) -> Companion {
         let port = Port::free();
         let arguments = self.arguments(options, &port.addr.to_string());
         let config = Given::parse_from(&arguments).config;
-        let child = Command::new(env!("CARGO_BIN_EXE_tenure-chat"))
+        let child = command
             .args(&arguments[1..])
             .stdout(self.log())
             .stderr(self.log())
@@ -433,6 +447,15 @@ pub(crate) async fn outbox_has(companion: &Companion, rows: RangeInclusive<u32>)
         .lines()
         .find_map(|line| line.strip_prefix("tenure_chat_outbox_rows "));
     rows.contains(&waiting.unwrap().parse().unwrap())
+}
+
+/// A figure of a companion, with its labels, if it has any.
+pub(crate) async fn says(companion: &Companion, figure: &str) -> Option<u64> {
+    let metrics = companion.person("root").get("/metrics").await.text;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("tenure_chat_{figure} ")));
+    line.map(|value| value.parse().unwrap())
 }
 
 /// A port that a server can come back to: nobody else is given it as long as this lives.
