@@ -47,7 +47,18 @@ pub(super) struct Feed {
 }
 
 /// A feed in the figures, until this is dropped.
-pub(super) struct Counted(pub(super) Arc<Metrics>);
+pub(super) struct Counted(Arc<Metrics>);
+
+impl Counted {
+    /// `None` when there are as many as may be.
+    pub(super) fn one_more(metrics: &Arc<Metrics>, feeds_max: usize) -> Option<Self> {
+        let before = metrics.feeds.inc();
+        let counted = Self(Arc::clone(metrics));
+        usize::try_from(before)
+            .is_ok_and(|before| before < feeds_max)
+            .then_some(counted)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -96,15 +96,13 @@ impl Live {
         since: Option<Position>,
         browser: Option<Present>,
     ) -> Result<FeedBody, NoFeed> {
-        if usize::try_from(self.metrics.feeds.get()).unwrap_or(0) >= self.feeds_max {
-            return Err(NoFeed::Full);
-        }
+        // Counted before anything is awaited: many that come at once are as many as that.
+        let counted = feed::Counted::one_more(&self.metrics, self.feeds_max).ok_or(NoFeed::Full)?;
         let org = self.org(&person.org);
         if !org.is_up(PATIENCE, |up| up.stream).await {
             return Err(NoFeed::Away);
         }
         let (listening, begins) = org.listen(&person, since).ok_or(NoFeed::Full)?;
-        self.metrics.feeds.inc();
         let feed = feed::Feed {
             person,
             org,
@@ -112,7 +110,7 @@ impl Live {
             browser,
             store: self.store.clone(),
             shutdown: self.shutdown.clone(),
-            counted: feed::Counted(Arc::clone(&self.metrics)),
+            counted,
         };
         Ok(feed::start(feed, begins))
     }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, Person, Place, on_sqlite, says, until};
+use crate::support::{Http, PATIENCE, Person, Place, on_sqlite, says, until};
 
 /// Connections that are turned away at a time.
 const TURNED_AWAY_MAX: usize = 256;
@@ -141,6 +141,28 @@ fn who_comes_to_a_full_house_and_says_nothing_keeps_no_others_out() {
             says(&companion, closed)
                 .await
                 .is_some_and(|closed| closed >= 1)
+        })
+        .await;
+    });
+}
+
+#[test]
+fn feeds_that_come_at_once_are_no_more_than_may_be() {
+    on_sqlite(async |place: Place| {
+        let companion = place.companion(&["--feeds-max", "2"]).await;
+        let ada = companion.person("ada");
+        let bearer = format!("Bearer {}", ada.token);
+        let headers = [("authorization", bearer.as_str())];
+        let ask = || Http::ask(companion.addr, "GET", "/v1/feed", &headers, None);
+        // Nobody has listened in this organisation yet, so all have to wait for the lock server.
+        let (a, b, c, d) = tokio::join!(ask(), ask(), ask(), ask());
+        let answers = [a, b, c, d].map(Result::unwrap);
+        let open = answers.iter().filter(|answer| answer.status == 200).count();
+        assert_eq!(open, 2);
+        assert_eq!(says(&companion, "feeds").await, Some(2));
+        drop(answers);
+        until("one may listen again", async || {
+            ada.try_hear(None).await.is_some()
         })
         .await;
     });
