@@ -149,6 +149,15 @@ pub struct Config {
         value_name = "SECONDS"
     )]
     pub head_within_s: u64,
+    /// The body of a request has to be there within so long of its head.
+    #[arg(
+        long = "body-within",
+        env = "TENURE_CHAT_BODY_WITHIN",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        value_name = "SECONDS"
+    )]
+    pub body_within_s: u64,
 }
 
 /// How people's tokens are looked at.

@@ -75,6 +75,7 @@ impl Service {
             when_away: config.when_tenure_is_away,
             grace: config.grace(),
             idle: config.idle(),
+            body_within: Duration::from_secs(config.body_within_s),
             store,
             link,
             live,

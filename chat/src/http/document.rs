@@ -29,6 +29,7 @@ const CODES: &[Code] = &[
     Code::StaleToken,
     Code::LockLost,
     Code::SessionOver,
+    Code::TooSlow,
     Code::TooLarge,
     Code::UnsupportedMediaType,
     Code::Invalid,
@@ -100,6 +101,7 @@ fn complete_operation(operation: &mut Operation, is_private: bool, has_id: bool)
         "`not_found`: there is none, or it is not yours to see",
         has_id,
     );
+    may("408", "`too_slow`: the body did not come in time", has_body);
     may("413", "`too_large`", has_body);
     may(
         "415",

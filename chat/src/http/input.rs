@@ -12,10 +12,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-use super::Shared;
 use super::limits::Kind;
 use super::problem::{Answer, Code, Problem};
+use super::{App, Shared};
 use crate::identity::{Person, Rejected};
 
 /// The header that a browser's session is shown with.
@@ -73,7 +74,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Shared) -> Answer<Self> {
-        match Json::<T>::from_request(request, app).await {
+        match in_time(app, Json::<T>::from_request(request, app)).await? {
             Ok(Json(input)) => Ok(Self(input)),
             Err(rejection) => Err(refused(&rejection)),
         }
@@ -90,8 +91,8 @@ impl<T: DeserializeOwned + Default> FromRequest<Shared> for MaybeInput<T> {
             .and_then(|kind| kind.to_str().ok());
         let is_json =
             kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
-        let body = Bytes::from_request(request, app)
-            .await
+        let body = in_time(app, Bytes::from_request(request, app))
+            .await?
             .map_err(|rejection| too_large(&rejection))?;
         if body.is_empty() {
             return Ok(Self(T::default()));
@@ -184,6 +185,18 @@ pub(super) fn session(headers: &HeaderMap) -> Answer<Option<&str>> {
             Code::BadRequest,
             "tenure-session: expected what POST /v1/sessions gave, found something else",
         )
+    })
+}
+
+/// A body as long as one may take to send it.
+async fn in_time<T>(app: &App, reading: impl Future<Output = T>) -> Answer<T> {
+    let within = app.body_within;
+    timeout(within, reading).await.map_err(|_| {
+        let detail = format!(
+            "expected the body within {} s of the head; nothing was done, send it again",
+            within.as_secs()
+        );
+        Problem::new(Code::TooSlow, detail)
     })
 }
 

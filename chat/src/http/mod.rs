@@ -66,6 +66,8 @@ pub(crate) struct App {
     pub(crate) when_away: WhenAway,
     pub(crate) grace: Duration,
     pub(crate) idle: Duration,
+    /// The body of a request has to be there so soon after its head.
+    pub(crate) body_within: Duration,
     pub(crate) shutdown: CancellationToken,
     /// The document of all routes, and its page.
     pub(crate) openapi: String,

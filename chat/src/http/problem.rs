@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -44,6 +44,8 @@ pub(crate) enum Code {
     SessionOver,
     /// The token is lower than one that was seen: somebody else has had the lock since.
     StaleToken,
+    /// The body did not come in time.
+    TooSlow,
     /// The body is larger than is taken.
     TooLarge,
     /// The body is not JSON, or does not say so.
@@ -90,6 +92,7 @@ impl Code {
             Self::Locked => StatusCode::LOCKED,
             Self::LockLost | Self::SessionOver => StatusCode::GONE,
             Self::StaleToken => StatusCode::PRECONDITION_FAILED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid | Self::Mismatch => StatusCode::UNPROCESSABLE_ENTITY,
@@ -113,6 +116,7 @@ impl Code {
             Self::LockLost => "The lock is lost",
             Self::SessionOver => "The session is over",
             Self::StaleToken => "The lock's token is old",
+            Self::TooSlow => "The body did not come in time",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body has to be JSON",
             Self::Invalid => "What was asked for cannot be done",
@@ -215,6 +219,10 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if let Some(after) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(after)));
+        }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            // What still comes is no request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));

@@ -259,3 +259,96 @@ fn whoever_says_little_keeps_no_connection() {
         feed.next_named("message.created").await;
     });
 }
+
+/// What is answered to the head and a body that comes a byte now and then, and after how long.
+async fn drip_body(addr: SocketAddr, head: &str, body: &str) -> (String, Duration) {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    let (mut answer, mut ask) = stream.split();
+    let dripping = async {
+        for byte in body.bytes().cycle() {
+            sleep(Duration::from_millis(100)).await;
+            if ask.write_all(&[byte]).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut said = Vec::new();
+    let mut spoken = Duration::ZERO;
+    let answered = async {
+        // A reset is an end too.
+        while answer
+            .read_buf(&mut said)
+            .await
+            .is_ok_and(|bytes| bytes > 0)
+        {
+            spoken = began.elapsed();
+        }
+    };
+    tokio::select! {
+        () = answered => {}
+        () = dripping => {}
+        () = sleep(PATIENCE) => panic!("the connection is kept"),
+    }
+    (String::from_utf8(said).unwrap(), spoken)
+}
+
+#[test]
+fn a_body_that_does_not_come_in_time_is_refused() {
+    on_sqlite(async |place: Place| {
+        let companion = place.companion(&["--body-within", "1"]).await;
+        let ada = companion.person("ada");
+        let chat = ada.chat_with(&[]).await;
+        let head = |path: &str, more: &str| {
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n{more}\r\n",
+                ada.token
+            )
+        };
+        let (messages, lock) = (
+            format!("/v1/chats/{chat}/messages"),
+            format!("/v1/chats/{chat}/lock"),
+        );
+        let message = json!({"client_msg_id": "m-1", "body": "x".repeat(1_000)}).to_string();
+        let long = "content-length: 100000\r\n";
+        let chunked = "transfer-encoding: chunked\r\n";
+        let (counted, in_chunks, optional, of_no_use) = (
+            head(&messages, long),
+            head(&messages, chunked),
+            head(&lock, long),
+            head("/v1/sessions", long),
+        );
+        let addr = companion.addr;
+        let (counted, in_chunks, optional, of_no_use) = tokio::join!(
+            drip_body(addr, &counted, &message),
+            drip_body(addr, &in_chunks, "1\r\n \r\n"),
+            drip_body(addr, &optional, " "),
+            drip_body(addr, &of_no_use, " "),
+        );
+        for (said, after) in [counted, in_chunks, optional] {
+            assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+            assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
+            assert!(said.contains("\"code\":\"too_slow\""), "{said}");
+            // By themselves they would have taken for ever.
+            assert!((Duration::from_millis(900)..Duration::from_secs(15)).contains(&after));
+        }
+        // Where nobody reads a body nobody waits for it.
+        let (said, after) = of_no_use;
+        assert!(said.starts_with("HTTP/1.1 201 "), "{said}");
+        assert!(after < Duration::from_secs(15));
+        let history = ada.get(&messages).await.expect(200);
+        assert_eq!(history["items"], json!([]));
+        // Slow, and in time.
+        let headers = head(&messages, &format!("content-length: {}\r\n", message.len()));
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        for part in [headers.as_str(), &message[..10], &message[10..]] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            sleep(Duration::from_millis(200)).await;
+        }
+        let mut said = Vec::new();
+        stream.read_buf(&mut said).await.unwrap();
+        assert!(said.starts_with(b"HTTP/1.1 201 "));
+    });
+}
