@@ -23,6 +23,7 @@ mod faults;
 mod proxy;
 mod reading;
 mod refusals;
+mod typing;
 mod waiting;
 
 use std::time::Duration;

@@ -34,6 +34,7 @@ use super::state::{ConnectionState, ConnectionStates};
 use super::types::{
     Chat, ChatId, Message, MessageId, NewChat, NewMessage, Receipts, Unread, Unsent,
 };
+use super::typing::{self, Audible, TypingTable};
 
 /// Messages whose way back through the feed is measured at a time.
 const EXPECTED_MAX: u64 = 4096;
@@ -86,6 +87,8 @@ pub(super) struct Shared {
     pub(super) give_up_after: Duration,
     pub(super) marks: Mutex<MarkTable>,
     pub(super) marked: Notify,
+    pub(super) typing: Mutex<TypingTable>,
+    pub(super) typed: Notify,
     marks_every: Duration,
     pub(super) cache: Cache,
     /// None once the client is closed, which is how its readers know.
@@ -103,6 +106,7 @@ pub(super) struct Shared {
 struct Begun {
     feed: bool,
     marks: bool,
+    typing: bool,
 }
 
 struct Lifeline {
@@ -174,6 +178,8 @@ impl ChatClient {
             give_up_after: options.give_up_after,
             marks: Mutex::default(),
             marked: Notify::new(),
+            typing: Mutex::default(),
+            typed: Notify::new(),
             marks_every: options.marks_every,
             cache: Cache::new(options.cache.bytes, options.cache.ttl),
             events: Mutex::new(Some(broadcast::Sender::new(options.events_buffer))),
@@ -314,11 +320,8 @@ impl ChatClient {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn delete(&self, chat: ChatId, message: MessageId) -> Result<Message> {
-        let ask = Ask {
-            method: Method::DELETE,
-            path: format!("/v1/chats/{chat}/messages/{message}"),
-            body: None,
-        };
+        let path = format!("/v1/chats/{chat}/messages/{message}");
+        let ask = Ask::new(Method::DELETE, path);
         self.change(&ask).await
     }
 
@@ -349,6 +352,21 @@ impl ChatClient {
                 read_seq: 0,
             },
         )
+    }
+
+    /// Says that one writes something in a chat. Say it with every key stroke: it is told when it is news, and then every 3 s.
+    /// Others are shown it for about 6 s after the last, or until the message is stored; then one looks at the chat, as far as
+    /// they are told, until the client is closed or has said nothing for some minutes.
+    ///
+    /// Never fails, and nobody waits for it: what cannot be told at the moment is not told late.
+    pub fn typing(&self, chat: ChatId) {
+        self.shared().type_in(chat, Audible::ToAll);
+    }
+
+    /// As [`typing`](Self::typing), and shown to members and higher alone: for a note among colleagues. To guests one looks at
+    /// the chat; a guest who says it is not heard.
+    pub fn typing_internally(&self, chat: ChatId) {
+        self.shared().type_in(chat, Audible::ToMembers);
     }
 
     /// How far the participants of a chat are.
@@ -520,6 +538,17 @@ impl Shared {
         }
         self.marked.notify_one();
         Ok(marking)
+    }
+
+    fn type_in(self: &Arc<Self>, chat: ChatId, wanted: Audible) {
+        let is_news = self.typing.lock().typed(Instant::now(), chat, wanted);
+        if !is_news || self.link.shutdown.is_cancelled() {
+            return;
+        }
+        if !std::mem::replace(&mut self.begun.lock().typing, true) {
+            self.runtime.spawn(typing::run(Arc::clone(self)));
+        }
+        self.typed.notify_one();
     }
 
     /// Tells whoever listens.

@@ -38,6 +38,9 @@ const IDLE_MAX: usize = 8;
 /// For how long.
 const IDLE_FOR: Duration = Duration::from_secs(60);
 
+/// What a session is shown with.
+const SESSION: HeaderName = HeaderName::from_static("tenure-session");
+
 /// What says that the answer is of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -48,6 +51,7 @@ pub(super) struct Link {
     token: watch::Sender<Token>,
     breaker: Mutex<Breaker>,
     standings: Standings,
+    session: Mutex<Option<HeaderValue>>,
     /// Rings for everybody who waits for the companion to come back.
     back: Notify,
     pub(super) reads: Pace,
@@ -71,6 +75,8 @@ pub(super) struct Ask {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Bytes>,
+    /// Whether it is a matter of the session too, if there is one.
+    pub(super) shows_session: bool,
 }
 
 /// An answer, whichever.
@@ -98,10 +104,16 @@ pub(super) enum Failure {
 
 impl Ask {
     pub(super) const fn get(path: String) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// One without a body.
+    pub(super) const fn new(method: Method, path: String) -> Self {
         Self {
-            method: Method::GET,
+            method,
             path,
             body: None,
+            shows_session: false,
         }
     }
 
@@ -111,9 +123,8 @@ impl Ask {
             Error::new(ErrorKind::BadRequest, "it cannot be written as JSON").with_source(why)
         })?;
         Ok(Self {
-            method,
-            path,
             body: Some(body.into()),
+            ..Self::new(method, path)
         })
     }
 }
@@ -246,6 +257,7 @@ impl Link {
             token: watch::Sender::new(token),
             breaker: Mutex::new(Breaker::new(failures, pause, trial)),
             standings: Standings::default(),
+            session: Mutex::default(),
             back: Notify::new(),
             reads: Pace::new(options.reads),
             counters,
@@ -268,6 +280,19 @@ impl Link {
         });
         self.standings.set(|standing| standing.is_refused = false);
         Ok(())
+    }
+
+    /// The session that the companion has given, or none.
+    pub(super) fn set_session(&self, session: Option<&str>) {
+        let header = session.and_then(|session| HeaderValue::from_str(session).ok());
+        *self.session.lock() = header.map(|mut header| {
+            header.set_sensitive(true);
+            header
+        });
+    }
+
+    pub(super) fn has_session(&self) -> bool {
+        self.session.lock().is_some()
     }
 
     /// Waits until there is a token that has not been refused. Cancel-safe.
@@ -448,6 +473,10 @@ impl Link {
         }
         if let Some(last_id) = last_id {
             request = request.header("last-event-id", last_id);
+        }
+        let session = ask.shows_session.then(|| self.session.lock().clone());
+        if let Some(session) = session.flatten() {
+            request = request.header(SESSION, session);
         }
         let never_sent = |why: http::Error| Failure::Broken {
             may_have_arrived: false,

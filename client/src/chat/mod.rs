@@ -46,6 +46,7 @@ mod searching;
 mod sending;
 mod state;
 mod types;
+mod typing;
 
 pub use client::{ChatClient, Page, Source};
 pub use error::{Error, ErrorKind, Result};

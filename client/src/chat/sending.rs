@@ -146,6 +146,7 @@ impl Shared {
             Err(NotQueued::Closed) => return Err(Error::new(ErrorKind::Closed, "")),
         }
         self.expect_to_hear(chat, &client_msg_id, now);
+        self.typing.lock().over(chat);
         Ok(Sending {
             chat,
             client_msg_id,
@@ -200,7 +201,11 @@ type Tried = ControlFlow<Result<Sent>, Error>;
 async fn deliver(shared: &Shared, outgoing: &Outgoing) -> Result<Sent> {
     let deadline = outgoing.since + shared.give_up_after;
     let path = format!("/v1/chats/{}/messages", outgoing.chat);
-    let ask = Ask::json(Method::POST, path, &outgoing.message)?;
+    // Whoever has sent it types no more.
+    let ask = Ask {
+        shows_session: true,
+        ..Ask::json(Method::POST, path, &outgoing.message)?
+    };
     let mut back_off = shared.link.new_back_off();
     let mut last = Error::new(ErrorKind::TimedOut, "");
     let (mut attempts, mut failures) = (0, 0);
