@@ -19,6 +19,7 @@ mod postgres;
 )]
 mod support;
 
+mod exporting;
 mod faults;
 mod proxy;
 mod reading;

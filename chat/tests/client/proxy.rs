@@ -43,6 +43,9 @@ const FATES: [Fate; 9] = [
     Fate::Late,
 ];
 
+/// Bytes within which an export is cut.
+const EXPORT_BYTES: usize = 100_000;
+
 /// See the file's header.
 #[derive(Clone)]
 pub(crate) struct Proxy {
@@ -194,6 +197,9 @@ async fn carry(network: &Arc<Network>, mut client: TcpStream) -> Result<(), Over
         if line.starts_with("GET /v1/feed") {
             return carry_feed(network, client, &request).await;
         }
+        if line.contains("/export") {
+            return carry_export(network, client, &request).await;
+        }
         let answer = carry_one(network, &mut client, &request).await?;
         client.write_all(&answer.bytes).await?;
     }
@@ -287,6 +293,32 @@ async fn carry_feed(
             () = sleep_until(until) => {}
         }
     }
+}
+
+/// An export is carried as it comes, and cut somewhere. It is the last on its connection, so that its end is seen.
+async fn carry_export(
+    network: &Network,
+    mut client: TcpStream,
+    request: &Exchange,
+) -> Result<(), Over> {
+    let mut companion = connect(network).await?;
+    let last = b"connection: close\r\n\r\n";
+    let request = [&request.bytes[..request.head - 2], last].concat();
+    companion.write_all(&request).await?;
+    let mut left = match network.draw() {
+        Fate::Passed => usize::MAX,
+        _ => network.part(EXPORT_BYTES),
+    };
+    let mut piece = vec![0; 4096];
+    while left > 0 {
+        let count = companion.read(&mut piece).await?;
+        if count == 0 {
+            break;
+        }
+        client.write_all(&piece[..count.min(left)]).await?;
+        left = left.saturating_sub(count);
+    }
+    Err(Over)
 }
 
 async fn connect(network: &Network) -> Result<TcpStream, Over> {

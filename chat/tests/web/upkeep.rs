@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenure_chat::store::{ChatId, Imported, NewParticipant, Role, Store, StoreOptions, UnixMs};
+use tenure_chat::store::Role;
 
 use crate::support::{Companion, Http, Place, until};
 
@@ -13,31 +13,6 @@ on_both!(
     an_export_goes_on_where_it_ended,
     who_does_not_read_keeps_nobody_waiting,
 );
-
-/// So many old messages of ada's, so large.
-async fn old(place: &Place, chat: &str, count: usize, bytes: usize) {
-    let store = Store::open(place.database(), StoreOptions::default())
-        .await
-        .unwrap();
-    let began = UnixMs::now().0 - 800 * 86_400_000;
-    let messages: Vec<_> = (0..count)
-        .map(|number| Imported {
-            sender: NewParticipant {
-                person: "ada".to_owned(),
-                name: "Ada".to_owned(),
-            },
-            client_msg_id: format!("old-{number}"),
-            body: format!("{number} {}", "x".repeat(bytes)),
-            attachments: Vec::new(),
-            created_at: UnixMs(began),
-        })
-        .collect();
-    let chat = ChatId(chat.parse().unwrap());
-    for messages in messages.chunks(200) {
-        store.import("acme", chat, messages).await.unwrap();
-    }
-    store.close().await;
-}
 
 async fn metric(companion: &Companion, name: &str) -> i64 {
     let metrics = companion.person("ada").get("/metrics").await.text;
@@ -58,7 +33,7 @@ async fn the_service_archives_by_itself(place: Place) {
     let off = place.companion(&["--archive-every", "off"]).await;
     let ada = off.person("ada");
     let chat = ada.chat_with(&["bob"]).await;
-    old(&place, &chat, OLD as usize, 10).await;
+    place.old(&chat, OLD as usize, 10).await;
     let often = ["--archive-every", "1s"];
     let (one, other) = (place.companion(&often).await, place.companion(&often).await);
     until("all of it is in the archive", || async {
@@ -93,7 +68,7 @@ async fn an_export_goes_on_where_it_ended(place: Place) {
     let mut chats = Vec::new();
     for number in 0..3 {
         let chat = ada.chat_with(&["bob"]).await;
-        old(&place, &chat, 150 + number, 10).await;
+        place.old(&chat, 150 + number, 10).await;
         chats.push(chat);
     }
     let of_others = companion.person("bob").chat_with(&[]).await;
@@ -140,7 +115,7 @@ async fn who_does_not_read_keeps_nobody_waiting(place: Place) {
     let ada = companion.person("ada");
     let chat = ada.chat_with(&["bob"]).await;
     // More than sockets take by themselves.
-    old(&place, &chat, 1_600, 16_000).await;
+    place.old(&chat, 1_600, 16_000).await;
     let bearer = format!("Bearer {}", ada.token);
     let path = format!("/v1/chats/{chat}/export");
     let mut slow = Vec::new();

@@ -20,6 +20,7 @@ use super::cache::{Cache, Found, Part};
 use super::error::{Error, ErrorKind, Result};
 use super::event::Told;
 use super::events::Events;
+use super::exporting::Export;
 use super::feed;
 use super::figures::{Counters, Figures};
 use super::limiter::{Limiter, Pace};
@@ -289,6 +290,16 @@ impl ChatClient {
     /// words in any order, and never a query language.
     pub fn search(&self, words: impl Into<String>) -> Search {
         Search::new(Arc::clone(self.shared()), words.into())
+    }
+
+    /// All messages of a chat, to be kept elsewhere. A history of pages does as well for what is shown.
+    pub fn export(&self, chat: ChatId) -> Export {
+        Export::new(Arc::clone(self.shared()), Some(chat))
+    }
+
+    /// All messages of all chats that one takes part in or that are open to the organisation, one chat after the other.
+    pub fn export_all(&self) -> Export {
+        Export::new(Arc::clone(self.shared()), None)
     }
 
     /// One message.

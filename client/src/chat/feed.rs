@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::client::Shared;
 use super::error::{Error, ErrorKind, Result};
 use super::event::{Change, Event, Recovery, Told, parse};
+use super::link::Ask;
 use super::types::ChatId;
 
 /// A companion shows a sign of life every 10 seconds.
@@ -63,7 +64,8 @@ impl Reader {
             self.shared.link.token().await;
             self.shared.link.worth_asking().await;
             let began = Instant::now();
-            let opened = self.shared.link.open_feed(self.last_id.as_deref()).await;
+            let ask = Ask::get("/v1/feed".to_owned());
+            let opened = self.shared.link.open(&ask, self.last_id.as_deref()).await;
             let after = match opened {
                 Ok((body, token)) => {
                     self.shared.counters.feeds_opened.one();

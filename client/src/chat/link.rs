@@ -331,6 +331,14 @@ impl Link {
         }
     }
 
+    pub(super) const fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
     pub(super) const fn new_back_off(&self) -> BackOff {
         BackOff::new(self.back_off.0, self.back_off.1)
     }
@@ -372,16 +380,19 @@ impl Link {
         }
     }
 
-    /// Opens the feed: its body and the token that it was opened with, or why there is none.
-    pub(super) async fn open_feed(&self, last_id: Option<&str>) -> Result<(Incoming, HeaderValue)> {
+    /// Opens what is answered for long, as the feed is: its body and the token that it was opened with, or why there is none.
+    pub(super) async fn open(
+        &self,
+        ask: &Ask,
+        last_id: Option<&str>,
+    ) -> Result<(Incoming, HeaderValue)> {
         let token = self.token.borrow().clone();
         if !token.is_taken {
             return Err(Failure::NoToken.of_read());
         }
         let admitted = self.admit().map_err(Failure::of_read)?;
-        let ask = Ask::get("/v1/feed".to_owned());
         let exchange = async {
-            let response = self.exchange(&ask, &token.header, last_id).await?;
+            let response = self.exchange(ask, &token.header, last_id).await?;
             if response.status() == StatusCode::OK {
                 Ok(Ok(response.into_body()))
             } else {
@@ -411,7 +422,7 @@ impl Link {
             }
             Err(_) => {
                 admitted.failed();
-                let why = "the feed did not begin in time";
+                let why = "no answer has begun in time";
                 Err(Error::new(ErrorKind::Unreachable, why))
             }
         }

@@ -18,7 +18,7 @@ use tenure::server::Server;
 use tenure_chat::config::Config;
 use tenure_chat::identity::{self, Issuer, development_key};
 use tenure_chat::service::Service;
-use tenure_chat::store::Role;
+use tenure_chat::store::{ChatId, Imported, NewParticipant, Role, Store, StoreOptions, UnixMs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -177,6 +177,30 @@ impl Place {
         }
         all.extend(options.iter().map(|&option| option.to_owned()));
         all
+    }
+
+    /// So many messages of ada's from long ago, so large; each begins with its `seq`.
+    pub(crate) async fn old(&self, chat: &str, count: usize, bytes: usize) {
+        let store = Store::open(self.database(), StoreOptions::default());
+        let store = store.await.unwrap();
+        let created_at = UnixMs(UnixMs::now().0 - 800 * 86_400_000);
+        let messages: Vec<_> = (1..=count)
+            .map(|number| Imported {
+                sender: NewParticipant {
+                    person: "ada".to_owned(),
+                    name: "Ada".to_owned(),
+                },
+                client_msg_id: format!("old-{number}"),
+                body: format!("{number} {}", "x".repeat(bytes)),
+                attachments: Vec::new(),
+                created_at,
+            })
+            .collect();
+        let chat = ChatId(chat.parse().unwrap());
+        for messages in messages.chunks(200) {
+            store.import("acme", chat, messages).await.unwrap();
+        }
+        store.close().await;
     }
 
     /// What a companion here is started with.
