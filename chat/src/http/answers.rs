@@ -65,14 +65,50 @@ pub(super) struct NotKept(ProblemDetails);
 )]
 pub(super) struct NotHeld(ProblemDetails);
 
+/// Guests may not.
+#[derive(IntoResponses)]
+#[response(
+    status = 403,
+    description = "`forbidden`: it is not for guests",
+    content_type = "application/problem+json"
+)]
+pub(super) struct NotForGuests(ProblemDetails);
+
 /// Who asks may not seize.
 #[derive(IntoResponses)]
 #[response(
     status = 403,
-    description = "`forbidden`: members do not take locks from others",
+    description = "`forbidden`: guests take no locks, and members none from others",
     content_type = "application/problem+json"
 )]
 pub(super) struct NotForMembers(ProblemDetails);
+
+/// Who asks sees the chat, and no more.
+#[derive(IntoResponses)]
+#[response(
+    status = 403,
+    description = "`forbidden`: you see the chat, and do not take part in it",
+    content_type = "application/problem+json"
+)]
+pub(super) struct ForParticipants(ProblemDetails);
+
+/// Guests have no colleagues.
+#[derive(IntoResponses)]
+#[response(
+    status = 403,
+    description = "`forbidden`: guests do not type internally",
+    content_type = "application/problem+json"
+)]
+pub(super) struct NotInternally(ProblemDetails);
+
+/// The lock server does not let the companion.
+#[derive(IntoResponses)]
+#[response(
+    status = 403,
+    description = "`forbidden`: the companion's key for the lock server is not for your organisation",
+    content_type = "application/problem+json"
+)]
+pub(super) struct NotWithThisKey(ProblemDetails);
 
 /// Who asks may not free what others hold.
 #[derive(IntoResponses)]

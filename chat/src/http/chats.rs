@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::answers::NotForGuests;
 use super::input::{Asked, At, By, Input, Reading, Sending};
 use super::problem::{Answer, Code, Problem, ProblemDetails};
 use crate::identity::fault_of_id;
@@ -95,6 +96,7 @@ pub(super) struct ParticipantsChange {
 
 /// Makes a chat. Whoever makes it takes part.
 #[utoipa::path(post, path = "/v1/chats", tag = "chats", request_body = NewChat, responses(
+    NotForGuests,
     (status = 201, description = "It was made", body = ChatView),
     (status = 200, description = "It was made by an earlier request with the same `client_chat_id`", body = ChatView),
 ))]

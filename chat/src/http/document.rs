@@ -95,7 +95,6 @@ fn complete_operation(operation: &mut Operation, is_private: bool, has_id: bool)
         "`unauthenticated`, `token_expired`: a token is needed",
         is_private,
     );
-    may("403", "`forbidden`: it is not for your role", is_private);
     may(
         "404",
         "`not_found`: there is none, or it is not yours to see",

@@ -12,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::answers::{
-    ForAdmins, Held, NotForMembers, NotHeld, NotKept, OwnSession, SessionIfAny, SessionOrAll,
-    SessionOver,
+    ForAdmins, Held, NotForGuests, NotForMembers, NotHeld, NotKept, OwnSession, SessionIfAny,
+    SessionOrAll, SessionOver,
 };
 use super::input::{Asked, By, Input, Locking, Surveying};
 use super::locks::{
@@ -193,6 +193,7 @@ pub(super) async fn acquire(
     params(SessionOrAll),
     responses(
     (status = 200, description = "How it went", body = Letting),
+    NotForGuests,
     Held,
     NotHeld,
 ))]
@@ -215,6 +216,7 @@ pub(super) async fn release(
     params(OwnSession),
     responses(
     (status = 200, description = "It is yours still", body = OwnLock),
+    NotForGuests,
     NotKept,
 ))]
 pub(super) async fn extend(
@@ -237,6 +239,7 @@ pub(super) async fn extend(
     params(OwnSession),
     responses(
     (status = 200, description = "Who has it from now on", body = Handed),
+    NotForGuests,
     NotHeld,
 ))]
 pub(super) async fn hand_over(
@@ -255,6 +258,7 @@ pub(super) async fn hand_over(
     params(OwnSession),
     responses(
     (status = 204, description = "They were told"),
+    NotForGuests,
     NotHeld,
 ))]
 pub(super) async fn decline(
@@ -274,6 +278,7 @@ pub(super) async fn decline(
 /// Who holds a document.
 #[utoipa::path(get, path = "/v1/locks/status", tag = "document locks", params(Which), responses(
     (status = 200, description = "Its lock at this moment", body = LockView),
+    NotForGuests,
 ))]
 pub(super) async fn status(
     State(app): State<Shared>,
@@ -291,6 +296,7 @@ pub(super) async fn status(
 /// The documents of the organisation that are locked, by path.
 #[utoipa::path(get, path = "/v1/locks", tag = "document locks", params(Listing), responses(
     (status = 200, description = "At most 1,000 of them", body = Listed),
+    NotForGuests,
 ))]
 pub(super) async fn list(
     State(app): State<Shared>,

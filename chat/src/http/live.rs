@@ -13,7 +13,7 @@ use tenure_client::Position;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::answers::{OwnSession, SessionOver};
+use super::answers::{NotWithThisKey, OwnSession, SessionOver};
 use super::input::{Asked, Attending, By, caller, session, whose};
 use super::limits::Kind;
 use super::locks::shown;
@@ -48,6 +48,7 @@ pub(super) struct Feed {
 /// Makes a session: one for each browser tab. It holds locks and is in chats.
 #[utoipa::path(post, path = "/v1/sessions", tag = "live", responses(
     (status = 201, description = "It was made", body = NewSession),
+    NotWithThisKey,
 ))]
 pub(super) async fn open(
     State(app): State<Shared>,
@@ -66,6 +67,7 @@ pub(super) async fn open(
 #[utoipa::path(delete, path = "/v1/sessions", tag = "live",
     params(OwnSession), responses(
     (status = 204, description = "It is over"),
+    NotWithThisKey,
     (status = 410, description = "`session_over`: it was over already",
         body = ProblemDetails, content_type = "application/problem+json"),
 ))]
@@ -85,6 +87,7 @@ pub(super) async fn close(
         ("tenure-session" = Option<String>, Header, description = "Your session: its locks live as long as this")),
     responses(
     (status = 200, description = "Events, until the token ends: see the page of the feed", content_type = "text/event-stream", body = String),
+    NotWithThisKey,
     SessionOver,
 ))]
 pub(super) async fn feed(

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::answers::{
-    Locked, NotForMembers, NotHeld, NotKept, OwnSession, SessionIfAny, SessionOrAll, SessionOver,
+    Locked, NotForGuests, NotForMembers, NotHeld, NotKept, NotWithThisKey, OwnSession,
+    SessionIfAny, SessionOrAll, SessionOver,
 };
 use super::input::{At, By, Locking, MaybeInput, Reading, session};
 use super::problem::{Answer, Code, Problem};
@@ -243,6 +244,7 @@ pub(super) async fn lock(
     params(("chat" = uuid::Uuid, Path), SessionOrAll),
     responses(
     (status = 200, description = "How it went", body = Letting),
+    NotForGuests,
     NotHeld,
     Locked,
 ))]
@@ -312,6 +314,7 @@ pub(super) async fn not_held(
     params(("chat" = uuid::Uuid, Path), OwnSession),
     responses(
     (status = 200, description = "It is yours still", body = OwnLock),
+    NotForGuests,
     NotKept,
 ))]
 pub(super) async fn heartbeat(
@@ -334,6 +337,7 @@ pub(super) async fn heartbeat(
 /// Who holds the chat.
 #[utoipa::path(get, path = "/v1/chats/{chat}/lock", tag = "chat locks", params(("chat" = uuid::Uuid, Path)), responses(
     (status = 200, description = "Its lock at this moment", body = LockView),
+    NotWithThisKey,
 ))]
 pub(super) async fn status(
     State(app): State<Shared>,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::answers::ForParticipants;
 use super::input::{At, By, Input, Reading, Sending};
 use super::problem::{Answer, Code, Problem};
 use crate::store::{ChatId, Mark, Marked, Receipts, Recounted, UnreadTotals};
@@ -27,6 +28,7 @@ pub(super) struct NewMarks {
 #[utoipa::path(put, path = "/v1/chats/{chat}/marks", tag = "marks", request_body = NewMarks,
     params(("chat" = uuid::Uuid, Path)), responses(
     (status = 200, description = "How far you are, over all of your devices", body = Marked),
+    ForParticipants,
 ))]
 pub(super) async fn mark(
     State(app): State<Shared>,

@@ -12,7 +12,7 @@ use tenure_client::Activity;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::answers::{Locked, SomebodyElses};
+use super::answers::{ForParticipants, Locked, SomebodyElses};
 use super::input::{Asked, At, By, Input, Reading, Sending, session};
 use super::problem::{Answer, Code, Problem, ProblemDetails};
 use super::refusal::{away, kept_out};
@@ -76,6 +76,7 @@ pub(super) struct Edit {
         body = ProblemDetails, content_type = "application/problem+json"),
     (status = 412, description = "`stale_token`: somebody else has had the lock since",
         body = ProblemDetails, content_type = "application/problem+json"),
+    ForParticipants,
     Locked,
 ))]
 pub(super) async fn send(

@@ -10,7 +10,7 @@ use tenure_client::Activity;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::answers::{SessionIfAny, SessionOver};
+use super::answers::{NotInternally, NotWithThisKey, SessionIfAny, SessionOver};
 use super::input::{Acting, At, By, Input, MaybeInput, Reading, session};
 use super::locks::{is_seen, present};
 use super::problem::{Answer, Code, Problem, ProblemDetails};
@@ -75,6 +75,7 @@ impl From<Doing> for Activity {
     params(("chat" = uuid::Uuid, Path), SessionIfAny),
     responses(
     (status = 200, description = "You are there", body = Here),
+    NotInternally,
     SessionOver,
 ))]
 pub(super) async fn enter(
@@ -92,6 +93,7 @@ pub(super) async fn enter(
     params(("chat" = uuid::Uuid, Path), SessionIfAny),
     responses(
     (status = 200, description = "It is told to the others", body = Here),
+    NotInternally,
     SessionOver,
 ))]
 pub(super) async fn typing(
@@ -136,6 +138,7 @@ async fn act(
     params(("chat" = uuid::Uuid, Path), ("tenure-session" = Option<String>, Header, description = "Your session")),
     responses(
     (status = 204, description = "You are not there"),
+    NotWithThisKey,
     (status = 410, description = "`session_over`",
         body = ProblemDetails, content_type = "application/problem+json"),
 ))]
@@ -155,6 +158,7 @@ pub(super) async fn leave(
 /// Who is in a chat.
 #[utoipa::path(get, path = "/v1/chats/{chat}/viewers", tag = "presence", params(("chat" = uuid::Uuid, Path)), responses(
     (status = 200, description = "Who is there at this moment", body = ViewersView),
+    NotWithThisKey,
 ))]
 pub(super) async fn viewers(
     State(app): State<Shared>,

@@ -2,10 +2,11 @@
 //!
 //! What is the same on both databases is shown on one.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 use tenure::config::{Config as TenureConfig, Settings};
 use tenure::server::Server;
 use tenure_chat::service::Service;
@@ -16,6 +17,9 @@ use crate::support::{Place, on_sqlite};
 
 /// Long enough for the lock server, and known to nobody else.
 const SECRET: &str = "a secret of the companion's own, 0123456789";
+
+/// Another, which is for another organisation alone.
+const ELSEWHERE: &str = "a secret for elsewhere, 0123456789 0123456789";
 
 /// Vouches for names.
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
@@ -59,7 +63,8 @@ async fn secured(place: &Place, role: &str) -> (SocketAddr, Way, CancellationTok
         &format!(
             "listen = \"127.0.0.1:0\"\nadmin = \"off\"\ndurability = \"memory\"\n\
              tls_cert = {cert:?}\ntls_key = {key:?}\n\
-             [[keys]]\nname = \"chat\"\nkey = {SECRET:?}\nrole = {role:?}\norgs = [\"*\"]\n"
+             [[keys]]\nname = \"chat\"\nkey = {SECRET:?}\nrole = {role:?}\norgs = [\"*\"]\n\
+             [[keys]]\nname = \"elsewhere\"\nkey = {ELSEWHERE:?}\nrole = \"admin\"\norgs = [\"elsewhere\"]\n"
         ),
     );
     let config = TenureConfig::load(Some(settings.as_ref()), Settings::default()).unwrap();
@@ -148,6 +153,91 @@ fn nobody_may_more_than_the_key() {
             .refused(403, "forbidden");
         stop.cancel();
     });
+}
+
+/// Operations of the document, each as method and path, that may be answered 403 as far as it says.
+fn said_to_be_forbidden(document: &Value) -> BTreeSet<String> {
+    let mut forbidden = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["responses"].get("403").is_some() {
+                forbidden.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    forbidden
+}
+
+#[test]
+fn what_may_be_forbidden_stands_in_the_document_and_nothing_else() {
+    on_sqlite(async |mut place: Place| {
+        place.tenure.kill();
+        let (_, way, stop) = secured(&place, "admin").await;
+        let companion = place.companion(&way.options()).await;
+        companion.is_connected(true).await;
+        // Another companion of the same chats, whose key is for another organisation.
+        let mut elsewhere = way.clone();
+        elsewhere.key = place.file("elsewhere.key").display().to_string();
+        std::fs::write(&elsewhere.key, ELSEWHERE).unwrap();
+        let elsewhere = place.companion(&elsewhere.options()).await;
+        elsewhere.is_connected(true).await;
+
+        let ada = companion.person("ada").with_session().await;
+        let chat = ada.chat_with(&["bob", "gus"]).await;
+        let message = ada.send(&chat, "m-1", "hello").await.expect(201);
+        let message = message["id"].as_str().unwrap().to_owned();
+        let gus = companion.with_role("gus", Role::Guest).with_session().await;
+        let root = companion.with_role("root", Role::Admin);
+        let people = [gus, companion.person("bob"), root, ada.at(&elsewhere)];
+
+        let document = ada.get("/openapi.json").await.expect(200);
+        let mut forbidden = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                let method = method.to_uppercase();
+                let (query, body) = asked(&method, path);
+                let at = path.replace("{chat}", &chat).replace("{message}", &message);
+                for person in &people {
+                    // Their feeds would not end, unless they are refused.
+                    if path == "/v1/feed" && person.addr == companion.addr {
+                        continue;
+                    }
+                    let answer = person
+                        .ask(&method, &format!("{at}{query}"), body.clone())
+                        .await;
+                    if answer.status == 403 {
+                        answer.refused(403, "forbidden");
+                        forbidden.insert(format!("{method} {path}"));
+                    }
+                }
+            }
+        }
+        assert_eq!(forbidden, said_to_be_forbidden(&document));
+        stop.cancel();
+    });
+}
+
+/// A query and a body by which somebody is forbidden it, if anybody is.
+fn asked(method: &str, path: &str) -> (&'static str, Option<Value>) {
+    let own = json!({"path": "doc/1", "token": 1, "ask": 1, "reason": "maintenance"});
+    match (method, path) {
+        ("GET", "/v1/locks/status") => ("?path=doc/1", None),
+        ("GET", "/v1/search") => ("?q=hello", None),
+        ("GET" | "DELETE", _) | ("POST", "/v1/sessions" | "/v1/unread/recount") => ("", None),
+        ("POST", "/v1/locks/clear") => ("", Some(json!({"reason": "maintenance"}))),
+        (_, path) if path.starts_with("/v1/locks") => ("", Some(own)),
+        (_, path) if path.ends_with("/participants") => ("", Some(json!({"remove": ["bob"]}))),
+        (_, path) if path.ends_with("/marks") => ("", Some(json!({"read_seq": 1}))),
+        (_, path) if path.ends_with("/presence") || path.ends_with("/typing") => {
+            let internally = json!({"activity": "typing", "internal": true});
+            ("", Some(internally))
+        }
+        ("POST", path) if path.ends_with("/messages") => {
+            ("", Some(json!({"client_msg_id": "m-2", "body": "hello"})))
+        }
+        ("PATCH", _) => ("", Some(json!({"body": "hello"}))),
+        _ => ("", Some(json!({}))),
+    }
 }
 
 #[test]
