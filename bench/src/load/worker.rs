@@ -1,4 +1,5 @@
-//! One thread of the generator: looks at its sockets, and has each do what it can.
+//! One thread of the generator: looks at its sockets, and has each do what it can. In a closed loop it sleeps when it has
+//! looked in vain for a while, in an open one never: what is due has to be asked in time.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
