@@ -36,7 +36,7 @@ pub struct Compacted {
 /// Brings the snapshots of all shards up to the segment `end`, which need not be complete, and drops all segments before
 /// it. Does nothing if there are none.
 ///
-/// Costs a pass over those segments, and another for each [`TOGETHER`] bytes of snapshots; and memory for one segment, and for
+/// Costs a pass over those segments, and another for each 64 MiB of snapshots; and memory for one segment, and for
 /// shards of so many bytes with what the segments add to them. Takes a `rest` after each piece of it. It may be ended at any
 /// point and taken up again.
 ///
