@@ -200,7 +200,7 @@ fn where_the_system_allows_few_files_whoever_comes_is_told_as_well() {
         }
         is_told_to_come_back(&ada).await;
         assert!((30..100).contains(&kept_by.len()), "{}", kept_by.len());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
         assert!(!place.said().contains("no connection can be taken"));
     });
 }
