@@ -1,7 +1,7 @@
 //! What a record is made of: values by position, at the end of a buffer.
 //!
 //! The bytes are those that serde would write, which is how they are read again. Reading is for a restart; writing is done
-//! under a shard's mutex, for every command, and serde takes two to three times as many instructions for it.
+//! under a shard's mutex, for every command, and serde takes nearly twice as many instructions for it.
 
 use tenure_protocol::Writer;
 
