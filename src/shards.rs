@@ -7,46 +7,39 @@
 //!
 //! Knows no lock rule, no socket, no wire (that is `dispatch/`).
 
+mod hearers;
 mod notes;
 mod pen;
 mod presence;
 mod router;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
-use tenure_engine::presence::{Bounds as PresenceBounds, Command as PresenceCommand, Presence};
-use tenure_engine::{
-    Answer, Attach, Command, Engine, Entry, LogTime, Millis, Query, Reply, SessionId, SessionRef,
-    Token, WaitId,
-};
+use tenure_engine::presence::{Bounds as PresenceBounds, Presence};
+use tenure_engine::{Answer, Command, Engine, LogTime, Millis, Query, SessionRef, Token};
 use tenure_protocol::reply::SessionRenewal;
-use tenure_protocol::{ErrorCode, Position, RequestKind};
 use tokio::sync::Notify;
 
-use self::notes::{Called, Notes};
+use self::hearers::Hearers;
+use self::notes::Called;
 use self::pen::{Pen, bytes_of, bytes_of_commands};
-use self::presence::{Aftermath, Own};
-use self::router::Router;
-use crate::audit::{Trail, Watch};
-use crate::clock::{Clock, Stamp};
-use crate::dispatch::requests::OF_ANOTHER_ORG;
-use crate::dispatch::{self, Item, Work, notices, replies, streams};
+pub(crate) use self::state::NO_ROOM;
+use self::state::State;
+use crate::audit::Trail;
+use crate::clock::Clock;
+use crate::dispatch::{Item, notices, replies};
 use crate::gate::{Gate, Held};
 use crate::homes::{Home, Homes, ShardIndex};
 use crate::journal::{Full, Lived, Mark};
-use crate::metrics::{CommandOutcome, ShardCounters, ShardView};
-use crate::outbox::{Attachment, Outbox};
-use crate::streams::{Epochs, Keeping, Moment, Room, Streams, Woken};
+use crate::metrics::ShardView;
+use crate::outbox::Outbox;
+use crate::streams::{Epochs, Keeping, Room, Streams, Woken};
 
 /// Commands that one hold of a shard's mutex takes at most.
 pub(crate) const BATCH_MAX: usize = 64;
-
-/// Steps that a page is preceded by, of which each ends what is over as far as it gets.
-const SWEEPS_MAX: usize = 16;
 
 /// Steps of a sweep after which those are woken who were told something in them.
 const STEPS_UNTOLD: u32 = 16;
@@ -54,15 +47,8 @@ const STEPS_UNTOLD: u32 = 16;
 /// What is refused because it cannot be kept is tried again after this, where nobody waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Told to whoever asks for what cannot be kept at the moment.
-pub(crate) const NO_ROOM: &str =
-    "what is decided cannot be kept at the moment, since the disk is full or too slow; ask again";
-
 /// A buffer for replies that has grown beyond this is given back.
 const KEPT_BYTES: usize = 64 * 1024;
-
-/// Paths whose waiters are told their places in one second, per shard.
-const MOVED_MAX: usize = 1024;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -94,31 +80,6 @@ struct Shard {
     due_earlier: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    home: Home,
-    engine: Engine,
-    /// Privileged acts.
-    trail: Trail,
-    pen: Pen,
-    presence: Presence,
-    notes: Notes,
-    /// Room for the answers to one batch.
-    replies: BytesMut,
-    /// What presence has still to hear of; nothing between two steps.
-    aftermath: Vec<Aftermath>,
-    /// Where the attached sessions are to be reached.
-    routes: HashMap<SessionId, Route>,
-    streams: Streams,
-    counters: ShardCounters,
-    /// When the timekeeper will wake up by itself.
-    sleeps_until: Option<LogTime>,
-    /// Queues in which somebody has moved up since their waiters were told.
-    moved: HashMap<(Arc<str>, Arc<str>), ()>,
-    /// The place that each waiter was told last.
-    places: HashMap<WaitId, u32>,
-}
-
 /// What has come of the timekeeper's looking.
 enum Turn {
     /// Something was due; there may be more.
@@ -127,12 +88,6 @@ enum Turn {
     Full,
     /// Nothing is due before this.
     Early(Option<LogTime>),
-}
-
-#[derive(Debug, Clone)]
-struct Route {
-    attach: Attach,
-    outbox: Arc<Outbox>,
 }
 
 impl Shards {
@@ -147,28 +102,14 @@ impl Shards {
         let epochs = Epochs::random();
         let engines = beginning.engines();
         let homes = Homes::new(engines.len());
-        let shard = |(home, (engine, trail, pen)): (Home, (Engine, Trail, Pen))| Shard {
-            state: Mutex::new(State {
-                home,
-                engine,
-                trail,
-                streams: Streams::new(
-                    (keeping.each, pen.showing()),
-                    Arc::clone(&room),
-                    epochs.of(home),
-                ),
-                pen,
-                presence: Presence::new(presence),
-                notes: Notes::default(),
-                replies: BytesMut::new(),
-                aftermath: Vec::new(),
-                routes: HashMap::new(),
-                counters: ShardCounters::default(),
-                sleeps_until: None,
-                moved: HashMap::new(),
-                places: HashMap::new(),
-            }),
-            due_earlier: Notify::new(),
+        let shard = |(home, lived): (Home, (Engine, Trail, Pen))| {
+            let keeping = (keeping.each, lived.2.showing());
+            let streams = Streams::new(keeping, Arc::clone(&room), epochs.of(home));
+            let hearers = Hearers::new(home, streams);
+            Shard {
+                state: Mutex::new(State::new(lived, hearers, Presence::new(presence))),
+                due_earlier: Notify::new(),
+            }
         };
         Self {
             shards: homes.all().zip(engines).map(shard).collect(),
@@ -270,13 +211,16 @@ impl Shards {
     pub(crate) fn unsubscribe(&self, shard: ShardIndex, org: &str, connection: u64, number: u64) {
         let mut state = self.shards[shard.0].state.lock();
         let now = self.clock.now();
-        state.streams.unsubscribe(org, connection, number, now);
+        state
+            .hearers
+            .streams
+            .unsubscribe(org, connection, number, now);
     }
 
     /// Gives the mutex back, and wakes whoever was told something. Gives whom that what has happened concerns.
     fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Woken {
-        let woken = state.streams.woken();
-        let called = state.notes.called();
+        let woken = state.hearers.streams.woken();
+        let called = state.hearers.notes.called();
         if let Some(deadline) = state.next_deadline()
             && state.sleeps_until.is_none_or(|wake| deadline < wake)
         {
@@ -329,11 +273,11 @@ impl Shards {
         if state.begin(bytes_of_commands(&[Command::Tick])).is_err() {
             return Turn::Full;
         }
-        state.counters.tick(deadline, stamp.at);
+        state.hearers.counters.tick(deadline, stamp.at);
         state.tick(stamp);
         let mark = state.finish(stamp);
-        let woken = state.streams.woken();
-        called.join(state.notes.called());
+        let woken = state.hearers.streams.woken();
+        called.join(state.hearers.notes.called());
         // Whoever waits for the mutex comes before the next tick.
         MutexGuard::unlock_fair(state);
         self.let_go(mark, woken);
@@ -353,8 +297,7 @@ impl Shards {
     /// Tells the waiters of every queue that has moved where they stand. To be called about once a second.
     pub(crate) fn tell_places(&self, shard: ShardIndex) {
         let mut state = self.shards[shard.0].state.lock();
-        let moved: Vec<_> = state.moved.drain().map(|(at, ())| at).collect();
-        for (org, path) in moved {
+        for (org, path) in state.hearers.moved() {
             let query = Query::Places {
                 org: &org,
                 path: &path,
@@ -363,19 +306,16 @@ impl Shards {
                 continue;
             };
             for place in places {
-                if state.places.insert(place.wait, place.place) == Some(place.place) {
+                if state.hearers.places.insert(place.wait, place.place) == Some(place.place) {
                     continue;
                 }
-                let push = notices::place(state.home, &place);
-                let State { routes, notes, .. } = &mut *state;
-                if let Some(outbox) = outbox_of(routes, place.to) {
-                    notes.push(outbox, &push);
-                }
+                let push = notices::place(state.hearers.home, &place);
+                state.hearers.tell(place.to, &push);
             }
         }
         let mark = state.pen.last();
-        state.notes.deliver(mark);
-        let called = state.notes.called();
+        state.hearers.notes.deliver(mark);
+        let called = state.hearers.notes.called();
         drop(state);
         called.wake(&self.gate);
     }
@@ -410,7 +350,7 @@ impl Shards {
     /// Lets go of events that are too old, and of streams that nobody uses. To be called about once a second.
     pub(crate) fn forget_old_events(&self, shard: ShardIndex) {
         let mut state = self.shards[shard.0].state.lock();
-        state.streams.forget_old(self.clock.now());
+        state.hearers.streams.forget_old(self.clock.now());
     }
 
     /// Bytes that all streams occupy.
@@ -428,10 +368,10 @@ impl Shards {
                 continue;
             };
             visit(ShardView {
-                counters: &state.counters,
+                counters: &state.hearers.counters,
                 counts,
                 overdue,
-                streams: state.streams.counts(),
+                streams: state.hearers.streams.counts(),
                 presence: state.presence.totals(),
             });
         }
@@ -463,278 +403,6 @@ impl Beginning {
             }
         }
     }
-}
-
-impl State {
-    /// Asks for room for what is about to be decided, which takes so many bytes at most.
-    fn begin(&mut self, bytes: usize) -> Result<(), Full> {
-        self.pen.begin(bytes, self.engine.next_token())
-    }
-
-    /// Keeps what has been decided since, and tells others. Gives what everything rests on that was said.
-    fn finish(&mut self, stamp: Stamp) -> Mark {
-        let (now, next_token) = (self.engine.now(), self.engine.next_token());
-        let mark = self.pen.finish(now, stamp.wall, next_token);
-        self.notes.deliver(mark);
-        mark
-    }
-
-    /// Answers an item that nothing may be decided for: what can be told is told, the rest is to be asked again.
-    fn execute_without_room(&mut self, item: &Item<'_>, stamp: Stamp, out: &mut BytesMut) {
-        let is_exact = item.work.reads_path().is_some();
-        match &item.work {
-            Work::Query(query) if !is_exact => {
-                self.counters.command(item.kind, CommandOutcome::Done);
-                let position = if let Query::List(list) = query {
-                    self.streams.position(list.org)
-                } else {
-                    None
-                };
-                let answer = self.engine.query(query, stamp.at);
-                replies::answer(&self.answering(item), item.kind, &answer, position, out);
-            }
-            Work::Query(_)
-            | Work::Command(_)
-            | Work::AcquireAll(_)
-            | Work::Stream(_)
-            | Work::Presence(_)
-            | Work::Audit(_) => {
-                self.counters.command(item.kind, CommandOutcome::Rejected);
-                replies::error(item.id, ErrorCode::Unavailable, NO_ROOM, out);
-            }
-        }
-    }
-
-    fn is_anything_held(&self) -> bool {
-        let Answer::Counts(counts) = self.engine.query(&Query::Counts, LogTime::ZERO) else {
-            return false;
-        };
-        counts.holds > 0 || counts.waits > 0
-    }
-
-    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
-    fn execute(
-        &mut self,
-        item: &Item<'_>,
-        stamp: Stamp,
-        asker: &Arc<Outbox>,
-        out: &mut BytesMut,
-    ) -> u64 {
-        match &item.work {
-            Work::Query(query) => {
-                self.read(item, query, stamp, out);
-                0
-            }
-            Work::Stream(work) if self.names_another_org(work, stamp) => {
-                self.counters.command(item.kind, CommandOutcome::Denied);
-                replies::error(item.id, ErrorCode::NotAttached, OF_ANOTHER_ORG, out);
-                0
-            }
-            Work::Stream(work) => {
-                self.counters.command(item.kind, CommandOutcome::Done);
-                let when = Moment {
-                    at: stamp.at,
-                    wall_ms: stamp.wall.0,
-                };
-                let (streams, presence) = (&mut self.streams, &self.presence);
-                streams::execute(streams, presence, work, asker, when).encode(item.id, out);
-                self.end_typing(work, stamp, (asker, out))
-            }
-            Work::Presence(work) => self.attend(item, work, stamp, (asker, out)),
-            Work::Audit(work) => {
-                self.counters.command(item.kind, CommandOutcome::Done);
-                dispatch::audit::page(item.id, work, &self.trail, out);
-                0
-            }
-            Work::Command(command) => self.decide(item, command, stamp, (asker, out)),
-            Work::AcquireAll(all) => self.decide(item, &all.command(), stamp, (asker, out)),
-        }
-    }
-
-    fn read(&mut self, item: &Item<'_>, query: &Query<'_>, stamp: Stamp, out: &mut BytesMut) {
-        if let Some((org, path)) = item.work.reads_path() {
-            // A read tells the truth of this instant, however far the sweeps have got.
-            self.propose(&Command::Settle { org, path }, stamp);
-        }
-        let position = self.position_for(query, stamp);
-        self.counters.command(item.kind, CommandOutcome::Done);
-        let answer = self.engine.query(query, stamp.at);
-        replies::answer(&self.answering(item), item.kind, &answer, position, out);
-    }
-
-    fn decide(
-        &mut self,
-        item: &Item<'_>,
-        command: &Command<'_>,
-        stamp: Stamp,
-        (asker, out): Own<'_>,
-    ) -> u64 {
-        // What a loser on this connection is told comes before the winner's reply; what a resume leads to comes after
-        // the reply that says that the session is here.
-        let mut afterwards = BytesMut::new();
-        let told = if item.kind == RequestKind::SessionResume {
-            &mut afterwards
-        } else {
-            &mut *out
-        };
-        let acts = self.trail.last();
-        let (reply, mut pushed) = self.apply(command, stamp, Some((asker, told)));
-        if let Some(by) = self.note_attachment(command, &reply, asker) {
-            let resumed = PresenceCommand::SessionResumed(by);
-            pushed += self
-                .apply_presence(&resumed, stamp, Some((asker, &mut afterwards)))
-                .1;
-        }
-        if let Reply::Queued { wait, place } = &reply {
-            self.places.insert(*wait, *place);
-        }
-        self.counters.command(item.kind, CommandOutcome::of(&reply));
-        self.trail.log_after(acts);
-        replies::reply(&self.answering(item), item, &reply, out);
-        out.extend_from_slice(&afterwards);
-        pushed
-    }
-
-    const fn answering(&self, item: &Item<'_>) -> replies::Answering {
-        replies::Answering {
-            home: self.home,
-            id: item.id,
-        }
-    }
-
-    /// Where the stream stands to which a page belongs. What is over is ended before as far as bounded work goes: its events
-    /// are then below the position. What is over and not ended yet the page leaves out; its events come above.
-    fn position_for(&mut self, query: &Query<'_>, stamp: Stamp) -> Option<Position> {
-        let Query::List(list) = query else {
-            return None;
-        };
-        self.streams.position(list.org)?;
-        for _ in 0..SWEEPS_MAX {
-            if self
-                .engine
-                .next_deadline()
-                .is_none_or(|deadline| deadline > stamp.at)
-            {
-                break;
-            }
-            self.propose(&Command::Tick, stamp);
-        }
-        self.streams.position(list.org)
-    }
-
-    /// When something is due, of the locks or of presence.
-    fn next_deadline(&mut self) -> Option<LogTime> {
-        let deadlines = [self.engine.next_deadline(), self.presence.next_deadline()];
-        deadlines.into_iter().flatten().min()
-    }
-
-    fn tick(&mut self, stamp: Stamp) {
-        let is_due =
-            |deadline: Option<LogTime>| deadline.is_some_and(|deadline| deadline <= stamp.at);
-        if is_due(self.engine.next_deadline()) {
-            self.propose(&Command::Tick, stamp);
-        }
-        if is_due(self.presence.next_deadline()) {
-            self.apply_presence(&PresenceCommand::Tick, stamp, None);
-        }
-    }
-
-    fn propose(&mut self, command: &Command<'_>, stamp: Stamp) {
-        self.apply(command, stamp, None);
-    }
-
-    /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
-    fn apply(&mut self, command: &Command<'_>, stamp: Stamp, own: Option<Own<'_>>) -> (Reply, u64) {
-        let resumes = if let Command::ResumeSession(resume) = command {
-            Some(resume.session)
-        } else {
-            None
-        };
-        let mut router = Router {
-            home: self.home,
-            at: stamp.at,
-            presence: &self.presence,
-            aftermath: &mut self.aftermath,
-            routes: &mut self.routes,
-            streams: &mut self.streams,
-            notes: &mut self.notes,
-            counters: &mut self.counters,
-            moved: &mut self.moved,
-            places: &mut self.places,
-            own,
-            resumes,
-            pushed: 0,
-            gone: Vec::new(),
-        };
-        let entry = Entry {
-            at: stamp.at,
-            wall: stamp.wall,
-            command: *command,
-        };
-        let (engine, trail) = (&mut self.engine, &mut self.trail);
-        let watched = Watch::over(command, stamp.wall, (&mut router, trail), |watch| {
-            engine.apply(&entry, watch)
-        });
-        let outcome = watched.unwrap_or_else(|| engine.apply(&entry, &mut router));
-        if outcome.changed {
-            self.pen.keep(command);
-        }
-        let Router {
-            own,
-            mut pushed,
-            gone,
-            ..
-        } = router;
-        self.notes.address(&self.routes);
-        for session in gone {
-            if let Some(route) = self.routes.remove(&session) {
-                let gone = Attachment::Gone(self.home.to_wire(session.0));
-                route.outbox.note(gone);
-            }
-        }
-        if !self.aftermath.is_empty() {
-            pushed += self.tell_presence(stamp, own);
-        }
-        (outcome.reply, pushed)
-    }
-
-    /// A session has been attached to the asking connection: from here on it is reached there. Gives it if that was anew.
-    fn note_attachment(
-        &mut self,
-        command: &Command<'_>,
-        reply: &Reply,
-        asker: &Arc<Outbox>,
-    ) -> Option<SessionRef> {
-        let (session, attach) = match (command, reply) {
-            (
-                _,
-                Reply::Opened {
-                    session, attach, ..
-                },
-            ) => (*session, *attach),
-            (Command::ResumeSession(resume), Reply::Resumed(resumed)) => {
-                (resume.session, resumed.attach)
-            }
-            _ => return None,
-        };
-        self.routes.insert(
-            session,
-            Route {
-                attach,
-                outbox: Arc::clone(asker),
-            },
-        );
-        asker.note(Attachment::Made(self.home.to_wire(session.0), attach));
-        let is_resumed = matches!(reply, Reply::Resumed(_));
-        is_resumed.then_some(SessionRef { session, attach })
-    }
-}
-
-fn outbox_of(routes: &HashMap<SessionId, Route>, to: SessionRef) -> Option<&Arc<Outbox>> {
-    routes
-        .get(&to.session)
-        .filter(|route| route.attach == to.attach)
-        .map(|route| &route.outbox)
 }
 
 #[cfg(test)]

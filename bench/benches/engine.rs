@@ -377,7 +377,7 @@ impl World {
         let entry = Entry {
             at: self.now,
             wall: WallTime(1_700_000_000_000),
-            command,
+            command: &command,
         };
         self.engine.apply(&entry, &mut self.sink).reply
     }

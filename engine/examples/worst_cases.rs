@@ -46,7 +46,7 @@ impl World {
         let entry = Entry {
             at: LogTime(self.at),
             wall: WallTime(0),
-            command,
+            command: &command,
         };
         self.engine.apply(&entry, &mut Discard).reply
     }
@@ -55,7 +55,7 @@ impl World {
         let entry = Entry {
             at: LogTime(self.at),
             wall: WallTime(0),
-            command,
+            command: &command,
         };
         let begin = Instant::now();
         let reply = self.engine.apply(&entry, &mut Discard).reply;

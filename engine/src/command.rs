@@ -14,8 +14,8 @@ pub struct Entry<'a> {
     pub at: LogTime,
     /// Wall time of the step, for people to read.
     pub wall: WallTime,
-    /// What is to happen.
-    pub command: Command<'a>,
+    /// What is to happen. Lent, since a command is large beside what is done with most of them.
+    pub command: &'a Command<'a>,
 }
 
 /// What is to happen.

@@ -115,7 +115,7 @@ impl Engine {
     pub fn apply(&mut self, entry: &Entry<'_>, effects: &mut impl Effects) -> Outcome {
         let now = self.now.max(entry.at);
         let mut step = Step::new(self, effects, now, entry.wall);
-        let reply = match &entry.command {
+        let reply = match entry.command {
             Command::Started => step.started(),
             Command::Tick => step.tick(),
             Command::Configure { scope, layer, .. } => step.configure(scope, layer),

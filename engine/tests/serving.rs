@@ -56,7 +56,7 @@ impl World {
         let entry = Entry {
             at: LogTime(1000),
             wall: WallTime(0),
-            command,
+            command: &command,
         };
         let reply = self.engine.apply(&entry, &mut self.heard).reply;
         self.engine.check();

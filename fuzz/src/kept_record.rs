@@ -85,8 +85,8 @@ fn written(record: &Record<'_>) -> Vec<u8> {
         let before = bytes.len();
         match step {
             Step::Entry(entry) => {
-                record::encode_command(&entry.command, &mut bytes);
-                assert!(bytes.len() - before <= record::bytes_max(&entry.command));
+                record::encode_command(entry.command, &mut bytes);
+                assert!(bytes.len() - before <= record::bytes_max(entry.command));
             }
             Step::Tokens { from, below } => record::encode_tokens(from, below, &mut bytes),
         }

@@ -34,7 +34,7 @@ fn take(engine: &mut Engine, at: LogTime, command: Command<'_>) {
         &Entry {
             at,
             wall: WallTime(0),
-            command,
+            command: &command,
         },
         &mut Discard,
     );

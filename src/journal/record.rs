@@ -140,7 +140,7 @@ impl<'a> Record<'a> {
                 Ok(command) => take(Step::Entry(engine::Entry {
                     at: LogTime(self.head.at),
                     wall: WallTime(self.head.wall),
-                    command,
+                    command: &command,
                 })),
                 Err(Tokens { from, below }) => take(Step::Tokens { from, below }),
             })?;

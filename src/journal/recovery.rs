@@ -348,7 +348,7 @@ impl Shard {
     fn live(&mut self, entry: &Entry<'_>) -> Outcome {
         let Self { engine, trail, .. } = self;
         let mut discard = Discard;
-        let (command, wall) = (&entry.command, entry.wall);
+        let (command, wall) = (entry.command, entry.wall);
         let watched = Watch::over(command, wall, (&mut discard, trail), |watch| {
             engine.apply(entry, watch)
         });

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use tenure_engine::{SessionId, SessionRef};
 use tenure_protocol::Push;
 
-use super::Route;
+use super::hearers::Route;
 use crate::gate::{Gate, Held};
 use crate::journal::Mark;
 use crate::outbox::Outbox;

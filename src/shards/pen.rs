@@ -100,7 +100,7 @@ fn bytes_of_item(item: &Item<'_>) -> usize {
     let own = match &item.work {
         Work::Command(command) => bytes_max(command),
         Work::AcquireAll(all) => bytes_max(&all.command()),
-        Work::Query(_) => super::SWEEPS_MAX * SMALL,
+        Work::Query(_) => super::state::SWEEPS_MAX * SMALL,
         Work::Stream(_) | Work::Presence(_) | Work::Audit(_) => 0,
     };
     own + SMALL

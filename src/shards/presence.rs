@@ -6,21 +6,19 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hashbrown::HashMap;
 use tenure_engine::presence::{self as machine, Change, Collision, Observed, Sight};
 use tenure_engine::{Command, LogTime, SessionId, SessionRef};
 use tenure_protocol::Push;
 
-use super::notes::Notes;
-use super::{Route, State};
+use super::hearers::Hearers;
+use super::state::State;
 use crate::clock::Stamp;
 use crate::dispatch::Item;
 use crate::dispatch::presence::{self, PresenceWork};
 use crate::dispatch::streams::StreamWork;
-use crate::homes::Home;
-use crate::metrics::{CommandOutcome, ShardCounters};
+use crate::metrics::CommandOutcome;
 use crate::outbox::Outbox;
-use crate::streams::{Frames, PresenceChange, Streams};
+use crate::streams::{Frames, PresenceChange};
 
 /// What a step of the locks has led to that presence has to hear of.
 #[derive(Debug)]
@@ -54,14 +52,14 @@ impl State {
                 pushed = told;
             }
             PresenceWork::List(list) => {
-                let position = self.streams.position(list.org);
+                let position = self.hearers.streams.position(list.org);
                 presence::page(item.id, &self.presence.list(list), position, out);
             }
             PresenceWork::Stats { org, audience } => {
                 presence::stats(item.id, &self.presence.stats(org, *audience), out);
             }
         }
-        self.counters.command(item.kind, outcome);
+        self.hearers.counters.command(item.kind, outcome);
         pushed
     }
 
@@ -105,12 +103,8 @@ impl State {
         own: Option<Own<'_>>,
     ) -> (machine::Reply, u64) {
         let mut messenger = Messenger {
-            home: self.home,
+            hearers: &mut self.hearers,
             at: stamp.at,
-            routes: &self.routes,
-            notes: &mut self.notes,
-            streams: &mut self.streams,
-            counters: &mut self.counters,
             own,
             pushed: 0,
             alive: None,
@@ -129,7 +123,7 @@ impl State {
     /// Tells presence what the step of the locks has led to that is just over.
     pub(super) fn tell_presence(&mut self, stamp: Stamp, mut own: Option<Own<'_>>) -> u64 {
         let mut pushed = 0;
-        for what in std::mem::take(&mut self.aftermath) {
+        for what in std::mem::take(&mut self.hearers.aftermath) {
             let command = match &what {
                 Aftermath::Detached { session, keeps } => machine::Command::SessionDetached {
                     session: *session,
@@ -147,12 +141,8 @@ impl State {
 
 /// Carries the consequences of one step of presence to where they belong.
 struct Messenger<'s> {
-    home: Home,
+    hearers: &'s mut Hearers,
     at: LogTime,
-    routes: &'s HashMap<SessionId, Route>,
-    notes: &'s mut Notes,
-    streams: &'s mut Streams,
-    counters: &'s mut ShardCounters,
     own: Option<Own<'s>>,
     /// Frames put into the asker's buffer.
     pushed: u64,
@@ -162,8 +152,8 @@ struct Messenger<'s> {
 
 impl machine::Effects for Messenger<'_> {
     fn changed(&mut self, change: &Change<'_>) {
-        self.counters.presence_changed();
-        if !self.streams.hears_presence(change.org) {
+        self.hearers.counters.presence_changed();
+        if !self.hearers.streams.hears_presence(change.org) {
             return;
         }
         let (mut insiders, mut everyone) = (BytesMut::new(), BytesMut::new());
@@ -188,18 +178,18 @@ impl machine::Effects for Messenger<'_> {
             path: change.path,
             frames,
         };
-        self.streams.presence_changed(&change, self.at);
+        self.hearers.streams.presence_changed(&change, self.at);
     }
 
     fn collision(&mut self, collision: &Collision<'_>) {
         self.push(
             collision.session,
-            &presence::collision(self.home, collision),
+            &presence::collision(self.hearers.home, collision),
         );
     }
 
     fn ended(&mut self, session: SessionId, path: &str) {
-        self.push(session, &presence::ended(self.home, session, path));
+        self.push(session, &presence::ended(self.hearers.home, session, path));
     }
 
     fn alive(&mut self, by: SessionRef) {
@@ -210,7 +200,7 @@ impl machine::Effects for Messenger<'_> {
 impl Messenger<'_> {
     /// To wherever the session is attached.
     fn push(&mut self, session: SessionId, push: &Push<'_>) {
-        let Some(route) = self.routes.get(&session) else {
+        let Some(route) = self.hearers.routes.get(&session) else {
             return;
         };
         match &mut self.own {
@@ -218,7 +208,7 @@ impl Messenger<'_> {
                 push.encode(out);
                 self.pushed += 1;
             }
-            Some(_) | None => self.notes.push(&route.outbox, push),
+            Some(_) | None => self.hearers.notes.push(&route.outbox, push),
         }
     }
 }

@@ -5,53 +5,41 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use tenure_engine::presence::Presence;
-use tenure_engine::{Effects, Event, LogTime, Millis, Notice, SessionId, SessionRef, WaitId, What};
+use tenure_engine::{Effects, Event, LogTime, Millis, Notice, SessionId, SessionRef, What};
 
-use super::notes::Notes;
+use super::hearers::Hearers;
 use super::presence::{Aftermath, Own};
-use super::{MOVED_MAX, Route};
 use crate::dispatch::{events, notices};
-use crate::homes::Home;
-use crate::metrics::ShardCounters;
 use crate::outbox::Attachment;
-use crate::streams::{Moment, Streams};
+use crate::streams::Moment;
 
 /// Carries the consequences of one entry to where they belong.
 pub(super) struct Router<'s, 'o> {
-    pub(super) home: Home,
-    pub(super) at: LogTime,
+    pub(super) hearers: &'s mut Hearers,
     pub(super) presence: &'s Presence,
-    pub(super) aftermath: &'s mut Vec<Aftermath>,
-    pub(super) routes: &'s mut HashMap<SessionId, Route>,
-    pub(super) streams: &'s mut Streams,
-    pub(super) notes: &'s mut Notes,
-    pub(super) counters: &'s mut ShardCounters,
-    pub(super) moved: &'s mut HashMap<(Arc<str>, Arc<str>), ()>,
-    pub(super) places: &'s mut HashMap<WaitId, u32>,
+    pub(super) at: LogTime,
     /// The asking connection, and the buffer for what it is told.
     pub(super) own: Option<Own<'o>>,
     /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
     pub(super) resumes: Option<SessionId>,
     /// Frames put into the asker's buffer.
     pub(super) pushed: u64,
-    /// The sessions that are reached nowhere from here on.
-    pub(super) gone: Vec<SessionId>,
 }
 
 impl Effects for Router<'_, '_> {
     fn notice(&mut self, to: SessionRef, notice: Notice<&str>) {
         if let Notice::Granted { wait, .. } = &notice {
-            self.places.remove(wait);
+            self.hearers.places.remove(wait);
         }
-        let push = notices::push(self.home, to.session, &notice);
+        let push = notices::push(self.hearers.home, to.session, &notice);
         let Some((asker, out)) = &mut self.own else {
             // Nobody asks: it is time that has passed, and perhaps very many are told.
-            self.notes.leave(to, &push);
+            self.hearers.notes.leave(to, &push);
             return;
         };
         let route = self
+            .hearers
             .routes
             .get(&to.session)
             .filter(|route| route.attach == to.attach);
@@ -63,7 +51,7 @@ impl Effects for Router<'_, '_> {
                 push.encode(out);
                 self.pushed += 1;
             }
-            Some(route) => self.notes.push(&route.outbox, &push),
+            Some(route) => self.hearers.notes.push(&route.outbox, &push),
             None if self.resumes == Some(to.session) => {
                 push.encode(out);
                 self.pushed += 1;
@@ -73,28 +61,28 @@ impl Effects for Router<'_, '_> {
         if let (Notice::Moved, Some(route)) = (&notice, route) {
             route
                 .outbox
-                .note(Attachment::Gone(self.home.to_wire(to.session.0)));
+                .note(Attachment::Gone(self.hearers.home.to_wire(to.session.0)));
         }
     }
 
     fn event(&mut self, event: Event<&str>) {
-        self.counters.event(&event.what);
-        if !self.streams.is_silent() {
+        self.hearers.counters.event(&event.what);
+        if !self.hearers.streams.is_silent() {
             self.tell(&event);
         }
         self.note_aftermath(&event);
         match event.what {
             What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
-                self.gone.push(session);
+                self.hearers.gone.push(session);
             }
             What::Granted { path, waited, .. } if waited > Millis::ZERO => {
-                self.queue_moved(event.org, path);
+                self.hearers.queue_moved(event.org, path);
             }
             What::WaitEnded { paths, wait, .. } => {
-                self.places.remove(&wait);
+                self.hearers.places.remove(&wait);
                 paths
                     .into_iter()
-                    .for_each(|path| self.queue_moved(event.org, path));
+                    .for_each(|path| self.hearers.queue_moved(event.org, path));
             }
             What::Granted { .. }
             | What::Converted { .. }
@@ -114,8 +102,9 @@ impl Router<'_, '_> {
             at: self.at,
             wall_ms: event.wall.0,
         };
-        let home = self.home;
-        self.streams
+        let home = self.hearers.home;
+        self.hearers
+            .streams
             .happened(event.org, when, || events::event(home, &event.what));
     }
 
@@ -148,12 +137,6 @@ impl Router<'_, '_> {
             | What::SessionResumed { .. }
             | What::SessionEnded { .. } => return,
         };
-        self.aftermath.push(what);
-    }
-
-    fn queue_moved(&mut self, org: &str, path: &str) {
-        if self.moved.len() < MOVED_MAX {
-            self.moved.insert((Arc::from(org), Arc::from(path)), ());
-        }
+        self.hearers.aftermath.push(what);
     }
 }

@@ -3,17 +3,20 @@
 //! Rule that is tested: whatever a shard says rests on all that it has decided before, whoever it is said to (promise 6);
 //! and where nothing can be kept nothing is decided.
 
+use bytes::BytesMut;
 use tempfile::TempDir;
 use tenure_engine::presence::Bounds as PresenceBounds;
 use tenure_engine::{
-    Acquire, Disconnect, Mode, OpenSession, Release, ReleaseScope, ResumeKey, Role, WallTime,
+    Acquire, Attach, Disconnect, Mode, OpenSession, Release, ReleaseScope, ResumeKey, Role,
+    SessionId, WallTime,
 };
 use tenure_protocol::frame::Frames;
 use tenure_protocol::limits::FRAME_FROM_SERVER;
-use tenure_protocol::{Filter, FromServer};
+use tenure_protocol::{ErrorCode, Filter, FromServer, RequestKind};
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::dispatch::Work;
 use crate::dispatch::streams::StreamWork;
 use crate::journal::{Directory, Durability, Options, Parts, go_on, no_rest, recover};
 use crate::streams::{Audience, Subscribe, Subscriptions};
@@ -97,7 +100,8 @@ impl World {
             resume_key: ResumeKey(1),
             on_disconnect: Disconnect::ByPolicy,
         };
-        let sessions = |world: &Self| world.shards.shards[0].state.lock().routes.len() as u64;
+        let sessions =
+            |world: &Self| world.shards.shards[0].state.lock().hearers.routes.len() as u64;
         let number = sessions(self) + 1;
         let work = Work::Command(Command::OpenSession(open));
         self.ask(&outbox, RequestKind::SessionOpen, work);

@@ -336,7 +336,7 @@ fn what_was_written_means_what_it_meant() {
         let mut met = 0;
         let lent = record.lend(|step| -> Result<(), Infallible> {
             match step {
-                Step::Entry(entry) => assert_eq!(entry.command, command, "{name}"),
+                Step::Entry(entry) => assert_eq!(*entry.command, command, "{name}"),
                 Step::Tokens { .. } => panic!("{name} is a command"),
             }
             met += 1;

@@ -200,7 +200,7 @@ impl Lived {
         let appender = self.appender.as_mut().expect("a living shard has a way in");
         let bytes = steps
             .iter()
-            .map(|step| step.lend(|entry| bytes_max(&entry.command)));
+            .map(|step| step.lend(|entry| bytes_max(entry.command)));
         appender.begin(bytes.sum(), self.engine.next_token())?;
         let mut wall = WallTime(0);
         for step in steps {
@@ -210,7 +210,7 @@ impl Lived {
                 wall = entry.wall;
                 let outcome = self.engine.apply(entry, &mut recorded);
                 if outcome.changed {
-                    appender.keep(&entry.command);
+                    appender.keep(entry.command);
                 }
                 outcome
             });

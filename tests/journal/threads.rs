@@ -49,7 +49,14 @@ fn live(engine: &mut Engine, appender: &mut Appender, command: &Owned) -> Option
             .ok()?;
         let (at, wall) = (LogTime(1), WallTime(1));
         if engine
-            .apply(&Entry { at, wall, command }, &mut Discard)
+            .apply(
+                &Entry {
+                    at,
+                    wall,
+                    command: &command,
+                },
+                &mut Discard,
+            )
             .changed
         {
             appender.keep(&command);

@@ -247,7 +247,7 @@ impl World {
         let entry = Entry {
             at: self.now,
             wall: WallTime(1_790_000_000_000),
-            command: black_box(command),
+            command: black_box(&command),
         };
         self.engine.apply(&entry, &mut self.consequences).reply
     }

@@ -30,8 +30,13 @@ impl Step {
             LogTime(self.at),
             WallTime(self.at.saturating_add(1_700_000_000_000)),
         );
-        self.command
-            .lend(|command| use_it(&Entry { at, wall, command }))
+        self.command.lend(|command| {
+            use_it(&Entry {
+                at,
+                wall,
+                command: &command,
+            })
+        })
     }
 
     pub(crate) fn apply(&self, engine: &mut Engine) -> (Outcome, Recorded) {

@@ -130,7 +130,7 @@ impl Model {
     }
 
     fn step(&mut self, entry: &Entry<'_>) -> Reply {
-        match entry.command {
+        match *entry.command {
             Command::Started => self.started(),
             Command::Tick => self.tick(),
             Command::Configure { scope, layer, .. } => self.configure(scope, layer),

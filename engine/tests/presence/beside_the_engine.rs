@@ -36,7 +36,7 @@ impl Shard {
         let entry = Entry {
             at: self.at,
             wall: WallTime(0),
-            command,
+            command: &command,
         };
         self.engine.apply(&entry, &mut Discard).reply
     }

@@ -1,0 +1,333 @@
+//! One shard: an engine, presence beside it, its way into the journal, and whom it tells. What is done under its mutex.
+//!
+//! Decides nothing itself: an item is handed to the engine, presence or the streams, and what comes of it to whom it
+//! concerns. Must hold: what has changed is kept before the step is over, and a loser hears before the winner's reply.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tenure_engine::presence::{Command as PresenceCommand, Presence};
+use tenure_engine::{Answer, Command, Engine, Entry, LogTime, Query, Reply, SessionId, SessionRef};
+use tenure_protocol::{ErrorCode, Position};
+
+use super::hearers::Hearers;
+use super::pen::Pen;
+use super::presence::Own;
+use super::router::Router;
+use crate::audit::{Trail, Watch};
+use crate::clock::Stamp;
+use crate::dispatch::requests::OF_ANOTHER_ORG;
+use crate::dispatch::{self, Item, Work, replies, streams};
+use crate::journal::{Full, Mark};
+use crate::metrics::CommandOutcome;
+use crate::outbox::Outbox;
+use crate::streams::Moment;
+
+/// Told to whoever asks for what cannot be kept at the moment.
+pub(crate) const NO_ROOM: &str =
+    "what is decided cannot be kept at the moment, since the disk is full or too slow; ask again";
+
+/// Steps that a page is preceded by, of which each ends what is over as far as it gets.
+pub(super) const SWEEPS_MAX: usize = 16;
+
+/// See the file's header.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) engine: Engine,
+    /// Privileged acts.
+    pub(super) trail: Trail,
+    pub(super) pen: Pen,
+    pub(super) presence: Presence,
+    pub(super) hearers: Hearers,
+    /// Room for the answers to one batch.
+    pub(super) replies: BytesMut,
+    /// When the timekeeper will wake up by itself.
+    pub(super) sleeps_until: Option<LogTime>,
+}
+
+impl State {
+    pub(super) fn new(
+        (engine, trail, pen): (Engine, Trail, Pen),
+        hearers: Hearers,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            engine,
+            trail,
+            pen,
+            presence,
+            hearers,
+            replies: BytesMut::new(),
+            sleeps_until: None,
+        }
+    }
+
+    /// Asks for room for what is about to be decided, which takes so many bytes at most.
+    pub(super) fn begin(&mut self, bytes: usize) -> Result<(), Full> {
+        self.pen.begin(bytes, self.engine.next_token())
+    }
+
+    /// Keeps what has been decided since, and tells others. Gives what everything rests on that was said.
+    pub(super) fn finish(&mut self, stamp: Stamp) -> Mark {
+        let (now, next_token) = (self.engine.now(), self.engine.next_token());
+        let mark = self.pen.finish(now, stamp.wall, next_token);
+        self.hearers.notes.deliver(mark);
+        mark
+    }
+
+    /// Answers an item that nothing may be decided for: what can be told is told, the rest is to be asked again.
+    pub(super) fn execute_without_room(
+        &mut self,
+        item: &Item<'_>,
+        stamp: Stamp,
+        out: &mut BytesMut,
+    ) {
+        let is_exact = item.work.reads_path().is_some();
+        match &item.work {
+            Work::Query(query) if !is_exact => {
+                self.hearers
+                    .counters
+                    .command(item.kind, CommandOutcome::Done);
+                let position = if let Query::List(list) = query {
+                    self.hearers.streams.position(list.org)
+                } else {
+                    None
+                };
+                let answer = self.engine.query(query, stamp.at);
+                replies::answer(&self.answering(item), item.kind, &answer, position, out);
+            }
+            Work::Query(_)
+            | Work::Command(_)
+            | Work::AcquireAll(_)
+            | Work::Stream(_)
+            | Work::Presence(_)
+            | Work::Audit(_) => {
+                self.hearers
+                    .counters
+                    .command(item.kind, CommandOutcome::Rejected);
+                replies::error(item.id, ErrorCode::Unavailable, NO_ROOM, out);
+            }
+        }
+    }
+
+    pub(super) fn is_anything_held(&self) -> bool {
+        let Answer::Counts(counts) = self.engine.query(&Query::Counts, LogTime::ZERO) else {
+            return false;
+        };
+        counts.holds > 0 || counts.waits > 0
+    }
+
+    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
+    pub(super) fn execute(
+        &mut self,
+        item: &Item<'_>,
+        stamp: Stamp,
+        asker: &Arc<Outbox>,
+        out: &mut BytesMut,
+    ) -> u64 {
+        match &item.work {
+            Work::Query(query) => {
+                self.read(item, query, stamp, out);
+                0
+            }
+            Work::Stream(work) if self.names_another_org(work, stamp) => {
+                self.hearers
+                    .counters
+                    .command(item.kind, CommandOutcome::Denied);
+                replies::error(item.id, ErrorCode::NotAttached, OF_ANOTHER_ORG, out);
+                0
+            }
+            Work::Stream(work) => {
+                self.hearers
+                    .counters
+                    .command(item.kind, CommandOutcome::Done);
+                let when = Moment {
+                    at: stamp.at,
+                    wall_ms: stamp.wall.0,
+                };
+                let (streams, presence) = (&mut self.hearers.streams, &self.presence);
+                streams::execute(streams, presence, work, asker, when).encode(item.id, out);
+                self.end_typing(work, stamp, (asker, out))
+            }
+            Work::Presence(work) => self.attend(item, work, stamp, (asker, out)),
+            Work::Audit(work) => {
+                self.hearers
+                    .counters
+                    .command(item.kind, CommandOutcome::Done);
+                dispatch::audit::page(item.id, work, &self.trail, out);
+                0
+            }
+            Work::Command(command) => self.decide(item, command, stamp, (asker, out)),
+            Work::AcquireAll(all) => self.decide(item, &all.command(), stamp, (asker, out)),
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        item: &Item<'_>,
+        query: &Query<'_>,
+        stamp: Stamp,
+        out: &mut BytesMut,
+    ) {
+        if let Some((org, path)) = item.work.reads_path() {
+            // A read tells the truth of this instant, however far the sweeps have got.
+            self.propose(&Command::Settle { org, path }, stamp);
+        }
+        let position = self.position_for(query, stamp);
+        self.hearers
+            .counters
+            .command(item.kind, CommandOutcome::Done);
+        let answer = self.engine.query(query, stamp.at);
+        replies::answer(&self.answering(item), item.kind, &answer, position, out);
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        item: &Item<'_>,
+        command: &Command<'_>,
+        stamp: Stamp,
+        (asker, out): Own<'_>,
+    ) -> u64 {
+        if let Command::ResumeSession(resume) = command {
+            return self.resume(item, (command, resume.session), stamp, (asker, out));
+        }
+        let acts = self.trail.last();
+        // What a loser on this connection is told comes before the winner's reply.
+        let (reply, pushed) = self.apply(command, stamp, Some((asker, &mut *out)));
+        if let Reply::Opened {
+            session, attach, ..
+        } = reply
+        {
+            self.hearers.attach(SessionRef { session, attach }, asker);
+        } else if let Reply::Queued { wait, place } = reply {
+            self.hearers.places.insert(wait, place);
+        }
+        self.answer(item, &reply, acts, out);
+        pushed
+    }
+
+    /// A resume. What it leads to comes after the reply that says that the session is here.
+    pub(super) fn resume(
+        &mut self,
+        item: &Item<'_>,
+        (command, session): (&Command<'_>, SessionId),
+        stamp: Stamp,
+        (asker, out): Own<'_>,
+    ) -> u64 {
+        let mut afterwards = BytesMut::new();
+        let acts = self.trail.last();
+        let (reply, mut pushed) = self.apply(command, stamp, Some((asker, &mut afterwards)));
+        if let Reply::Resumed(resumed) = &reply {
+            let attach = resumed.attach;
+            let by = SessionRef { session, attach };
+            self.hearers.attach(by, asker);
+            let resumed = PresenceCommand::SessionResumed(by);
+            pushed += self
+                .apply_presence(&resumed, stamp, Some((asker, &mut afterwards)))
+                .1;
+        }
+        self.answer(item, &reply, acts, out);
+        out.extend_from_slice(&afterwards);
+        pushed
+    }
+
+    /// Appends the answer to a command, and logs those of its acts that are later than the one with this number.
+    pub(super) fn answer(&mut self, item: &Item<'_>, reply: &Reply, acts: u64, out: &mut BytesMut) {
+        self.hearers
+            .counters
+            .command(item.kind, CommandOutcome::of(reply));
+        self.trail.log_after(acts);
+        replies::reply(&self.answering(item), item, reply, out);
+    }
+
+    const fn answering(&self, item: &Item<'_>) -> replies::Answering {
+        replies::Answering {
+            home: self.hearers.home,
+            id: item.id,
+        }
+    }
+
+    /// Where the stream stands to which a page belongs. What is over is ended before as far as bounded work goes: its events
+    /// are then below the position. What is over and not ended yet the page leaves out; its events come above.
+    pub(super) fn position_for(&mut self, query: &Query<'_>, stamp: Stamp) -> Option<Position> {
+        let Query::List(list) = query else {
+            return None;
+        };
+        self.hearers.streams.position(list.org)?;
+        for _ in 0..SWEEPS_MAX {
+            if self
+                .engine
+                .next_deadline()
+                .is_none_or(|deadline| deadline > stamp.at)
+            {
+                break;
+            }
+            self.propose(&Command::Tick, stamp);
+        }
+        self.hearers.streams.position(list.org)
+    }
+
+    /// When something is due, of the locks or of presence.
+    pub(super) fn next_deadline(&mut self) -> Option<LogTime> {
+        let deadlines = [self.engine.next_deadline(), self.presence.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    pub(super) fn tick(&mut self, stamp: Stamp) {
+        let is_due =
+            |deadline: Option<LogTime>| deadline.is_some_and(|deadline| deadline <= stamp.at);
+        if is_due(self.engine.next_deadline()) {
+            self.propose(&Command::Tick, stamp);
+        }
+        if is_due(self.presence.next_deadline()) {
+            self.apply_presence(&PresenceCommand::Tick, stamp, None);
+        }
+    }
+
+    pub(super) fn propose(&mut self, command: &Command<'_>, stamp: Stamp) {
+        self.apply(command, stamp, None);
+    }
+
+    /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
+    pub(super) fn apply(
+        &mut self,
+        command: &Command<'_>,
+        stamp: Stamp,
+        own: Option<Own<'_>>,
+    ) -> (Reply, u64) {
+        let resumes = if let Command::ResumeSession(resume) = command {
+            Some(resume.session)
+        } else {
+            None
+        };
+        let mut router = Router {
+            hearers: &mut self.hearers,
+            presence: &self.presence,
+            at: stamp.at,
+            own,
+            resumes,
+            pushed: 0,
+        };
+        let entry = Entry {
+            at: stamp.at,
+            wall: stamp.wall,
+            command,
+        };
+        let (engine, trail) = (&mut self.engine, &mut self.trail);
+        let watched = Watch::over(command, stamp.wall, (&mut router, trail), |watch| {
+            engine.apply(&entry, watch)
+        });
+        let outcome = watched.unwrap_or_else(|| engine.apply(&entry, &mut router));
+        if outcome.changed {
+            self.pen.keep(command);
+        }
+        let Router {
+            own, mut pushed, ..
+        } = router;
+        self.hearers.end_step();
+        if !self.hearers.aftermath.is_empty() {
+            pushed += self.tell_presence(stamp, own);
+        }
+        (outcome.reply, pushed)
+    }
+}
