@@ -130,13 +130,19 @@ impl Step<'_> {
         lock: Option<LockKey>,
         want: &Want,
     ) -> Reply {
-        let lock = lock.unwrap_or_else(|| self.new_lock(at));
+        let known = lock;
+        let lock = known.unwrap_or_else(|| self.new_lock(at));
         match self.give(lock, want) {
             Ok(kind) => {
-                self.serve_owner(lock, want.owner, kind);
+                if known.is_some() {
+                    self.serve_owner(lock, want.owner, kind);
+                }
                 let index = self.engine.lock(lock).hold_of(want.owner);
                 let grant = self.grant(lock, index.expect("it was given in this step"), kind);
-                self.settle(lock);
+                // For a lock that is new nobody has been waiting.
+                if known.is_some() {
+                    self.settle(lock);
+                }
                 Reply::Granted(grant)
             }
             Err(rejection) => {

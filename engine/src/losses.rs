@@ -41,9 +41,7 @@ impl Losses {
 
     /// Whoever holds a lock need not be told that it was lost before.
     pub(crate) fn forgive(&mut self, path: &str) {
-        if !self.0.is_empty() {
-            self.0.retain(|(_, kept)| !kept.is_loss_of(path));
-        }
+        self.0.retain(|(_, kept)| !kept.is_loss_of(path));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -57,8 +57,9 @@ pub(crate) struct Session {
     pub(crate) armed: Option<LogTime>,
 }
 
-/// The locks that a session holds, in no order. What it has let go is counted off and stays named until there is more of
-/// that than is held: then all of it goes at once, so that letting go looks at nothing but a number.
+/// The locks that a session holds, in no order that means anything. Where they are few, what it lets go is looked for and taken out. Where they
+/// are many, it is counted off and stays named until there is more of that than is held: then all of it goes at once, so
+/// that letting go looks at nothing but a number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeldLocks {
     /// All that it holds. Perhaps what it does not hold any more; and twice what it held before and holds again.
@@ -68,6 +69,9 @@ pub(crate) struct HeldLocks {
 
 /// So many that are let go are not worth a look.
 const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
+
+/// Among so few, to look for one costs less than to look for all of them later.
+const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 };
 
 impl HeldLocks {
     pub(crate) fn add(&mut self, lock: LockKey) {
@@ -79,11 +83,16 @@ impl HeldLocks {
     }
 
     /// One of them is held no more.
-    pub(crate) fn count_off(&mut self) {
+    pub(crate) fn let_go(&mut self, lock: LockKey) {
         self.held -= 1;
         if self.held == 0 {
             self.named.clear();
             self.named.shrink_to(LET_GO_KEPT);
+        } else if self.named.len() <= FEW
+            && let Some(index) = self.named.iter().position(|named| *named == lock)
+        {
+            // In order: what was taken first is nearly always let go first, and stands in front then.
+            self.named.remove(index);
         }
     }
 

@@ -1,6 +1,11 @@
 //! All sessions: by number for callers, by place for the other rooms of the engine.
+//!
+//! Every command names its session by number, so that is looked up each time. Numbers follow each other: nearly all
+//! differ in their last bits, and a table by these answers with one look. Whoever is not in it is in the map.
+//!
 //! Knows no rule. Must hold: a session stands in the slab and under its number, or in neither.
 
+use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
 use hashbrown::HashMap;
@@ -10,10 +15,16 @@ use crate::ids::SessionId;
 use crate::keys::SessionKey;
 use crate::session::Session;
 
+/// The table has no fewer places. Few where mistakes are looked for.
+const LEAST: usize = if cfg!(debug_assertions) { 2 } else { 64 };
+
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sessions {
     by_number: HashMap<SessionId, SessionKey>,
+    /// By the last bits of the number: whoever came last of those that have them in common, and may be gone. As many
+    /// places as a power of two.
+    by_last_bits: Vec<Option<SessionKey>>,
     all: Slab<Session>,
 }
 
@@ -23,22 +34,51 @@ impl Sessions {
         let vacant = self.all.vacant_entry();
         let key = SessionKey::at(vacant.key());
         let session = vacant.insert(session(key));
-        self.by_number.insert(session.id, key);
+        let number = session.id;
+        self.by_number.insert(number, key);
+        if self.all.len() > self.by_last_bits.len() {
+            self.lay_out(2 * self.all.len());
+        }
+        let place = self.place_of(number);
+        self.by_last_bits[place] = Some(key);
         key
     }
 
     pub(crate) fn remove(&mut self, key: SessionKey) -> Session {
         let gone = self.all.remove(key.place());
         self.by_number.remove(&gone.id);
+        if 8 * self.all.len() < self.by_last_bits.len() && self.by_last_bits.len() > LEAST {
+            self.lay_out(2 * self.all.len());
+        }
         gone
     }
 
     pub(crate) fn find(&self, number: SessionId) -> Option<&Session> {
-        self.key_of(number).map(|key| &self[key])
+        let near = self.by_last_bits.get(self.place_of(number)).copied();
+        let near = near.flatten().and_then(|key| self.get(key));
+        match near.filter(|session| session.id == number) {
+            Some(session) => Some(session),
+            None => self.by_number.get(&number).map(|key| &self[*key]),
+        }
     }
 
     pub(crate) fn key_of(&self, number: SessionId) -> Option<SessionKey> {
-        self.by_number.get(&number).copied()
+        self.find(number).map(|session| session.key)
+    }
+
+    const fn place_of(&self, number: SessionId) -> usize {
+        number.0 as usize & self.by_last_bits.len().wrapping_sub(1)
+    }
+
+    /// Makes the table anew, with so many places at least.
+    fn lay_out(&mut self, places: usize) {
+        let places = places.next_power_of_two().max(LEAST);
+        self.by_last_bits = Vec::new();
+        self.by_last_bits.resize(places, None);
+        for (&number, &key) in &self.by_number {
+            let place = self.place_of(number);
+            self.by_last_bits[place] = Some(key);
+        }
     }
 
     pub(crate) fn get(&self, key: SessionKey) -> Option<&Session> {

@@ -161,14 +161,16 @@ impl<'a> Step<'a> {
     }
 
     /// Forgets a lock that nobody holds or awaits.
+    #[inline]
     pub(crate) fn drop_if_unused(&mut self, lock: LockKey) {
         let found = self.engine.locks.get(lock.place());
-        let Some((org, stage)) = found
-            .filter(|found| found.is_unused())
-            .map(|found| (found.org, found.stage()))
-        else {
-            return;
-        };
+        if found.is_some_and(Lock::is_unused) {
+            self.drop_lock(lock);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_lock(&mut self, lock: LockKey) {
         self.engine.take_unserved(lock);
         let Engine {
             orgs,
@@ -177,8 +179,10 @@ impl<'a> Step<'a> {
             hashing,
             ..
         } = &mut *self.engine;
+        let found = &locks[lock.place()];
+        let org = found.org;
         let paths = &mut orgs[org.place()].paths;
-        match stage {
+        match found.stage() {
             Stage::Young(number) => nursery.remove(number),
             Stage::Grown(_) => paths.in_order.remove(locks, lock),
         }
@@ -262,7 +266,10 @@ impl<'a> Step<'a> {
         let Engine {
             locks, sessions, ..
         } = &mut *self.engine;
-        sessions[session].losses.forgive(&locks[lock.place()].path);
+        let losses = &mut sessions[session].losses;
+        if !losses.is_empty() {
+            losses.forgive(&locks[lock.place()].path);
+        }
     }
 
     /// A hold that had no attached session has one.
@@ -306,7 +313,7 @@ impl<'a> Step<'a> {
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         hold.renew(deadline, hold.ttl());
         hold.remove_member(session);
-        self.engine.let_go(session);
+        self.engine.let_go(session, lock);
         self.touch();
         if was_attached {
             self.orphaned_perhaps(lock, index);
@@ -349,14 +356,14 @@ impl<'a> Step<'a> {
             self.engine.tally.holds_orphaned -= 1;
         }
         self.touch();
-        for member in hold.members() {
-            self.engine.let_go(member);
+        hold.members().for_each(|member| {
+            self.engine.let_go(member, lock);
             if Some(member) != quiet {
                 let path = self.engine.lock(lock).path.clone();
                 let (path, cause) = (&*path, cause.clone());
                 self.tell_of(member, Missed::Lost { path, token, cause });
             }
-        }
+        });
         let held = hold.since().until(self.now);
         self.event(|engine| {
             let what = What::Ended {
@@ -368,9 +375,8 @@ impl<'a> Step<'a> {
             };
             (org, what)
         });
-        for member in hold.members() {
-            self.lost_something(member);
-        }
+        hold.members()
+            .for_each(|member| self.lost_something(member));
     }
 
     /// A new hold of a session's owner.
@@ -492,13 +498,13 @@ impl Engine {
         Arc::from(&*self.lock(lock).path)
     }
 
-    /// Counts off one lock of a session that is in its hold no more.
-    fn let_go(&mut self, session: SessionKey) {
+    /// Takes one lock from a session that is in its hold no more.
+    fn let_go(&mut self, session: SessionKey, lock: LockKey) {
         let Self {
             locks, sessions, ..
         } = self;
         let held = &mut sessions[session].locks;
-        held.count_off();
+        held.let_go(lock);
         if held.wants_tidying() {
             let owner = sessions[session].owner;
             let held = &mut sessions[session].locks;
