@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use hashbrown::HashMap;
-use tenure_engine::{Attach, Command, SessionId, SessionRef};
+use tenure_engine::Command;
 use tenure_protocol::frame::{FrameError, Frames};
 use tenure_protocol::{
     ErrorCode, FromClient, Push, Reply, Request, RequestKind, VERSION, limits, push, reply, request,
@@ -33,6 +33,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use self::batch::{Batch, is_alone};
 use self::outbound::Outbound;
 use crate::access::Principal;
+use crate::dispatch::attached::Attached;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{replies, terms};
 use crate::gate::Gate;
@@ -74,8 +75,8 @@ pub(crate) struct Connection {
     open: OpenConnection,
     /// Nobody, until the hello.
     principal: Option<Arc<Principal>>,
-    /// The sessions it speaks for, by number on the wire.
-    sessions: HashMap<u64, Attach>,
+    /// The sessions it speaks for.
+    sessions: Attached,
     subscriptions: Subscriptions,
     /// Whom to tell what has happened, once the reply has gone out.
     to_tell: Woken,
@@ -118,7 +119,7 @@ impl Connection {
         open: OpenConnection,
         began: Instant,
     ) -> Self {
-        let sessions = HashMap::new();
+        let sessions = Attached::new(shared.shards.homes);
         Self {
             shared,
             number,
@@ -371,8 +372,9 @@ impl Connection {
         payload: &'a [u8],
         batch: &mut Batch<'a>,
     ) -> bool {
-        let FromClient { id, request } = match FromClient::decode(payload) {
-            Ok(decoded) => decoded,
+        let decoded = FromClient::decode(payload);
+        let (id, request) = match &decoded {
+            Ok(decoded) => (decoded.id, &decoded.request),
             Err(error) => {
                 self.count(error.op, CommandOutcome::Malformed);
                 batch.own.add(|out| error.encode_reply(out));
@@ -385,7 +387,7 @@ impl Connection {
         };
         match (principal, request) {
             (None, Request::Hello(hello)) => {
-                self.hello(id, &hello, batch);
+                self.hello(id, hello, batch);
                 true
             }
             (None, _) => {
@@ -414,11 +416,11 @@ impl Connection {
         &mut self,
         principal: &'a Principal,
         id: u64,
-        request: Request<'a>,
+        request: &Request<'a>,
         batch: &mut Batch<'a>,
     ) -> bool {
         let kind = request.kind();
-        if let Request::SessionRenew(renew) = &request {
+        if let Request::SessionRenew(renew) = request {
             // What was asked before is done before.
             batch.submit(&self.shared, &self.outbox).wake();
             self.renew_sessions(principal, id, renew, batch);
@@ -610,7 +612,7 @@ impl Connection {
                     self.sessions.insert(session, attach);
                 }
                 Attachment::Gone(session) => {
-                    self.sessions.remove(&session);
+                    self.sessions.remove(session);
                 }
             }
         }
@@ -621,12 +623,7 @@ impl Connection {
         let found = outbound.exchange(&self.outbox, &mut Vec::new());
         self.keep(found.attachments);
         let mut by_shard: HashMap<ShardIndex, Vec<Command<'static>>> = HashMap::new();
-        for (number, attach) in self.sessions.drain() {
-            let (shard, session) = self.shared.shards.homes.of_number(number);
-            let by = SessionRef {
-                session: SessionId(session),
-                attach,
-            };
+        for (shard, by) in self.sessions.drain() {
             by_shard
                 .entry(shard)
                 .or_default()

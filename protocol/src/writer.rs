@@ -1,7 +1,7 @@
 //! MessagePack at the end of a buffer: every value in the shortest form there is.
 //!
-//! Knows MessagePack and no message: what a server keeps on disk is written with it, too. Each value is one step of the buffer, so that its room is looked at once; there are
-//! no errors, since a buffer in memory takes every byte.
+//! Knows MessagePack and no message: what a server keeps on disk is written with it, too. Each value is one step of the
+//! buffer, so that its room is looked at once; there are no errors, since a buffer in memory takes every byte.
 
 use bytes::{BufMut, BytesMut};
 

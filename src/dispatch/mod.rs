@@ -3,6 +3,7 @@
 //! The only place that knows both vocabularies, since each changes at its own speed. Decides nothing about locks: what it
 //! refuses, it refuses because of who asks (role, org) or of what the connection has not (the session).
 
+pub(crate) mod attached;
 pub(crate) mod audit;
 pub(crate) mod events;
 pub(crate) mod notices;

@@ -42,9 +42,9 @@ pub(crate) fn reply(
     answer: &EngineReply,
     out: &mut BytesMut,
 ) {
-    match to_wire(answering, item, answer) {
+    match &to_wire(answering, item, answer) {
         Ok(reply) => reply.encode(answering.id, out),
-        Err(rejection) => error(answering.id, code(rejection), advice(rejection), out),
+        Err(rejection) => error(answering.id, code(*rejection), advice(*rejection), out),
     };
 }
 

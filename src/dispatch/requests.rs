@@ -1,15 +1,15 @@
 //! Requests, as work for a shard. What is refused here is refused because of who asks, not of what the locks are.
 //! Must hold: an item names a session only together with the attachment that this connection has of it.
 
-use hashbrown::HashMap;
 use tenure_engine::presence::{Audience as Sees, Command as Presence};
 use tenure_engine::{
-    Acquire, Attach, Command, Convert, ForceRelease, Item as LockItem, List, Millis, OpenSession,
-    Query, Release, Renew, ResumeKey as EngineKey, ResumeSession, Role, Scope, Seize, SessionId,
+    Acquire, Command, Convert, ForceRelease, Item as LockItem, List, Millis, OpenSession, Query,
+    Release, Renew, ResumeKey as EngineKey, ResumeSession, Role, Scope, Seize, SessionId,
     SessionRef, Token, WaitId,
 };
 use tenure_protocol::{ErrorCode, Request, RequestKind, ResumeKey, limits, request};
 
+use super::attached::Attached;
 use super::audit;
 use super::presence::{self, PresenceWork};
 use super::streams::StreamWork;
@@ -28,8 +28,7 @@ pub(crate) struct Asker<'c, 'a> {
     pub(crate) principal: &'a Principal,
     /// Number of the connection.
     pub(crate) connection: u64,
-    /// By number on the wire.
-    pub(crate) sessions: &'c HashMap<u64, Attach>,
+    pub(crate) sessions: &'c Attached,
     pub(crate) subscriptions: &'c mut Subscriptions,
 }
 
@@ -54,7 +53,7 @@ pub(crate) const OF_ANOTHER_ORG: &str = "the session is not attached here, or is
 
 impl<'a> Asker<'_, 'a> {
     /// The work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
-    pub(crate) fn item(&mut self, id: u64, request: Request<'a>) -> Result<Item<'a>, Refused> {
+    pub(crate) fn item(&mut self, id: u64, request: &Request<'a>) -> Result<Item<'a>, Refused> {
         let kind = request.kind();
         self.may(kind)?;
         match request {
@@ -64,7 +63,7 @@ impl<'a> Asker<'_, 'a> {
                 self.by(id, kind, close.session, |by| Ok(Command::CloseSession(by)))
             }
             Request::LockAcquire(acquire) => self.acquire(id, acquire),
-            Request::LockAcquireAll(all) => self.acquire_all(id, &all),
+            Request::LockAcquireAll(all) => self.acquire_all(id, all),
             Request::LockRenew(renew) => self.by(id, kind, renew.session, |by| {
                 Ok(Command::Renew(Renew {
                     by,
@@ -147,7 +146,7 @@ impl<'a> Asker<'_, 'a> {
                 })
             }),
             Request::AuditList(list) => {
-                self.in_org(id, kind, list.org, |_| Work::Audit(audit::work(&list)))
+                self.in_org(id, kind, list.org, |_| Work::Audit(audit::work(list)))
             }
             Request::Hello(_) | Request::Ping(_) | Request::SessionRenew(_) => Err(Refused::new(
                 ErrorCode::Internal,
@@ -157,7 +156,7 @@ impl<'a> Asker<'_, 'a> {
             Request::StreamUnsubscribe(unsubscribe) => {
                 self.unsubscribe(id, unsubscribe.subscription)
             }
-            Request::StreamPublish(publish) => self.publish(id, &publish),
+            Request::StreamPublish(publish) => self.publish(id, publish),
             Request::StreamStats(stats) => self.in_org(id, kind, stats.org, |_| {
                 Work::Stream(Box::new(StreamWork::Stats {
                     org: stats.org,
@@ -165,10 +164,10 @@ impl<'a> Asker<'_, 'a> {
                 }))
             }),
             Request::PresenceEnter(enter) => {
-                self.attend(id, kind, enter.session, |by| presence::enter(by, &enter))
+                self.attend(id, kind, enter.session, |by| presence::enter(by, enter))
             }
             Request::PresenceUpdate(update) => {
-                self.attend(id, kind, update.session, |by| presence::update(by, &update))
+                self.attend(id, kind, update.session, |by| presence::update(by, update))
             }
             Request::PresenceLeave(leave) => {
                 self.attend(id, kind, leave.session, |by| Presence::Leave {
@@ -177,7 +176,7 @@ impl<'a> Asker<'_, 'a> {
                 })
             }
             Request::PresenceList(list) => self.in_org(id, kind, list.org, |_| {
-                Work::Presence(PresenceWork::List(presence::list(&list, self.sees())))
+                Work::Presence(PresenceWork::List(presence::list(list, self.sees())))
             }),
             Request::PresenceStats(stats) => self.in_org(id, kind, stats.org, |_| {
                 Work::Presence(PresenceWork::Stats {
@@ -190,15 +189,7 @@ impl<'a> Asker<'_, 'a> {
 
     /// The session that the connection speaks for, with the shard that knows it.
     pub(crate) fn session(&self, number: u64) -> Option<(ShardIndex, SessionRef)> {
-        let attach = *self.sessions.get(&number)?;
-        let (shard, session) = self.homes.of_number(number);
-        Some((
-            shard,
-            SessionRef {
-                session: SessionId(session),
-                attach,
-            },
-        ))
+        self.sessions.get(number)
     }
 
     /// Whether the principal may ask this at all.
@@ -297,7 +288,7 @@ impl<'a> Asker<'_, 'a> {
         Ok(WaitId(number))
     }
 
-    fn open(&self, id: u64, open: request::OpenSession<'a>) -> Result<Item<'a>, Refused> {
+    fn open(&self, id: u64, open: &request::OpenSession<'a>) -> Result<Item<'a>, Refused> {
         if self.sessions.len() >= SESSIONS_MAX {
             let message = format!("a connection has at most {SESSIONS_MAX} sessions");
             return Err(Refused::new(ErrorCode::TooManySessions, message));
@@ -325,7 +316,7 @@ impl<'a> Asker<'_, 'a> {
         })
     }
 
-    fn resume(&self, id: u64, resume: request::ResumeSession<'a>) -> Result<Item<'a>, Refused> {
+    fn resume(&self, id: u64, resume: &request::ResumeSession<'a>) -> Result<Item<'a>, Refused> {
         let (shard, session) = self.homes.of_number(resume.session);
         let command = Command::ResumeSession(ResumeSession {
             org: resume.org,
@@ -343,7 +334,7 @@ impl<'a> Asker<'_, 'a> {
         Ok(item)
     }
 
-    fn acquire(&self, id: u64, acquire: request::Acquire<'a>) -> Result<Item<'a>, Refused> {
+    fn acquire(&self, id: u64, acquire: &request::Acquire<'a>) -> Result<Item<'a>, Refused> {
         let principal = &*self.principal.name;
         self.by(id, RequestKind::LockAcquire, acquire.session, |by| {
             Ok(Command::Acquire(Acquire {
@@ -387,7 +378,7 @@ impl<'a> Asker<'_, 'a> {
     fn force_release(
         &self,
         id: u64,
-        force: request::ForceRelease<'a>,
+        force: &request::ForceRelease<'a>,
     ) -> Result<Item<'a>, Refused> {
         let org = force.org;
         let kind = RequestKind::LockForceRelease;
@@ -423,7 +414,7 @@ impl<'a> Asker<'_, 'a> {
     fn subscribe(
         &mut self,
         id: u64,
-        subscribe: request::Subscribe<'a>,
+        subscribe: &request::Subscribe<'a>,
     ) -> Result<Item<'a>, Refused> {
         let org = subscribe.org;
         let shard = self.may_speak_for(org)?;
@@ -446,7 +437,7 @@ impl<'a> Asker<'_, 'a> {
             subscription,
             audience,
             org,
-            filters: subscribe.filters,
+            filters: subscribe.filters.clone(),
             since: subscribe.since,
             presence: subscribe.presence,
         });
@@ -492,7 +483,7 @@ impl<'a> Asker<'_, 'a> {
         Ok(stream_item(id, RequestKind::StreamPublish, shard, work))
     }
 
-    fn list(&self, id: u64, list: request::List<'a>) -> Result<Item<'a>, Refused> {
+    fn list(&self, id: u64, list: &request::List<'a>) -> Result<Item<'a>, Refused> {
         let shard = self.may_speak_for(list.org)?;
         let target = target(self.homes, shard, list.target);
         let work = Work::Query(Query::List(List {
