@@ -33,6 +33,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use self::batch::{Batch, is_alone};
 use self::outbound::Outbound;
 use crate::access::Principal;
+use crate::dispatch::Item;
 use crate::dispatch::attached::Attached;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{replies, terms};
@@ -372,19 +373,27 @@ impl Connection {
         payload: &'a [u8],
         batch: &mut Batch<'a>,
     ) -> bool {
-        let decoded = FromClient::decode(payload);
-        let (id, request) = match &decoded {
-            Ok(decoded) => (decoded.id, &decoded.request),
-            Err(error) => {
-                self.count(error.op, CommandOutcome::Malformed);
-                batch.own.add(|out| error.encode_reply(out));
-                if error.fails_connection() || principal.is_none() {
-                    batch.close = Some((error.code(), error.to_string()));
-                    return true;
-                }
-                return false;
+        let taken = FromClient::lend(payload, |id, request| {
+            self.take_request(principal, id, request, batch)
+        });
+        taken.unwrap_or_else(|error| {
+            self.count(error.op, CommandOutcome::Malformed);
+            batch.own.add(|out| error.encode_reply(out));
+            let fails = error.fails_connection() || principal.is_none();
+            if fails {
+                batch.close = Some((error.code(), error.to_string()));
             }
-        };
+            fails
+        })
+    }
+
+    fn take_request<'a>(
+        &mut self,
+        principal: Option<&'a Principal>,
+        id: u64,
+        request: &Request<'a>,
+        batch: &mut Batch<'a>,
+    ) -> bool {
         match (principal, request) {
             (None, Request::Hello(hello)) => {
                 self.hello(id, hello, batch);
@@ -408,11 +417,11 @@ impl Connection {
                     .add(|out| Reply::Ping(reply::Done {}).encode(id, out));
                 false
             }
-            (Some(principal), request) => self.take_request(principal, id, request, batch),
+            (Some(principal), request) => self.take_work(principal, id, request, batch),
         }
     }
 
-    fn take_request<'a>(
+    fn take_work<'a>(
         &mut self,
         principal: &'a Principal,
         id: u64,
@@ -423,14 +432,11 @@ impl Connection {
         if let Request::SessionRenew(renew) = request {
             // What was asked before is done before.
             batch.submit(&self.shared, &self.outbox).wake();
-            self.renew_sessions(principal, id, renew, batch);
+            self.renew_sessions(id, renew, batch);
             return false;
         }
-        match self.asker(principal).item(id, request) {
-            Ok(item) => {
-                batch.items.push(item);
-                is_alone(kind)
-            }
+        match self.asker(principal, &mut batch.items).add(id, request) {
+            Ok(()) => is_alone(kind),
             Err(Refused { code, message }) => {
                 self.count(Some(kind.number()), CommandOutcome::Denied);
                 self.fail(batch, id, code, &message);
@@ -439,13 +445,18 @@ impl Connection {
         }
     }
 
-    fn asker<'c, 'a>(&'c mut self, principal: &'a Principal) -> Asker<'c, 'a> {
+    fn asker<'c, 'a>(
+        &'c mut self,
+        principal: &'a Principal,
+        items: &'c mut Vec<Item<'a>>,
+    ) -> Asker<'c, 'a> {
         Asker {
             homes: self.shared.shards.homes,
             principal,
             connection: self.number,
             sessions: &self.sessions,
             subscriptions: &mut self.subscriptions,
+            items,
         }
     }
 
@@ -516,18 +527,11 @@ impl Connection {
         self.principal = Some(principal);
     }
 
-    fn renew_sessions(
-        &mut self,
-        principal: &Principal,
-        id: u64,
-        renew: &request::RenewSessions,
-        batch: &mut Batch<'_>,
-    ) {
+    fn renew_sessions(&mut self, id: u64, renew: &request::RenewSessions, batch: &mut Batch<'_>) {
         let shared = Arc::clone(&self.shared);
-        let asker = self.asker(principal);
         let mut mark = Mark::default();
         let results = renew.sessions.iter().map(|number| {
-            let Some((shard, by)) = asker.session(*number) else {
+            let Some((shard, by)) = self.sessions.get(*number) else {
                 return Ok(reply::SessionRenewal::NotAttached);
             };
             let (renewal, rests_on) = shared.shards.renew_session(shard, by)?;

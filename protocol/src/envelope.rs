@@ -34,11 +34,26 @@ impl<'a> FromClient<'a> {
     /// # Errors
     /// When it is not a request, or not one that keeps its bounds. See [`DecodeError::fails_connection`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::lend(payload, |id, request| Self {
+            id,
+            request: request.clone(),
+        })
+    }
+
+    /// As [`decode`](Self::decode), for a server that has very many requests and only looks at them: each is lent with its
+    /// id where it lies, since to move it would cost about as much as to read it.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode); then nobody has looked.
+    #[inline]
+    pub fn lend<R>(
+        payload: &'a [u8],
+        look: impl FnOnce(u64, &Request<'a>) -> R,
+    ) -> Result<R, DecodeError> {
         let mut reader = Reader::new(payload);
         let (op, mut fields) = open(&mut reader)?;
         let id = id(&mut fields).map_err(|fault| fault.of_message(Some(op), None))?;
-        request(op, fields)
-            .map(|request| Self { id, request })
+        lend_request(op, fields, |request| look(id, request))
             .map_err(|fault| fault.of_message(Some(op), Some(id)))
     }
 }
@@ -244,15 +259,20 @@ fn id(fields: &mut Fields<'_, '_>) -> Result<u64, Fault> {
     }
 }
 
-fn request<'a>(op: u64, mut fields: Fields<'_, 'a>) -> Result<Request<'a>, Fault> {
+fn lend_request<'a, R>(
+    op: u64,
+    mut fields: Fields<'_, 'a>,
+    look: impl FnOnce(&Request<'a>) -> R,
+) -> Result<R, Fault> {
     let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
-    // Looked at where it lies: a request is large beside what is read of most.
-    let request = Request::read(kind, &mut fields);
-    if let Ok(request) = &request {
-        fields.finish()?;
-        request.check()?;
+    match Request::read(kind, &mut fields) {
+        Ok(ref request) => {
+            fields.finish()?;
+            request.check()?;
+            Ok(look(request))
+        }
+        Err(fault) => Err(fault),
     }
-    request
 }
 
 fn answer<'a>(op: u64, id: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault> {

@@ -30,6 +30,8 @@ pub(crate) struct Asker<'c, 'a> {
     pub(crate) connection: u64,
     pub(crate) sessions: &'c Attached,
     pub(crate) subscriptions: &'c mut Subscriptions,
+    /// Where the work goes. It is made where it is to lie, since it is large.
+    pub(crate) items: &'c mut Vec<Item<'a>>,
 }
 
 /// Why a request is refused before it comes to a shard.
@@ -52,75 +54,82 @@ impl Refused {
 pub(crate) const OF_ANOTHER_ORG: &str = "the session is not attached here, or is of another org";
 
 impl<'a> Asker<'_, 'a> {
-    /// The work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
-    pub(crate) fn item(&mut self, id: u64, request: &Request<'a>) -> Result<Item<'a>, Refused> {
+    /// Adds the work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
+    pub(crate) fn add(&mut self, id: u64, request: &Request<'a>) -> Result<(), Refused> {
         let kind = request.kind();
         self.may(kind)?;
         match request {
             Request::SessionOpen(open) => self.open(id, open),
             Request::SessionResume(resume) => self.resume(id, resume),
             Request::SessionClose(close) => {
-                self.by(id, kind, close.session, |by| Ok(Command::CloseSession(by)))
+                let (shard, by) = self.own_session(close.session)?;
+                self.add_command(shard, id, kind, Command::CloseSession(by));
+                Ok(())
             }
             Request::LockAcquire(acquire) => self.acquire(id, acquire),
             Request::LockAcquireAll(all) => self.acquire_all(id, all),
-            Request::LockRenew(renew) => self.by(id, kind, renew.session, |by| {
-                Ok(Command::Renew(Renew {
+            Request::LockRenew(renew) => {
+                let (shard, by) = self.own_session(renew.session)?;
+                let command = Command::Renew(Renew {
                     by,
                     path: renew.path,
                     ttl: renew.ttl_ms.map(Millis),
                     token: renew.token.map(Token),
-                }))
-            }),
-            Request::LockRelease(release) => self.by(id, kind, release.session, |by| {
-                Ok(Command::Release(Release {
+                });
+                self.add_command(shard, id, kind, command);
+                Ok(())
+            }
+            Request::LockRelease(release) => {
+                let (shard, by) = self.own_session(release.session)?;
+                let command = Command::Release(Release {
                     by,
                     path: release.path,
                     scope: scope(release.scope),
                     token: release.token.map(Token),
-                }))
-            }),
-            Request::LockCancel(cancel) => self.by(id, kind, cancel.session, |by| {
+                });
+                self.add_command(shard, id, kind, command);
+                Ok(())
+            }
+            Request::LockCancel(cancel) => {
+                let (shard, by) = self.own_session(cancel.session)?;
                 let wait = self.wait(cancel.session, cancel.wait)?;
-                Ok(Command::Cancel { by, wait })
-            }),
-            Request::LockConvert(convert) => self.by(id, kind, convert.session, |by| {
-                Ok(Command::Convert(Convert {
+                self.add_command(shard, id, kind, Command::Cancel { by, wait });
+                Ok(())
+            }
+            Request::LockConvert(convert) => {
+                let (shard, by) = self.own_session(convert.session)?;
+                let command = Command::Convert(Convert {
                     by,
                     path: convert.path,
                     mode: mode(convert.mode),
                     limit: convert.limit,
                     wait: Millis(convert.wait_ms),
-                }))
-            }),
-            Request::LockHandOver(hand) => self.by(id, kind, hand.session, |by| {
-                let to = hand
-                    .to
-                    .map(|wait| self.wait(hand.session, wait))
-                    .transpose()?;
-                Ok(Command::HandOver {
-                    by,
-                    path: hand.path,
-                    to,
-                })
-            }),
-            Request::LockDecline(decline) => self.by(id, kind, decline.session, |by| {
-                let to = self.wait(decline.session, decline.to)?;
-                Ok(Command::Decline {
-                    by,
-                    path: decline.path,
-                    to,
-                })
-            }),
+                });
+                self.add_command(shard, id, kind, command);
+                Ok(())
+            }
+            Request::LockHandOver(hand) => {
+                let (shard, by) = self.own_session(hand.session)?;
+                let to = hand.to.map(|wait| self.wait(hand.session, wait));
+                let (path, to) = (hand.path, to.transpose()?);
+                self.add_command(shard, id, kind, Command::HandOver { by, path, to });
+                Ok(())
+            }
+            Request::LockDecline(decline) => {
+                let (shard, by) = self.own_session(decline.session)?;
+                let (path, to) = (decline.path, self.wait(decline.session, decline.to)?);
+                self.add_command(shard, id, kind, Command::Decline { by, path, to });
+                Ok(())
+            }
             Request::LockForceRelease(force) => self.force_release(id, force),
-            Request::LockStatus(status) => self.in_org(id, kind, status.org, |_| {
+            Request::LockStatus(status) => self.in_org(id, kind, status.org, || {
                 Work::Query(Query::Status {
                     org: status.org,
                     path: status.path,
                 })
             }),
             Request::LockList(list) => self.list(id, list),
-            Request::LockCheck(check) => self.in_org(id, kind, check.org, |_| {
+            Request::LockCheck(check) => self.in_org(id, kind, check.org, || {
                 let token = Token(check.token);
                 Work::Query(Query::Check {
                     org: check.org,
@@ -128,7 +137,7 @@ impl<'a> Asker<'_, 'a> {
                     token,
                 })
             }),
-            Request::PolicySet(set) => self.in_org(id, kind, set.org, |_| {
+            Request::PolicySet(set) => self.in_org(id, kind, set.org, || {
                 let org = set.org;
                 let scope = set
                     .kind
@@ -139,14 +148,14 @@ impl<'a> Asker<'_, 'a> {
                     principal: &self.principal.name,
                 })
             }),
-            Request::PolicyGet(get) => self.in_org(id, kind, get.org, |_| {
+            Request::PolicyGet(get) => self.in_org(id, kind, get.org, || {
                 Work::Query(Query::Policy {
                     org: get.org,
                     kind: get.kind,
                 })
             }),
             Request::AuditList(list) => {
-                self.in_org(id, kind, list.org, |_| Work::Audit(audit::work(list)))
+                self.in_org(id, kind, list.org, || Work::Audit(audit::work(list)))
             }
             Request::Hello(_) | Request::Ping(_) | Request::SessionRenew(_) => Err(Refused::new(
                 ErrorCode::Internal,
@@ -157,7 +166,7 @@ impl<'a> Asker<'_, 'a> {
                 self.unsubscribe(id, unsubscribe.subscription)
             }
             Request::StreamPublish(publish) => self.publish(id, publish),
-            Request::StreamStats(stats) => self.in_org(id, kind, stats.org, |_| {
+            Request::StreamStats(stats) => self.in_org(id, kind, stats.org, || {
                 Work::Stream(Box::new(StreamWork::Stats {
                     org: stats.org,
                     path: stats.path,
@@ -175,21 +184,19 @@ impl<'a> Asker<'_, 'a> {
                     path: leave.path,
                 })
             }
-            Request::PresenceList(list) => self.in_org(id, kind, list.org, |_| {
-                Work::Presence(PresenceWork::List(presence::list(list, self.sees())))
-            }),
-            Request::PresenceStats(stats) => self.in_org(id, kind, stats.org, |_| {
-                Work::Presence(PresenceWork::Stats {
-                    org: stats.org,
-                    audience: self.sees(),
+            Request::PresenceList(list) => {
+                let listed = presence::list(list, self.sees());
+                self.in_org(id, kind, list.org, || {
+                    Work::Presence(PresenceWork::List(listed))
                 })
-            }),
+            }
+            Request::PresenceStats(stats) => {
+                let (org, audience) = (stats.org, self.sees());
+                self.in_org(id, kind, org, || {
+                    Work::Presence(PresenceWork::Stats { org, audience })
+                })
+            }
         }
-    }
-
-    /// The session that the connection speaks for, with the shard that knows it.
-    pub(crate) fn session(&self, number: u64) -> Option<(ShardIndex, SessionRef)> {
-        self.sessions.get(number)
     }
 
     /// Whether the principal may ask this at all.
@@ -215,55 +222,55 @@ impl<'a> Asker<'_, 'a> {
         Err(Refused::new(ErrorCode::OrgNotAllowed, message))
     }
 
+    #[inline]
+    fn add_work(&mut self, shard: ShardIndex, id: u64, kind: RequestKind, work: Work<'a>) {
+        self.items.push(Item {
+            shard,
+            id,
+            kind,
+            work,
+            resume_key: None,
+        });
+    }
+
+    #[inline]
+    fn add_command(&mut self, shard: ShardIndex, id: u64, kind: RequestKind, command: Command<'a>) {
+        self.add_work(shard, id, kind, Work::Command(command));
+    }
+
+    fn add_stream_work(
+        &mut self,
+        shard: ShardIndex,
+        id: u64,
+        kind: RequestKind,
+        work: StreamWork<'a>,
+    ) {
+        self.add_work(shard, id, kind, Work::Stream(Box::new(work)));
+    }
+
     fn in_org(
-        &self,
+        &mut self,
         id: u64,
         kind: RequestKind,
         org: &str,
-        work: impl FnOnce(ShardIndex) -> Work<'a>,
-    ) -> Result<Item<'a>, Refused> {
+        work: impl FnOnce() -> Work<'a>,
+    ) -> Result<(), Refused> {
         let shard = self.may_speak_for(org)?;
-        Ok(Item {
-            shard,
-            id,
-            kind,
-            work: work(shard),
-            resume_key: None,
-        })
-    }
-
-    fn by(
-        &self,
-        id: u64,
-        kind: RequestKind,
-        number: u64,
-        command: impl FnOnce(SessionRef) -> Result<Command<'a>, Refused>,
-    ) -> Result<Item<'a>, Refused> {
-        let (shard, by) = self.own_session(number)?;
-        Ok(Item {
-            shard,
-            id,
-            kind,
-            work: Work::Command(command(by)?),
-            resume_key: None,
-        })
+        self.add_work(shard, id, kind, work());
+        Ok(())
     }
 
     fn attend(
-        &self,
+        &mut self,
         id: u64,
         kind: RequestKind,
         number: u64,
         command: impl FnOnce(SessionRef) -> Presence<'a>,
-    ) -> Result<Item<'a>, Refused> {
+    ) -> Result<(), Refused> {
         let (shard, by) = self.own_session(number)?;
-        Ok(Item {
-            shard,
-            id,
-            kind,
-            work: Work::Presence(PresenceWork::Command(command(by))),
-            resume_key: None,
-        })
+        let work = Work::Presence(PresenceWork::Command(command(by)));
+        self.add_work(shard, id, kind, work);
+        Ok(())
     }
 
     /// As whom the principal sees others.
@@ -272,7 +279,7 @@ impl<'a> Asker<'_, 'a> {
     }
 
     fn own_session(&self, number: u64) -> Result<(ShardIndex, SessionRef), Refused> {
-        self.session(number).ok_or_else(|| {
+        self.sessions.get(number).ok_or_else(|| {
             let message = "this connection has no such session; open one, or resume it here";
             Refused::new(ErrorCode::NotAttached, message)
         })
@@ -288,7 +295,7 @@ impl<'a> Asker<'_, 'a> {
         Ok(WaitId(number))
     }
 
-    fn open(&self, id: u64, open: &request::OpenSession<'a>) -> Result<Item<'a>, Refused> {
+    fn open(&mut self, id: u64, open: &request::OpenSession<'a>) -> Result<(), Refused> {
         if self.sessions.len() >= SESSIONS_MAX {
             let message = format!("a connection has at most {SESSIONS_MAX} sessions");
             return Err(Refused::new(ErrorCode::TooManySessions, message));
@@ -298,6 +305,7 @@ impl<'a> Asker<'_, 'a> {
             let message = "a session's role is at most its connection's";
             return Err(Refused::new(ErrorCode::RoleTooLow, message));
         }
+        let shard = self.may_speak_for(open.org)?;
         let resume_key = random_key();
         let command = Command::OpenSession(OpenSession {
             org: open.org,
@@ -308,15 +316,17 @@ impl<'a> Asker<'_, 'a> {
             resume_key: key(resume_key),
             on_disconnect: disconnect(open.on_disconnect),
         });
-        let kind = RequestKind::SessionOpen;
-        let item = self.in_org(id, kind, open.org, |_| Work::Command(command))?;
-        Ok(Item {
+        self.items.push(Item {
+            shard,
+            id,
+            kind: RequestKind::SessionOpen,
+            work: Work::Command(command),
             resume_key: Some(resume_key),
-            ..item
-        })
+        });
+        Ok(())
     }
 
-    fn resume(&self, id: u64, resume: &request::ResumeSession<'a>) -> Result<Item<'a>, Refused> {
+    fn resume(&mut self, id: u64, resume: &request::ResumeSession<'a>) -> Result<(), Refused> {
         let (shard, session) = self.homes.of_number(resume.session);
         let command = Command::ResumeSession(ResumeSession {
             org: resume.org,
@@ -324,34 +334,33 @@ impl<'a> Asker<'_, 'a> {
             resume_key: key(resume.resume_key),
             role: self.principal.role,
         });
-        let item = self.in_org(id, RequestKind::SessionResume, resume.org, |_| {
-            Work::Command(command)
-        })?;
-        if item.shard != shard {
+        if self.may_speak_for(resume.org)? != shard {
             let message = "the org has no such session; open one anew";
             return Err(Refused::new(ErrorCode::UnknownSession, message));
         }
-        Ok(item)
+        self.add_command(shard, id, RequestKind::SessionResume, command);
+        Ok(())
     }
 
-    fn acquire(&self, id: u64, acquire: &request::Acquire<'a>) -> Result<Item<'a>, Refused> {
+    fn acquire(&mut self, id: u64, acquire: &request::Acquire<'a>) -> Result<(), Refused> {
+        let (shard, by) = self.own_session(acquire.session)?;
         let principal = &*self.principal.name;
-        self.by(id, RequestKind::LockAcquire, acquire.session, |by| {
-            Ok(Command::Acquire(Acquire {
-                by,
-                path: acquire.path,
-                mode: mode(acquire.mode),
-                limit: acquire.limit,
-                ttl: acquire.ttl_ms.map(Millis),
-                wait: Millis(acquire.wait_ms),
-                note: acquire.note,
-                seize: acquire.seize.map(|reason| Seize { reason, principal }),
-                metadata: acquire.metadata,
-            }))
-        })
+        let command = Command::Acquire(Acquire {
+            by,
+            path: acquire.path,
+            mode: mode(acquire.mode),
+            limit: acquire.limit,
+            ttl: acquire.ttl_ms.map(Millis),
+            wait: Millis(acquire.wait_ms),
+            note: acquire.note,
+            seize: acquire.seize.map(|reason| Seize { reason, principal }),
+            metadata: acquire.metadata,
+        });
+        self.add_command(shard, id, RequestKind::LockAcquire, command);
+        Ok(())
     }
 
-    fn acquire_all(&self, id: u64, all: &request::AcquireAll<'a>) -> Result<Item<'a>, Refused> {
+    fn acquire_all(&mut self, id: u64, all: &request::AcquireAll<'a>) -> Result<(), Refused> {
         let (shard, by) = self.own_session(all.session)?;
         let items = all.items.iter().map(|item| LockItem {
             path: item.path,
@@ -366,20 +375,11 @@ impl<'a> Asker<'_, 'a> {
             metadata: all.metadata,
         };
         let work = Work::AcquireAll(Box::new(work));
-        Ok(Item {
-            shard,
-            id,
-            kind: RequestKind::LockAcquireAll,
-            work,
-            resume_key: None,
-        })
+        self.add_work(shard, id, RequestKind::LockAcquireAll, work);
+        Ok(())
     }
 
-    fn force_release(
-        &self,
-        id: u64,
-        force: &request::ForceRelease<'a>,
-    ) -> Result<Item<'a>, Refused> {
+    fn force_release(&mut self, id: u64, force: &request::ForceRelease<'a>) -> Result<(), Refused> {
         let org = force.org;
         let kind = RequestKind::LockForceRelease;
         let shard = self.may_speak_for(org)?;
@@ -402,20 +402,11 @@ impl<'a> Asker<'_, 'a> {
                 principal: &self.principal.name,
             }))
         };
-        Ok(Item {
-            shard,
-            id,
-            kind,
-            work,
-            resume_key: None,
-        })
+        self.add_work(shard, id, kind, work);
+        Ok(())
     }
 
-    fn subscribe(
-        &mut self,
-        id: u64,
-        subscribe: &request::Subscribe<'a>,
-    ) -> Result<Item<'a>, Refused> {
+    fn subscribe(&mut self, id: u64, subscribe: &request::Subscribe<'a>) -> Result<(), Refused> {
         let org = subscribe.org;
         let shard = self.may_speak_for(org)?;
         let number = self
@@ -441,10 +432,11 @@ impl<'a> Asker<'_, 'a> {
             since: subscribe.since,
             presence: subscribe.presence,
         });
-        Ok(stream_item(id, RequestKind::StreamSubscribe, shard, work))
+        self.add_stream_work(shard, id, RequestKind::StreamSubscribe, work);
+        Ok(())
     }
 
-    fn unsubscribe(&mut self, id: u64, subscription: u64) -> Result<Item<'a>, Refused> {
+    fn unsubscribe(&mut self, id: u64, subscription: u64) -> Result<(), Refused> {
         let Some(ended) = self.subscriptions.end(subscription) else {
             let message = "this connection has no such subscription (any more)";
             return Err(Refused::new(ErrorCode::UnknownSubscription, message));
@@ -455,10 +447,11 @@ impl<'a> Asker<'_, 'a> {
             subscription,
         };
         let kind = RequestKind::StreamUnsubscribe;
-        Ok(stream_item(id, kind, ended.shard, work))
+        self.add_stream_work(ended.shard, id, kind, work);
+        Ok(())
     }
 
-    fn publish(&self, id: u64, publish: &request::Publish<'a>) -> Result<Item<'a>, Refused> {
+    fn publish(&mut self, id: u64, publish: &request::Publish<'a>) -> Result<(), Refused> {
         let shard = self.may_speak_for(publish.org)?;
         let session = match publish.session {
             None => None,
@@ -480,10 +473,11 @@ impl<'a> Asker<'_, 'a> {
             },
             session,
         };
-        Ok(stream_item(id, RequestKind::StreamPublish, shard, work))
+        self.add_stream_work(shard, id, RequestKind::StreamPublish, work);
+        Ok(())
     }
 
-    fn list(&self, id: u64, list: &request::List<'a>) -> Result<Item<'a>, Refused> {
+    fn list(&mut self, id: u64, list: &request::List<'a>) -> Result<(), Refused> {
         let shard = self.may_speak_for(list.org)?;
         let target = target(self.homes, shard, list.target);
         let work = Work::Query(Query::List(List {
@@ -494,28 +488,8 @@ impl<'a> Asker<'_, 'a> {
             after: list.cursor,
             page: list.page,
         }));
-        Ok(Item {
-            shard,
-            id,
-            kind: RequestKind::LockList,
-            work,
-            resume_key: None,
-        })
-    }
-}
-
-fn stream_item<'a>(
-    id: u64,
-    kind: RequestKind,
-    shard: ShardIndex,
-    work: StreamWork<'a>,
-) -> Item<'a> {
-    Item {
-        shard,
-        id,
-        kind,
-        work: Work::Stream(Box::new(work)),
-        resume_key: None,
+        self.add_work(shard, id, RequestKind::LockList, work);
+        Ok(())
     }
 }
 
