@@ -24,11 +24,14 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::sessions::Sessions;
 use crate::step::Step;
-use crate::time::LogTime;
+use crate::time::{LogTime, Millis};
 use crate::unserved::Unserved;
 
 /// Room for so many locks is kept when none is left.
 const KEPT_LOCKS: usize = 16 * 1024;
+
+/// A timer that comes up later than in this is not looked at yet: until then its deadline may move to and fro very often.
+const NEAR: Millis = Millis::from_secs(1);
 
 /// What an entry led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +187,7 @@ impl Engine {
             let Some((armed, due)) = self.deadlines.first_near() else {
                 break;
             };
-            if !self.rearm_if_early(armed, due) {
+            if armed > self.now + NEAR || !self.rearm_if_early(armed, due) {
                 break;
             }
         }
