@@ -194,6 +194,15 @@ impl Connection {
             if found.left == 0 {
                 self.take_events(&mut io.outbound);
             }
+            if may_write && let Some(written) = io.outbound.advance_now().await {
+                if written.is_err() {
+                    return End::Gone;
+                }
+                // There is room for what was held up.
+                if !has_room || found.left > 0 {
+                    continue;
+                }
+            }
             let is_writing = io.outbound.has_more();
             let has_more_events = self.subscriptions.is_ready() && !is_writing;
             let has_to_tell = !self.to_tell.is_empty();

@@ -797,3 +797,27 @@ async fn whose_place_has_not_changed_is_told_nothing() {
     assert!(places(&pushes, queue[0].1).is_empty());
     assert!(places(&pushes, queue[1].1).is_empty());
 }
+
+/// More than one hold of a shard's mutex takes, and more than the connection writes at once.
+#[tokio::test]
+async fn a_burst_of_many_batches_is_answered_without_a_pause() {
+    let server = TestServer::start().await;
+    let mut client = server.connect().await;
+    let mut longest = Duration::ZERO;
+    for burst in [65, 500, 5000] {
+        let status = request::Status {
+            org: ORG,
+            path: PATH,
+        };
+        let ids = client
+            .send_all((0..burst).map(|_| Request::LockStatus(status.clone())))
+            .await;
+        let began = Instant::now();
+        for id in ids {
+            client.answer(id).await.expect("a status is told");
+        }
+        longest = longest.max(began.elapsed());
+    }
+    // Whoever is forgotten is found when the clock is looked at, every few seconds.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+}

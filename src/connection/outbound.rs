@@ -3,8 +3,11 @@
 //! Knows bytes, and no requests. Must hold: nothing leaves before its mark is reached; what is written is written in the
 //! order in which it was taken.
 
+use std::future::poll_fn;
 use std::mem::take;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -120,6 +123,19 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         self.writer.flush().await?;
         self.is_flushed = true;
         Ok(())
+    }
+
+    /// Writes what can be written without waiting, which is nearly always all. Nothing if it has to wait.
+    pub(super) async fn advance_now(&mut self) -> Option<std::io::Result<()>> {
+        if !self.has_more() {
+            return None;
+        }
+        let mut advance = pin!(self.advance());
+        let look = |context: &mut Context<'_>| match advance.as_mut().poll(context) {
+            Poll::Ready(written) => Poll::Ready(Some(written)),
+            Poll::Pending => Poll::Ready(None),
+        };
+        poll_fn(look).await
     }
 
     /// Writes what is left, and what comes meanwhile.
