@@ -5,8 +5,9 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
 use crate::keys::{LockKey, OrgKey, OwnerKey};
@@ -77,7 +78,8 @@ impl Org {
 /// Those who have sessions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Owners {
-    by_name: HashMap<Arc<str>, OwnerKey>,
+    by_name: HashTable<OwnerKey>,
+    hashing: DefaultHashBuilder,
     all: Slab<Owner>,
 }
 
@@ -92,17 +94,23 @@ pub(crate) struct Owner {
 impl Owners {
     /// Counts a session of the owner.
     pub(crate) fn join(&mut self, name: &str) -> OwnerKey {
-        if let Some(&owner) = self.by_name.get(name) {
-            self.all[owner.place()].sessions += 1;
+        let Self {
+            by_name,
+            hashing,
+            all,
+        } = self;
+        let hash = hashing.hash_one(name);
+        if let Some(&owner) = by_name.find(hash, |owner| *all[owner.place()].name == *name) {
+            all[owner.place()].sessions += 1;
             return owner;
         }
-        let name: Arc<str> = Arc::from(name);
-        let owner = Owner {
-            name: name.clone(),
+        let key = OwnerKey::at(all.insert(Owner {
+            name: Arc::from(name),
             sessions: 1,
-        };
-        let key = OwnerKey::at(self.all.insert(owner));
-        self.by_name.insert(name, key);
+        }));
+        by_name.insert_unique(hash, key, |owner| {
+            hashing.hash_one(&*all[owner.place()].name)
+        });
         key
     }
 
@@ -112,7 +120,10 @@ impl Owners {
         owner.sessions -= 1;
         if owner.sessions == 0 {
             let gone = self.all.remove(key.place());
-            self.by_name.remove(&gone.name);
+            let hash = self.hashing.hash_one(&*gone.name);
+            if let Ok(entry) = self.by_name.find_entry(hash, |known| *known == key) {
+                entry.remove();
+            }
         }
     }
 
@@ -147,7 +158,6 @@ pub(crate) struct Paths {
 
 impl<'p> Address<'p> {
     pub(crate) fn new(hashing: &DefaultHashBuilder, org: OrgKey, path: &'p str) -> Self {
-        use core::hash::BuildHasher as _;
         Self {
             org,
             path,

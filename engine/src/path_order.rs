@@ -20,7 +20,7 @@ use crate::lock::Lock;
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
 
 /// A run that is full grows by so many.
-const RUN_STEP: usize = RUN_MAX / 8;
+const RUN_STEP: usize = RUN_MAX.div_ceil(32);
 
 /// More with the same head are not searched one by one because there are gaps among them.
 const ALIKE_FEW: usize = 4;

@@ -6,9 +6,10 @@
 //! Knows no rule. Must hold: a session stands in the slab and under its number, or in neither.
 
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
 use core::ops::{Index, IndexMut};
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
 use crate::ids::SessionId;
@@ -21,7 +22,8 @@ const LEAST: usize = if cfg!(debug_assertions) { 2 } else { 64 };
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sessions {
-    by_number: HashMap<SessionId, SessionKey>,
+    by_number: HashTable<SessionKey>,
+    hashing: DefaultHashBuilder,
     /// By the last bits of the number: whoever came last of those that have them in common, and may be gone. As many
     /// places as a power of two.
     by_last_bits: Vec<Option<SessionKey>>,
@@ -35,9 +37,12 @@ impl Sessions {
         let key = SessionKey::at(vacant.key());
         let session = vacant.insert(session(key));
         let number = session.id;
-        self.by_number.insert(number, key);
+        let (all, hashing) = (&self.all, &self.hashing);
+        let hash_of = |key: &SessionKey| hashing.hash_one(all[key.place()].id);
+        self.by_number
+            .insert_unique(hashing.hash_one(number), key, hash_of);
         if self.all.len() > self.by_last_bits.len() {
-            self.lay_out(2 * self.all.len());
+            self.lay_out();
         }
         let place = self.place_of(number);
         self.by_last_bits[place] = Some(key);
@@ -46,9 +51,12 @@ impl Sessions {
 
     pub(crate) fn remove(&mut self, key: SessionKey) -> Session {
         let gone = self.all.remove(key.place());
-        self.by_number.remove(&gone.id);
-        if 8 * self.all.len() < self.by_last_bits.len() && self.by_last_bits.len() > LEAST {
-            self.lay_out(2 * self.all.len());
+        let hash = self.hashing.hash_one(gone.id);
+        if let Ok(entry) = self.by_number.find_entry(hash, |known| *known == key) {
+            entry.remove();
+        }
+        if 4 * self.all.len() < self.by_last_bits.len() && self.by_last_bits.len() > LEAST {
+            self.lay_out();
         }
         gone
     }
@@ -58,7 +66,7 @@ impl Sessions {
         let near = near.flatten().and_then(|key| self.get(key));
         match near.filter(|session| session.id == number) {
             Some(session) => Some(session),
-            None => self.by_number.get(&number).map(|key| &self[*key]),
+            None => self.look_up(number),
         }
     }
 
@@ -66,18 +74,24 @@ impl Sessions {
         self.find(number).map(|session| session.key)
     }
 
+    fn look_up(&self, number: SessionId) -> Option<&Session> {
+        let is_it = |key: &SessionKey| self[*key].id == number;
+        let key = self.by_number.find(self.hashing.hash_one(number), is_it)?;
+        Some(&self[*key])
+    }
+
     const fn place_of(&self, number: SessionId) -> usize {
         number.0 as usize & self.by_last_bits.len().wrapping_sub(1)
     }
 
-    /// Makes the table anew, with so many places at least.
-    fn lay_out(&mut self, places: usize) {
-        let places = places.next_power_of_two().max(LEAST);
+    /// Makes the table of last bits anew, with room for as many as there are.
+    fn lay_out(&mut self) {
+        let places = self.all.len().next_power_of_two().max(LEAST);
         self.by_last_bits = Vec::new();
         self.by_last_bits.resize(places, None);
-        for (&number, &key) in &self.by_number {
-            let place = self.place_of(number);
-            self.by_last_bits[place] = Some(key);
+        for (_, session) in &self.all {
+            let place = self.place_of(session.id);
+            self.by_last_bits[place] = Some(session.key);
         }
     }
 

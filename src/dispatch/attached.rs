@@ -12,7 +12,7 @@ use crate::homes::{Homes, ShardIndex};
 #[derive(Debug)]
 pub(crate) struct Attached {
     homes: Homes,
-    by_number: HashMap<u64, (ShardIndex, SessionRef)>,
+    by_number: HashMap<u64, Attach>,
     /// Whoever was looked up last. Most connections speak for one, and others for one after the other.
     last: Cell<Option<(u64, (ShardIndex, SessionRef))>>,
 }
@@ -27,10 +27,7 @@ impl Attached {
     }
 
     pub(crate) fn insert(&mut self, number: u64, attach: Attach) {
-        let (shard, session) = self.homes.of_number(number);
-        let session = SessionId(session);
-        let by = SessionRef { session, attach };
-        self.by_number.insert(number, (shard, by));
+        self.by_number.insert(number, attach);
         self.last.set(None);
     }
 
@@ -48,7 +45,7 @@ impl Attached {
     }
 
     fn look_up(&self, number: u64) -> Option<(ShardIndex, SessionRef)> {
-        let found = *self.by_number.get(&number)?;
+        let found = resolve(self.homes, number, *self.by_number.get(&number)?);
         self.last.set(Some((number, found)));
         Some(found)
     }
@@ -60,8 +57,16 @@ impl Attached {
     /// Takes all of them out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (ShardIndex, SessionRef)> + '_ {
         self.last.set(None);
-        self.by_number.drain().map(|(_, found)| found)
+        let homes = self.homes;
+        let all = self.by_number.drain();
+        all.map(move |(number, attach)| resolve(homes, number, attach))
     }
+}
+
+fn resolve(homes: Homes, number: u64, attach: Attach) -> (ShardIndex, SessionRef) {
+    let (shard, session) = homes.of_number(number);
+    let session = SessionId(session);
+    (shard, SessionRef { session, attach })
 }
 
 #[cfg(test)]
