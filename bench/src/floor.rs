@@ -189,8 +189,7 @@ impl Connection {
         let mut shard = shared.shards[self.shard].lock();
         let mut frames = Frames::new(bytes, limits::FRAME_FROM_CLIENT);
         for payload in frames.by_ref() {
-            let FromClient { id, request } = FromClient::decode(payload?)?;
-            self.answer(id, &request, &mut shard)?;
+            FromClient::lend(payload?, |id, request| self.answer(id, request, &mut shard))??;
         }
         Ok(frames.consumed())
     }
