@@ -15,7 +15,7 @@ mod batch;
 mod outbound;
 
 use std::future::ready;
-use std::mem::{replace, take};
+use std::mem::take;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,14 +194,11 @@ impl Connection {
             if found.left == 0 {
                 self.take_events(&mut io.outbound);
             }
-            if may_write && let Some(written) = io.outbound.advance_now().await {
-                if written.is_err() {
-                    return End::Gone;
-                }
+            match io.outbound.advance_now(may_write).await {
+                Some(Err(_)) => return End::Gone,
                 // There is room for what was held up.
-                if !has_room || found.left > 0 {
-                    continue;
-                }
+                Some(Ok(())) if !has_room || found.left > 0 => continue,
+                Some(Ok(())) | None => {}
             }
             let is_writing = io.outbound.has_more();
             let has_more_events = self.subscriptions.is_ready() && !is_writing;
@@ -359,7 +356,12 @@ impl Connection {
         }
         let consumed = frames.consumed();
         let to_tell = batch.submit(&self.shared, &self.outbox);
-        replace(&mut self.to_tell, to_tell).wake();
+        take(&mut self.to_tell).wake();
+        if to_tell.is_for_few() {
+            to_tell.tell(self.now());
+        } else {
+            self.to_tell = to_tell;
+        }
         inbound.advance(consumed);
         if principal.is_some() {
             self.principal = principal;

@@ -810,7 +810,7 @@ async fn a_burst_of_many_batches_is_answered_without_a_pause() {
             path: PATH,
         };
         let ids = client
-            .send_all((0..burst).map(|_| Request::LockStatus(status.clone())))
+            .send_all((0..burst).map(|_| Request::LockStatus(status)))
             .await;
         let began = Instant::now();
         for id in ids {

@@ -125,9 +125,9 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         Ok(())
     }
 
-    /// Writes what can be written without waiting, which is nearly always all. Nothing if it has to wait.
-    pub(super) async fn advance_now(&mut self) -> Option<std::io::Result<()>> {
-        if !self.has_more() {
+    /// Writes what can be written without waiting, if anything may be: nearly always all. Nothing if it has to wait.
+    pub(super) async fn advance_now(&mut self, may_write: bool) -> Option<std::io::Result<()>> {
+        if !may_write || !self.has_more() {
             return None;
         }
         let mut advance = pin!(self.advance());

@@ -22,6 +22,9 @@ const WOKEN_AT_ONCE: usize = 64;
 /// So many are told by whoever has made the event. To wake another worker for them would cost as much as it saves.
 const TOLD_ALONE: usize = 32;
 
+/// So few hear of it before whoever has made the event is answered: they wait for it, and the asker knows what was asked.
+const TOLD_FIRST: usize = 8;
+
 /// Of more, so many are told before others have their turn: each may be a write to a socket.
 const TOLD_AT_ONCE: usize = 16;
 
@@ -148,6 +151,11 @@ impl Woken {
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.listeners.is_empty() && self.news.is_empty()
+    }
+
+    /// Whether it costs the asker little to be answered after they are told.
+    pub(crate) const fn is_for_few(&self) -> bool {
+        !self.is_empty() && self.listeners.len() <= TOLD_FIRST
     }
 
     /// Shows what was put into rings, and tells them, past those of their connections that sleep, which are not woken then: a
