@@ -79,7 +79,7 @@ pub(crate) struct Connection {
     /// The sessions it speaks for.
     sessions: Attached,
     subscriptions: Subscriptions,
-    /// Whom to tell what has happened, once the reply has gone out.
+    /// Whom to tell what has happened, once the reply has gone out. A few are told before it.
     to_tell: Woken,
     heard: Instant,
     began: Instant,

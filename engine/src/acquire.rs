@@ -130,17 +130,17 @@ impl Step<'_> {
         lock: Option<LockKey>,
         want: &Want,
     ) -> Reply {
-        let known = lock;
-        let lock = known.unwrap_or_else(|| self.new_lock(at));
+        // For a lock that is new nobody has been waiting.
+        let is_new = lock.is_none();
+        let lock = lock.unwrap_or_else(|| self.new_lock(at));
         match self.give(lock, want) {
             Ok(kind) => {
-                if known.is_some() {
+                if !is_new {
                     self.serve_owner(lock, want.owner, kind);
                 }
                 let index = self.engine.lock(lock).hold_of(want.owner);
                 let grant = self.grant(lock, index.expect("it was given in this step"), kind);
-                // For a lock that is new nobody has been waiting.
-                if known.is_some() {
+                if !is_new {
                     self.settle(lock);
                 }
                 Reply::Granted(grant)

@@ -57,9 +57,9 @@ pub(crate) struct Session {
     pub(crate) armed: Option<LogTime>,
 }
 
-/// The locks that a session holds, in no order that means anything. Where they are few, what it lets go is looked for and taken out. Where they
-/// are many, it is counted off and stays named until there is more of that than is held: then all of it goes at once, so
-/// that letting go looks at nothing but a number.
+/// The locks that a session holds, in no order that means anything. Where they are few, what it lets go is looked for and
+/// taken out. Where they are many, it is counted off and stays named until there is more of that than is held: then all of
+/// it goes at once, so that letting go looks at nothing but a number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeldLocks {
     /// All that it holds. Perhaps what it does not hold any more; and twice what it held before and holds again.
@@ -91,7 +91,7 @@ impl HeldLocks {
         } else if self.named.len() <= FEW
             && let Some(index) = self.named.iter().position(|named| *named == lock)
         {
-            // In order: what was taken first is nearly always let go first, and stands in front then.
+            // The others keep their order: what was taken first is often let go first, and is found at once then.
             self.named.remove(index);
         }
     }

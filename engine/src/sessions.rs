@@ -1,7 +1,7 @@
 //! All sessions: by number for callers, by place for the other rooms of the engine.
 //!
 //! Every command names its session by number, so that is looked up each time. Numbers follow each other: nearly all
-//! differ in their last bits, and a table by these answers with one look. Whoever is not in it is in the map.
+//! differ in their last bits, and a table by these answers with one look. Whoever is not in it is in a table by hash.
 //!
 //! Knows no rule. Must hold: a session stands in the slab and under its number, or in neither.
 

@@ -169,6 +169,7 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Out of the way of those, nearly all, that ask in vain.
     #[inline(never)]
     fn drop_lock(&mut self, lock: LockKey) {
         self.engine.take_unserved(lock);

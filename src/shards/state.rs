@@ -181,7 +181,7 @@ impl State {
         replies::answer(&self.answering(item), item.kind, &answer, position, out);
     }
 
-    pub(super) fn decide(
+    fn decide(
         &mut self,
         item: &Item<'_>,
         command: &Command<'_>,
@@ -207,7 +207,7 @@ impl State {
     }
 
     /// A resume. What it leads to comes after the reply that says that the session is here.
-    pub(super) fn resume(
+    fn resume(
         &mut self,
         item: &Item<'_>,
         (command, session): (&Command<'_>, SessionId),
@@ -232,7 +232,7 @@ impl State {
     }
 
     /// Appends the answer to a command, and logs those of its acts that are later than the one with this number.
-    pub(super) fn answer(&mut self, item: &Item<'_>, reply: &Reply, acts: u64, out: &mut BytesMut) {
+    fn answer(&mut self, item: &Item<'_>, reply: &Reply, acts: u64, out: &mut BytesMut) {
         self.hearers
             .counters
             .command(item.kind, CommandOutcome::of(reply));
@@ -249,7 +249,7 @@ impl State {
 
     /// Where the stream stands to which a page belongs. What is over is ended before as far as bounded work goes: its events
     /// are then below the position. What is over and not ended yet the page leaves out; its events come above.
-    pub(super) fn position_for(&mut self, query: &Query<'_>, stamp: Stamp) -> Option<Position> {
+    fn position_for(&mut self, query: &Query<'_>, stamp: Stamp) -> Option<Position> {
         let Query::List(list) = query else {
             return None;
         };
