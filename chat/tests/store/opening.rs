@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tenure_chat::store::{Error, Store, StoreOptions};
 
-use crate::place::{Place, all, member, on_both, private, talk};
+use crate::place::{Place, all, member, on_both, on_sqlite, private, talk};
 
 on_both!(
     what_was_kept_is_there_again,
@@ -52,6 +52,22 @@ async fn several_open_it_at_once(place: Arc<Place>) {
         .map(|message| message.seq)
         .collect();
     assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
+}
+
+/// Whoever makes the file wants it alone for a moment, and the others come just then.
+#[test]
+fn a_file_may_be_made_by_several_at_once() {
+    for _ in 0..20 {
+        on_sqlite(async |place| {
+            let openers = (0..8).map(|_| {
+                let place = Arc::clone(&place);
+                tokio::spawn(async move { place.open().await.close().await })
+            });
+            for opener in openers.collect::<Vec<_>>() {
+                opener.await.expect("nobody is refused");
+            }
+        });
+    }
 }
 
 async fn a_newer_database_is_left_alone(place: Arc<Place>) {

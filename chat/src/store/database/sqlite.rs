@@ -4,18 +4,25 @@
 //! wait share a commit. A commit is on disk when it returns (`synchronous = FULL`); readers see what was committed.
 
 use std::str::FromStr;
+use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, Executor, Sqlite, SqlitePool, Transaction};
+use tokio::time::{self, Instant};
 
 use super::line::{Act, Line, Turn};
 use super::migrations::{self, SQLITE};
 use super::values::{Row, Value};
 use crate::store::StoreOptions;
 use crate::store::error::{Error, Result};
+
+/// How often whoever waits for the file looks again.
+const TURN_EVERY: Duration = Duration::from_millis(10);
 
 /// One connection that writes, and those that read.
 pub(super) struct Pools {
@@ -37,7 +44,7 @@ pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Pools> {
         .busy_timeout(options.patience)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let mut alone = file.connect().await?;
+    let mut alone = connect_in_turn(&file, options.patience).await?;
     let mut tx = alone.begin_with("BEGIN IMMEDIATE").await?;
     migrations::run(&SQLITE, &mut *tx).await?;
     tx.commit().await?;
@@ -54,6 +61,32 @@ pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Pools> {
         writer: Line::new(file, options.patience),
         readers,
     })
+}
+
+/// The first connection. It may have to give the file its log of writes, for which SQLite wants the file for itself; and unlike
+/// everywhere else it does not wait for that, whatever `busy_timeout` says. So whoever makes the same file just now is waited
+/// for here.
+async fn connect_in_turn(
+    file: &SqliteConnectOptions,
+    patience: Duration,
+) -> sqlx::Result<SqliteConnection> {
+    let since = Instant::now();
+    loop {
+        match file.connect().await {
+            Err(error) if is_busy(&error) && since.elapsed() < patience => {
+                time::sleep(TURN_EVERY).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Of extended codes too, the last byte says what sort of error it is.
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xFF == SQLITE_BUSY)
 }
 
 impl Pools {
