@@ -4,13 +4,14 @@
 //! held, each of these lies where nothing was for a while, and a sweep would wait for one after the other. Here nothing
 //! depends on what is found: a processor fetches many at the same time. Changes nothing, and means nothing.
 
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
 use core::hint::black_box;
 
 use crate::engine::Engine;
 use crate::keys::LockKey;
 use crate::limits::SWEEP_MAX;
-use crate::path_order;
+use crate::path_order::{self, Standing};
+use crate::session::Session;
 
 /// With so few locks, everything is near at hand.
 const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 * 1024 };
@@ -18,31 +19,72 @@ const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 * 1024 };
 /// So many are looked at together: more than a processor fetches at once, and few enough to be still there afterwards.
 pub(crate) const TOGETHER: usize = SWEEP_MAX;
 
+/// Where locks were found that a sweep is about to take, in the order in which it takes them.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(vec::IntoIter<Found>);
+
+/// Where a lock was found in the tables of its org, if it still is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    lock: LockKey,
+    pub(crate) hash: u32,
+    pub(crate) standing: Option<Standing>,
+}
+
+impl Ahead {
+    /// Where the lock was found. Those that should have been asked for before are forgotten.
+    pub(crate) fn found(&mut self, lock: LockKey) -> Option<Found> {
+        let mut ahead = self.0.as_slice().iter();
+        let at = ahead.position(|found| found.lock == lock)?;
+        self.0.nth(at)
+    }
+}
+
 impl Engine {
     /// Looks at what the next holds need that are over, as many as one step ends.
-    pub(crate) fn look_ahead(&self) {
+    pub(crate) fn look_ahead(&self) -> Ahead {
         if self.locks.len() <= FEW {
-            return;
+            return Ahead::default();
         }
-        let due = self.deadlines.begun().take(SWEEP_MAX);
-        let due: Vec<_> = due.map(|(_, _, lock)| lock).collect();
+        let mut due = Vec::with_capacity(TOGETHER);
+        due.extend(
+            self.deadlines
+                .begun()
+                .take(TOGETHER)
+                .map(|(_, _, lock)| lock),
+        );
         self.look_at_locks(&due);
-        let found: Vec<_> = (due.iter().filter_map(|lock| self.locks.get(lock.place()))).collect();
-        let sessions = found
-            .iter()
-            .filter_map(|lock| self.sessions.get(lock.holds.first()?.first));
-        let sessions: Vec<_> = sessions.collect();
+        let mut sessions = Vec::with_capacity(due.len());
+        sessions.extend(self.holders(&due));
         black_box(
             sessions
                 .iter()
                 .fold(0, |seen, session| seen ^ session.glance()),
         );
         look_at(sessions.iter().flat_map(|session| session.losses.ends()));
-        let found = found.into_iter();
-        let found = found.map(|lock| (self.address(lock.org, &lock.path), self.org(lock.org)));
-        let found: Vec<_> = found.collect();
-        look_at(found.iter().filter_map(|(at, org)| org.paths.near(at)));
-        path_order::glance(found.iter().map(|(at, org)| (&org.paths.in_order, at.path)));
+        look_at(
+            sessions
+                .iter()
+                .filter_map(|session| session.locks.first_note()),
+        );
+        let mut found = Vec::with_capacity(due.len());
+        found.extend(due.iter().filter_map(|key| {
+            let lock = self.locks.get(key.place())?;
+            let at = self.address(lock.org, &lock.path);
+            Some((&self.org(lock.org).paths, at, *key))
+        }));
+        look_at(found.iter().filter_map(|(paths, at, _)| paths.near(at)));
+        let sought = found
+            .iter()
+            .map(|(paths, at, lock)| (&paths.in_order, at.path, *lock));
+        let standing = path_order::find_together(&sought.collect::<Vec<_>>());
+        let found = found.iter().zip(standing);
+        let found = found.map(|((_, at, lock), standing)| Found {
+            lock: *lock,
+            hash: at.hash(),
+            standing,
+        });
+        Ahead(found.collect::<Vec<_>>().into_iter())
     }
 
     /// Looks at locks themselves.
@@ -59,9 +101,7 @@ impl Engine {
         if self.locks.len() <= FEW {
             return;
         }
-        let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
-        let holders = found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first));
-        look_at(holders.map(|session| &session.renewed_at.0));
+        look_at(self.holders(locks).map(|session| &session.renewed_at.0));
     }
 
     /// Looks at where these locks will stand in path order.
@@ -69,15 +109,25 @@ impl Engine {
         if self.locks.len() <= FEW {
             return;
         }
-        let locks = locks.iter().map(|key| self.lock(*key));
-        path_order::glance(locks.map(|lock| (&self.org(lock.org).paths.in_order, &*lock.path)));
+        let sought = locks.iter().map(|key| {
+            let lock = self.lock(*key);
+            (&self.org(lock.org).paths.in_order, &*lock.path, *key)
+        });
+        black_box(path_order::find_together(&sought.collect::<Vec<_>>()));
+    }
+
+    /// The sessions that are in the first holds of locks, once these have been looked at themselves.
+    fn holders(&self, locks: &[LockKey]) -> impl Iterator<Item = &Session> {
+        let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
+        found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first))
     }
 }
 
 /// Where each of them lies is found out first; so a processor does next to nothing between one and the next, and is far
 /// ahead of what it waits for.
-fn look_at<'n, N: Copy + Into<u64> + 'n>(all: impl Iterator<Item = &'n N>) {
-    let all: Vec<_> = all.collect();
+fn look_at<'n, N: Copy + Into<i128> + 'n>(all: impl Iterator<Item = &'n N>) {
+    let mut places = Vec::with_capacity(2 * TOGETHER);
+    places.extend(all);
     let seen = |seen, one: &N| seen ^ (*one).into();
-    black_box(all.into_iter().fold(0, seen));
+    black_box(places.into_iter().fold(0, seen));
 }

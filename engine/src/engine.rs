@@ -2,8 +2,9 @@
 //! Owns the state and the way in; what a command does is in the room of its noun. Must hold: an entry that changed nothing
 //! has not moved time either.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use hashbrown::DefaultHashBuilder;
 use slab::Slab;
@@ -13,7 +14,7 @@ use crate::command::{Command, Entry};
 use crate::deadlines::Deadlines;
 use crate::event::Effects;
 use crate::ids::{SessionId, Token, WaitId};
-use crate::keys::{LockKey, OrgKey, SessionKey};
+use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::SWEEP_MAX;
 use crate::lock::Lock;
 use crate::nursery::Nursery;
@@ -54,8 +55,9 @@ pub struct Engine {
     pub(crate) locks: Slab<Lock>,
     pub(crate) groups: BTreeMap<WaitId, Group>,
     pub(crate) sessions: Sessions,
-    /// Sessions that have ended and still have holds or waits to be swept.
-    pub(crate) ending: BTreeSet<SessionId>,
+    /// Sessions that have ended and still have holds or waits to be swept, with what they held, youngest first. Some of that
+    /// may be gone.
+    pub(crate) ending: BTreeMap<SessionId, Vec<(HoldId, LockKey)>>,
     /// Locks whose queues are to be served further.
     pub(crate) unserved: Unserved,
     // Derived from the rest:
@@ -102,7 +104,7 @@ impl Engine {
             locks: Slab::new(),
             groups: BTreeMap::new(),
             sessions: Sessions::default(),
-            ending: BTreeSet::new(),
+            ending: BTreeMap::new(),
             unserved: Unserved::default(),
             deadlines: Deadlines::default(),
             nursery: Nursery::default(),
@@ -227,7 +229,7 @@ impl Engine {
     /// Gives back what many locks have taken, of which none is left.
     pub(crate) fn give_back(&mut self) {
         if self.locks.capacity() > KEPT_LOCKS {
-            self.locks.shrink_to_fit();
+            self.locks = Slab::new();
             self.deadlines.give_back();
         }
     }

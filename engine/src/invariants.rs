@@ -9,7 +9,7 @@ use crate::crowd::are_many;
 use crate::deadlines::Due;
 use crate::engine::{Engine, Tally};
 use crate::ids::{Token, WaitId};
-use crate::keys::LockKey;
+use crate::keys::{HoldId, LockKey};
 use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
 use crate::org::Org;
@@ -260,7 +260,7 @@ impl Engine {
             "a session's number has come from the counter"
         );
         hold_that!(
-            session.ended.is_some() == self.ending.contains(&id),
+            session.ended.is_some() == self.ending.contains_key(&id),
             "an ended session waits for its sweep"
         );
         hold_that!(
@@ -280,9 +280,10 @@ impl Engine {
             session.locks.len() == self.holds_by_age(key).len(),
             "what a session holds is counted"
         );
-        let is_left = |(hold, lock): (_, LockKey)| session.left.contains(&(hold, lock));
+        let left = self.ending.get(&id);
+        let is_left = |hold: &(HoldId, LockKey)| left.is_some_and(|left| left.contains(hold));
         hold_that!(
-            session.ended.is_none() || self.holds_by_age(key).into_iter().all(is_left),
+            session.ended.is_none() || self.holds_by_age(key).iter().all(is_left),
             "what an ended session holds is to be swept"
         );
         let is_waiting = |(wait, lock): (&WaitId, &Option<LockKey>)| match lock {

@@ -30,6 +30,7 @@ mod crowd;
 mod deadlines;
 mod engine;
 mod event;
+mod held_locks;
 mod holding;
 mod ids;
 mod invariants;

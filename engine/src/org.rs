@@ -164,6 +164,15 @@ impl<'p> Address<'p> {
             hash: (hashing.hash_one(path) >> 32) as u32,
         }
     }
+
+    /// That of a path whose hash is known.
+    pub(crate) const fn known(org: OrgKey, path: &'p str, hash: u32) -> Self {
+        Self { org, path, hash }
+    }
+
+    pub(crate) const fn hash(&self) -> u32 {
+        self.hash
+    }
 }
 
 impl Paths {

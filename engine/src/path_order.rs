@@ -7,7 +7,6 @@
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
-use core::hint::black_box;
 use core::ops::{Bound, Range};
 
 use compact_str::CompactString;
@@ -18,6 +17,9 @@ use crate::lock::Lock;
 
 /// A run that has become longer is cut in two. Few where mistakes are looked for.
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
+
+/// Two that have no more are joined.
+const JOINED_MAX: usize = RUN_MAX / 8;
 
 /// A run that is full grows by so many.
 const RUN_STEP: usize = RUN_MAX.div_ceil(32);
@@ -48,6 +50,13 @@ struct Run {
     gaps: usize,
 }
 
+/// Where a lock stands as long as nothing is done to its run: at a place of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    run: usize,
+    place: usize,
+}
+
 impl PathOrder {
     /// Takes in a lock whose path is not in here.
     pub(crate) fn insert(&mut self, locks: &Slab<Lock>, lock: LockKey) {
@@ -70,12 +79,22 @@ impl PathOrder {
         }
     }
 
-    /// Takes out a lock that is in here.
-    pub(crate) fn remove(&mut self, locks: &Slab<Lock>, lock: LockKey) {
-        let path = path_of(locks, lock);
-        let at = self.run_of(path);
+    /// Takes out a lock that is in here, and that stood there when it was looked for last.
+    pub(crate) fn remove(&mut self, locks: &Slab<Lock>, lock: LockKey, there: Option<Standing>) {
+        let is_there = |there: &Standing| {
+            let run = self.runs.get(there.run);
+            run.is_some_and(|run| run.stands_at(there.place, lock))
+        };
+        let Standing { run: at, place } = there.filter(is_there).unwrap_or_else(|| {
+            let path = path_of(locks, lock);
+            let at = self.run_of(path);
+            let run = &self.runs[at];
+            let place = run.place_among(run.alike(path), lock);
+            let place = place.expect("the lock is in the run that would have it");
+            Standing { run: at, place }
+        });
         let run = &mut self.runs[at];
-        run.leave_gap(path, lock);
+        run.leave_gap(place);
         if run.len() == 0 {
             self.runs.remove(at);
             self.heads.remove(at);
@@ -85,10 +104,10 @@ impl PathOrder {
         }
     }
 
-    /// Few runs cost less than many short ones.
+    /// Few runs cost less than many short ones; but to join them, all of their locks are looked at.
     fn join_with_next(&mut self, locks: &Slab<Lock>, at: usize) {
         let next = self.runs.get(at + 1).map_or(RUN_MAX, Run::len);
-        if self.runs[at].len() + next > RUN_MAX / 2 {
+        if self.runs[at].len() + next > JOINED_MAX {
             return;
         }
         let next = self.runs.remove(at + 1);
@@ -141,6 +160,19 @@ impl PathOrder {
             }
         };
         beyond.saturating_sub(1)
+    }
+
+    /// The search for the run of a path.
+    fn search(&self, path: &str) -> Search<'_, u64, u64> {
+        let first = self.runs.first();
+        let side = first.map(|first| compare_prefix(path, &first.from, self.skip));
+        let (first, rest) = match side {
+            Some(Ordering::Equal) => (0, &*self.heads),
+            Some(Ordering::Greater) => (self.heads.len(), &[][..]),
+            Some(Ordering::Less) | None => (0, &[][..]),
+        };
+        let head = head_of_run(path, self.skip);
+        Search { head, first, rest }
     }
 
     /// Puts the head of a run beside it, which has none yet.
@@ -235,12 +267,19 @@ impl Run {
         })
     }
 
-    /// Takes out a lock that is in here. No other is looked at for that: they lie all over memory.
-    fn leave_gap(&mut self, path: &str, lock: LockKey) {
-        let alike = self.alike(path);
-        let mut alike = self.places[alike].iter_mut();
-        let place = alike.find(|place| place.1 == Some(lock));
-        place.expect("the lock is in the run that would have it").1 = None;
+    /// Where a lock stands among these. It is not looked at for that, nor is another: they lie all over memory.
+    fn place_among(&self, mut places: Range<usize>, lock: LockKey) -> Option<usize> {
+        places.find(|place| self.stands_at(*place, lock))
+    }
+
+    fn stands_at(&self, place: usize, lock: LockKey) -> bool {
+        let place = self.places.get(place);
+        place.is_some_and(|(_, known)| *known == Some(lock))
+    }
+
+    /// Takes out the lock that stands there.
+    fn leave_gap(&mut self, place: usize) {
+        self.places[place].1 = None;
         self.gaps += 1;
     }
 
@@ -281,22 +320,71 @@ impl Run {
     }
 }
 
-/// Looks at where paths stand; see `ahead.rs`. All are searched at the same time, one half after the other.
-pub(crate) fn glance<'a>(paths: impl Iterator<Item = (&'a PathOrder, &'a str)>) {
-    let search = |(order, path): (&'a PathOrder, &str)| {
-        let run = order.runs.get(order.run_of(path))?;
-        Some((head(path, run.skip), &*run.places))
-    };
-    let mut searches: Vec<_> = paths.filter_map(search).collect();
-    let longest = searches.iter().map(|(_, places)| places.len()).max();
-    for _ in 0..longest.unwrap_or(0).checked_ilog2().unwrap_or(0) {
-        for (head, places) in &mut searches {
-            let (before, after) = places.split_at(places.len() / 2);
-            let is_after = after.first().is_some_and(|(known, _)| known < head);
-            *places = if is_after { after } else { before };
+/// Finds out where locks stand that are in here, all at the same time; see `ahead.rs`.
+pub(crate) fn find_together(sought: &[(&PathOrder, &str, LockKey)]) -> Vec<Option<Standing>> {
+    let runs = sought.iter().map(|(order, path, _)| order.search(path));
+    let runs = search_together(runs.collect(), |head| *head);
+    let found = sought.iter().zip(runs);
+    let runs = found.map(|((order, path, _), (first, head))| {
+        let is_alike = order.heads.get(first) == Some(&head);
+        let at = if is_alike {
+            order.run_of(path)
+        } else {
+            first.saturating_sub(1)
+        };
+        (at, order.runs.get(at))
+    });
+    let runs: Vec<_> = runs.collect();
+    let places = sought
+        .iter()
+        .zip(&runs)
+        .map(|((_, path, _), (_, run))| Search {
+            head: run.map_or(0, |run| head(path, run.skip)),
+            first: 0,
+            rest: run.map_or(&[], |run| &run.places),
+        });
+    let places = search_together(places.collect(), |(head, _)| *head);
+    let found = sought.iter().zip(runs).zip(places);
+    let found = found.map(|(((_, _, lock), (at, run)), (first, head))| {
+        let run = run?;
+        let alike = run.places[first..]
+            .iter()
+            .take_while(|(known, _)| *known == head);
+        let place = run.place_among(first..first + alike.count(), *lock)?;
+        Some(Standing { run: at, place })
+    });
+    found.collect()
+}
+
+/// A search for the first that is not below a head.
+struct Search<'a, E, H> {
+    head: H,
+    /// All before this are below it.
+    first: usize,
+    /// What may be.
+    rest: &'a [E],
+}
+
+/// Searches for all at the same time, one half after the other: a processor waits for many places of memory no longer than
+/// for one. Gives where each ended, and what it was for.
+fn search_together<E, H: Copy + Ord>(
+    mut searches: Vec<Search<'_, E, H>>,
+    head_of: impl Fn(&E) -> H,
+) -> impl Iterator<Item = (usize, H)> {
+    while searches.iter().any(|search| !search.rest.is_empty()) {
+        for Search { head, first, rest } in &mut searches {
+            let (before, after) = rest.split_at(rest.len() / 2);
+            *rest = match after.split_first() {
+                Some((middle, after)) if head_of(middle) < *head => {
+                    *first += before.len() + 1;
+                    after
+                }
+                _ => before,
+            };
         }
     }
-    black_box(searches);
+    let ended = searches.into_iter();
+    ended.map(|search| (search.first, search.head))
 }
 
 /// Compares the first bytes of a path with those of another, which has so many.
@@ -307,17 +395,22 @@ fn compare_prefix(path: &str, other: &str, count: usize) -> Ordering {
 
 /// The four bytes of a path after so many, which sort as they do.
 fn head(path: &str, skip: usize) -> u32 {
-    let mut head = [0; 4];
-    let bytes = path.as_bytes().get(skip..).unwrap_or_default();
-    let length = bytes.len().min(4);
-    head[..length].copy_from_slice(&bytes[..length]);
-    u32::from_be_bytes(head)
+    u32::from_be_bytes(first_bytes(path, skip))
 }
 
 /// The eight.
 fn head_of_run(path: &str, skip: usize) -> u64 {
-    let (first, second) = (head(path, skip), head(path, skip + 4));
-    u64::from(first) << 32 | u64::from(second)
+    u64::from_be_bytes(first_bytes(path, skip))
+}
+
+/// So many bytes of a path after so many; with zeros for those that it does not have.
+fn first_bytes<const COUNT: usize>(path: &str, skip: usize) -> [u8; COUNT] {
+    let bytes = path.as_bytes().get(skip..).unwrap_or_default();
+    bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut first = [0; COUNT];
+        first[..bytes.len()].copy_from_slice(bytes);
+        first
+    })
 }
 
 fn in_common(one: &str, other: &str) -> usize {
@@ -344,21 +437,34 @@ mod tests {
         /// As a `BTreeMap` would have it.
         #[test]
         fn locks_are_found_in_the_order_of_their_paths(
-            paths in prop::collection::vec("(aaaaa)?[ab]{1,9}", 1..200),
+            paths in prop::collection::vec(("(aaaaa)?[ab]{1,9}", prop::bool::weighted(0.2)), 1..200),
             start in "(aaaaa)?[ab]{0,9}",
         ) {
             let (mut locks, mut order) = (Slab::new(), PathOrder::default());
             let mut expected = BTreeMap::<String, LockKey>::new();
-            for path in paths {
+            let mut known = BTreeMap::<LockKey, Standing>::new();
+            for (path, looks) in paths {
+                let elsewhere = path.clone();
                 // Whoever comes again goes.
                 if let Some(gone) = expected.remove(&path) {
-                    order.remove(&locks, gone);
+                    order.remove(&locks, gone, known.get(&gone).copied());
                 } else {
                     let stage = Stage::Grown(None);
                     let lock = locks.insert(Lock::new(OrgKey::at(0), &path, stage));
                     let lock = LockKey::at(lock);
                     order.insert(&locks, lock);
                     expected.insert(path, lock);
+                }
+                if looks {
+                    let sought = expected.iter();
+                    let sought = sought.map(|(path, lock)| (&order, path.as_str(), *lock));
+                    let sought = sought.chain([(&order, &*elsewhere, LockKey::at(1 << 20))]);
+                    let mut found = find_together(&sought.collect::<Vec<_>>());
+                    prop_assert!(found.pop().is_some_and(|found| found.is_none()));
+                    prop_assert!(found.iter().all(Option::is_some), "{found:?}");
+                    let found = expected.values().copied().zip(found.into_iter().flatten());
+                    // What was found out before may be known for long.
+                    known = found.collect();
                 }
                 prop_assert_eq!(order.len(), expected.len());
                 prop_assert!(order.runs.iter().all(|run| run.len() > 0 && run.places.len() <= RUN_MAX));

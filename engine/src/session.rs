@@ -17,6 +17,7 @@ use crate::command::{Disconnect, OpenSession, ResumeSession, Role};
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Notice, SessionEnd, WaitEnd, What, Who};
+use crate::held_locks::HeldLocks;
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::limits::{IDLE_MAX, RESTART_GRACE_MIN, SWEEP_MAX};
@@ -26,104 +27,33 @@ use crate::reply::{GrantKind, Held, Rejection, Reply, Resumed, Waiting};
 use crate::step::Step;
 use crate::time::LogTime;
 
-/// See the file's header.
+/// See the file's header. What nearly every command looks at lies in the first two lines of memory.
 #[derive(Debug, Clone)]
+#[repr(C, align(64))]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
+    /// Renews every hold that the session is in; see `Engine::hold_deadline`.
+    pub(crate) renewed_at: LogTime,
+    pub(crate) link: Link,
+    pub(crate) attach: Attach,
     pub(crate) key: SessionKey,
     pub(crate) org: OrgKey,
     pub(crate) owner: OwnerKey,
-    pub(crate) owner_name: Arc<str>,
-    pub(crate) name: Arc<str>,
-    pub(crate) metadata: Arc<[u8]>,
-    pub(crate) role: Role,
-    pub(crate) resume_key: ResumeKey,
-    pub(crate) on_disconnect: OnDisconnect,
-    pub(crate) attach: Attach,
-    pub(crate) link: Link,
-    pub(crate) ended: Option<SessionEnd>,
-    /// Renews every hold that the session is in; see `Engine::hold_deadline`.
-    pub(crate) renewed_at: LogTime,
     /// Since when it has neither hold nor wait, if so.
     pub(crate) idle_since: LogTime,
-    /// What it holds.
+    pub(crate) ended: Option<SessionEnd>,
+    pub(crate) role: Role,
     pub(crate) locks: HeldLocks,
-    /// What an ended session has left behind of that, youngest first. Some of it may be gone.
-    pub(crate) left: Vec<(HoldId, LockKey)>,
-    /// By number: the lock it queues for, or none for an `acquire_all`.
-    pub(crate) waits: BTreeMap<WaitId, Option<LockKey>>,
     pub(crate) losses: Losses,
     /// When its timer comes up, if it has one. Earlier than its deadline perhaps, never later.
     pub(crate) armed: Option<LogTime>,
-}
-
-/// The locks that a session holds, in no order that means anything. Where they are few, what it lets go is looked for and
-/// taken out. Where they are many, it is counted off and stays named until there is more of that than is held: then all of
-/// it goes at once, so that letting go looks at nothing but a number.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct HeldLocks {
-    /// All that it holds. Perhaps what it does not hold any more; and twice what it held before and holds again.
-    named: Vec<LockKey>,
-    held: u32,
-}
-
-/// So many that are let go are not worth a look.
-const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
-
-/// Among so few, to look for one costs less than to look for all of them later.
-const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 };
-
-impl HeldLocks {
-    pub(crate) fn add(&mut self, lock: LockKey) {
-        if self.named.len() == self.named.capacity() {
-            self.named.reserve_exact(self.named.len() / 4 + 4);
-        }
-        self.named.push(lock);
-        self.held += 1;
-    }
-
-    /// One of them is held no more.
-    pub(crate) fn let_go(&mut self, lock: LockKey) {
-        self.held -= 1;
-        if self.held == 0 {
-            self.named.clear();
-            self.named.shrink_to(LET_GO_KEPT);
-        } else if self.named.len() <= FEW
-            && let Some(index) = self.named.iter().position(|named| *named == lock)
-        {
-            // The others keep their order: what was taken first is often let go first, and is found at once then.
-            self.named.remove(index);
-        }
-    }
-
-    pub(crate) fn wants_tidying(&self) -> bool {
-        self.named.len() > 2 * self.len() + LET_GO_KEPT
-    }
-
-    /// Forgets what is not held.
-    pub(crate) fn tidy(&mut self, is_held: impl Fn(LockKey) -> bool) {
-        self.named.retain(|lock| is_held(*lock));
-        if self.named.len() > self.len() {
-            self.named.sort_unstable();
-            self.named.dedup();
-        }
-        if self.named.len() < self.named.capacity() / 4 {
-            self.named.shrink_to(2 * self.named.len());
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.held == 0
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.held as usize
-    }
-
-    /// What is named: see there.
-    pub(crate) fn named(&self) -> impl Iterator<Item = LockKey> + '_ {
-        self.named.iter().copied()
-    }
+    /// By number: the lock it queues for, or none for an `acquire_all`.
+    pub(crate) waits: BTreeMap<WaitId, Option<LockKey>>,
+    pub(crate) owner_name: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) metadata: Arc<[u8]>,
+    pub(crate) resume_key: ResumeKey,
+    pub(crate) on_disconnect: OnDisconnect,
 }
 
 /// Whether a connection speaks for the session.
@@ -142,7 +72,7 @@ impl Session {
         self.id.0
             ^ self.renewed_at.0
             ^ self.idle_since.0
-            ^ u64::from(self.locks.held)
+            ^ self.locks.len() as u64
             ^ u64::from(self.attach.0)
             ^ u64::from(self.armed.is_some())
             ^ u64::from(self.losses.is_empty())
@@ -248,7 +178,6 @@ impl Step<'_> {
             renewed_at: now,
             idle_since: now,
             locks: HeldLocks::default(),
-            left: Vec::new(),
             waits: BTreeMap::new(),
             losses: Losses::default(),
             armed: None,
@@ -497,7 +426,6 @@ impl Step<'_> {
         let was_detached = session.link != Link::Attached;
         session.ended = Some(why);
         session.losses.clear();
-        session.left = left;
         let (id, org) = (session.id, session.org);
         let armed = session.armed.take();
         let is_bare = session.locks.is_empty() && session.waits.is_empty();
@@ -516,7 +444,7 @@ impl Step<'_> {
         if is_bare {
             self.forget_session(key);
         } else {
-            self.engine.ending.insert(id);
+            self.engine.ending.insert(id, left);
         }
     }
 
@@ -580,14 +508,14 @@ impl Engine {
     /// What a session holds, oldest first.
     pub(crate) fn holds_by_age(&self, key: SessionKey) -> Vec<(HoldId, LockKey)> {
         let session = self.session(key);
-        let holds = session.locks.named().filter_map(|lock| {
-            let found = self.locks.get(lock.place())?;
-            let index = found.hold_with(session.owner, key)?;
-            Some((found.holds[index].id(), lock))
+        let holds = session.locks.settled().map(|lock| {
+            let found = self.lock(lock);
+            let index = found.hold_with(session.owner, key);
+            let index = index.expect("a session knows only holds that it is in");
+            (found.holds[index].id(), lock)
         });
         let mut holds: Vec<_> = holds.collect();
         holds.sort_unstable();
-        holds.dedup();
         holds
     }
 

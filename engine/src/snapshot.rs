@@ -255,7 +255,7 @@ impl Engine {
         session.owner = counted.owners.join(&session.owner_name);
         session.owner_name = counted.owners.get(session.owner).name.clone();
         if session.ended.is_some() {
-            self.ending.insert(id);
+            self.ending.insert(id, Vec::new());
         } else {
             counted.sessions += 1;
             self.tally.sessions_detached += u64::from(session.link != Link::Attached);
@@ -440,7 +440,7 @@ impl Engine {
             }
             let mut left = self.holds_by_age(key);
             left.reverse();
-            self.sessions[key].left = left;
+            self.ending.insert(id, left);
         }
     }
 }

@@ -7,13 +7,12 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use slab::Slab;
-
+use crate::ahead::Ahead;
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionRef, WaitId};
-use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
+use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::SERVE_MAX;
 use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
@@ -33,6 +32,8 @@ pub(crate) struct Step<'a> {
     pub(crate) to_try: VecDeque<LockKey>,
     /// How many waits in queues may still have their turn in this step.
     pub(crate) turns_left: usize,
+    /// Where a sweep has found what it is about to take.
+    pub(crate) ahead: Ahead,
 }
 
 impl<'a> Step<'a> {
@@ -50,6 +51,7 @@ impl<'a> Step<'a> {
             changed: false,
             to_try: VecDeque::new(),
             turns_left: SERVE_MAX,
+            ahead: Ahead::default(),
         }
     }
 
@@ -173,6 +175,7 @@ impl<'a> Step<'a> {
     #[inline(never)]
     fn drop_lock(&mut self, lock: LockKey) {
         self.engine.take_unserved(lock);
+        let ahead = self.ahead.found(lock);
         let Engine {
             orgs,
             locks,
@@ -185,10 +188,16 @@ impl<'a> Step<'a> {
         let paths = &mut orgs[org.place()].paths;
         match found.stage() {
             Stage::Young(number) => nursery.remove(number),
-            Stage::Grown(_) => paths.in_order.remove(locks, lock),
+            Stage::Grown(_) => {
+                let there = ahead.and_then(|found| found.standing);
+                paths.in_order.remove(locks, lock, there);
+            }
         }
         let gone = locks.remove(lock.place());
-        let at = Address::new(hashing, org, &gone.path);
+        let at = match ahead {
+            Some(found) => Address::known(org, &gone.path, found.hash),
+            None => Address::new(hashing, org, &gone.path),
+        };
         paths.remove(&at, lock);
         if paths.is_empty() {
             self.drop_org_if_unused(org);
@@ -314,7 +323,7 @@ impl<'a> Step<'a> {
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         hold.renew(deadline, hold.ttl());
         hold.remove_member(session);
-        self.engine.let_go(session, lock);
+        self.session_mut(session).locks.let_go(lock);
         self.touch();
         if was_attached {
             self.orphaned_perhaps(lock, index);
@@ -358,7 +367,7 @@ impl<'a> Step<'a> {
         }
         self.touch();
         hold.members().for_each(|member| {
-            self.engine.let_go(member, lock);
+            self.session_mut(member).locks.let_go(lock);
             if Some(member) != quiet {
                 let path = self.engine.lock(lock).path.clone();
                 let (path, cause) = (&*path, cause.clone());
@@ -498,26 +507,6 @@ impl Engine {
     pub(crate) fn path(&self, lock: LockKey) -> Arc<str> {
         Arc::from(&*self.lock(lock).path)
     }
-
-    /// Takes one lock from a session that is in its hold no more.
-    fn let_go(&mut self, session: SessionKey, lock: LockKey) {
-        let Self {
-            locks, sessions, ..
-        } = self;
-        let held = &mut sessions[session].locks;
-        held.let_go(lock);
-        if held.wants_tidying() {
-            let owner = sessions[session].owner;
-            let held = &mut sessions[session].locks;
-            held.tidy(|lock| is_in(locks, lock, owner, session));
-        }
-    }
-}
-
-/// Whether the session is in a hold of the lock, if that is there.
-fn is_in(locks: &Slab<Lock>, lock: LockKey, owner: OwnerKey, session: SessionKey) -> bool {
-    let lock = locks.get(lock.place());
-    lock.is_some_and(|lock| lock.hold_with(owner, session).is_some())
 }
 
 impl<S> From<Missed<S>> for Notice<S> {

@@ -129,7 +129,7 @@ impl Step<'_> {
         if self.due_if_fewer(lock).is_none() {
             return self.sessions_at(lock, |session| session.ended.is_some());
         }
-        let ending = self.engine.ending.iter();
+        let ending = self.engine.ending.keys();
         self.those_at(lock, ending.filter_map(|id| self.engine.sessions.find(*id)))
     }
 
@@ -243,7 +243,7 @@ impl Step<'_> {
 
     pub(crate) fn tick(&mut self) -> Reply {
         self.engine.bring_near(self.now);
-        self.engine.look_ahead();
+        self.ahead = self.engine.look_ahead();
         self.go_on_serving();
         for _ in 0..SWEEP_MAX {
             if !self.sweep_one() {
@@ -255,7 +255,7 @@ impl Step<'_> {
 
     /// Takes the first thing that is over, if there is one. Rule 11.
     fn sweep_one(&mut self) -> bool {
-        if let Some(&session) = self.engine.ending.first() {
+        if let Some((&session, _)) = self.engine.ending.first_key_value() {
             return self.sweep_session(session);
         }
         loop {
@@ -290,6 +290,7 @@ impl Step<'_> {
     fn take_due(&mut self, lock: LockKey, due: Due) {
         match due {
             Due::Hold(hold, _) => {
+                self.engine.deadlines.pass_begun();
                 let index = self.hold_index(lock, hold);
                 self.end_hold(lock, index, &Cause::Expired, None);
             }
@@ -318,7 +319,7 @@ impl Step<'_> {
             self.settle_all(&locks);
             return true;
         }
-        while let Some((hold, lock)) = self.session_mut(key).left.pop() {
+        while let Some((hold, lock)) = self.engine.ending.get_mut(&id).and_then(Vec::pop) {
             let found = self.engine.locks.get(lock.place());
             let index = found.and_then(|found| {
                 let index = found.hold_index(hold)?;

@@ -10,12 +10,13 @@ use alloc::vec::Vec;
 use super::SnapshotError;
 use crate::command::{Mode, Role};
 use crate::event::{Cause, Missed, SessionEnd, WaitEnd, Who};
+use crate::held_locks::HeldLocks;
 use crate::ids::{Attach, ResumeKey, SessionId, Token, WaitId};
 use crate::keys::{HoldId, OrgKey, OwnerKey, SessionKey};
 use crate::lock::Note;
 use crate::policy::{OnDisconnect, PolicyLayer};
 use crate::reply::RefusalReason;
-use crate::session::{HeldLocks, Link, Session};
+use crate::session::{Link, Session};
 use crate::time::{LogTime, Millis, WallTime};
 
 /// Reads so many things as are said to follow, each of which must come after the one before: there is one order.
@@ -330,7 +331,6 @@ impl Canonical for Session {
             idle_since: LogTime::read(reader)?,
             losses: Vec::read(reader)?.into_iter().collect(),
             locks: HeldLocks::default(),
-            left: Vec::new(),
             waits: alloc::collections::BTreeMap::new(),
             armed: None,
         })

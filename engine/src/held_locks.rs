@@ -1,0 +1,137 @@
+//! The locks that a session holds, so that letting go of one costs little however many there are.
+//!
+//! Where they are few, the one is looked for and taken out. Where they are many, that it was let go is noted behind all that was
+//! taken; when there is more of that than is held, both are put in order and cancel each other. So no lock is looked at, and
+//! a lock remembers no place in here. Must hold: what was taken and not let go is what is held.
+
+use alloc::vec::Vec;
+
+use crate::keys::LockKey;
+
+/// See the file's header.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeldLocks {
+    notes: Vec<Note>,
+    held: u32,
+}
+
+/// That a lock was taken, by its place, counted from 1; or the same below zero: that it was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Note(i32);
+
+/// So many notes of what was let go are not worth the order.
+const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
+
+/// Among so few, to look for one costs less than to put all of them in order later.
+const FEW: usize = if cfg!(debug_assertions) { 4 } else { 256 };
+
+impl HeldLocks {
+    pub(crate) fn add(&mut self, lock: LockKey) {
+        self.note(Note::taken(lock));
+        self.held += 1;
+    }
+
+    /// One of them is held no more.
+    pub(crate) fn let_go(&mut self, lock: LockKey) {
+        self.held -= 1;
+        if self.held == 0 {
+            self.notes.clear();
+            self.notes.shrink_to(LET_GO_KEPT);
+            return;
+        }
+        let taken = Note::taken(lock);
+        if self.notes.len() <= FEW
+            && let Some(index) = self.notes.iter().position(|note| *note == taken)
+        {
+            // The others keep their order: what was taken first is often let go first, and is found at once then.
+            self.notes.remove(index);
+            return;
+        }
+        self.note(taken.undone());
+        if self.notes.len() > 2 * self.len() + LET_GO_KEPT {
+            self.notes = self.settled().map(Note::taken).collect();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held as usize
+    }
+
+    /// All of them, in no order that means anything.
+    pub(crate) fn settled(&self) -> impl Iterator<Item = LockKey> + use<> {
+        let mut notes = self.notes.clone();
+        if notes.len() > self.len() {
+            notes.sort_unstable_by_key(|note| note.0.unsigned_abs());
+            let mut held = Vec::with_capacity(self.len());
+            let of_one = notes.chunk_by(|one, next| one.lock() == next.lock());
+            let is_held =
+                |notes: &&[Note]| notes.iter().map(|note| note.0.signum()).sum::<i32>() > 0;
+            held.extend(of_one.filter(is_held).map(|notes| notes[0]));
+            notes = held;
+        }
+        notes.into_iter().map(Note::lock)
+    }
+
+    /// Where the first note lies; see `ahead.rs`.
+    pub(crate) fn first_note(&self) -> Option<&i32> {
+        self.notes.first().map(|note| &note.0)
+    }
+
+    fn note(&mut self, note: Note) {
+        if self.notes.len() == self.notes.capacity() {
+            self.notes.reserve_exact(self.notes.len() / 4 + 4);
+        }
+        self.notes.push(note);
+    }
+}
+
+impl Note {
+    fn taken(lock: LockKey) -> Self {
+        let number = i32::try_from(lock.place() + 1);
+        Self(number.expect("memory is full long before there are so many"))
+    }
+
+    const fn undone(self) -> Self {
+        Self(-self.0)
+    }
+
+    fn lock(self) -> LockKey {
+        LockKey::at(self.0.unsigned_abs() as usize - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// As a `BTreeSet` would have it, and hardly larger.
+        #[test]
+        fn whatever_is_taken_is_held_until_it_is_let_go(places in prop::collection::vec(0_usize..24, 1..200)) {
+            let (mut held, mut expected) = (HeldLocks::default(), BTreeSet::new());
+            for place in places {
+                let lock = LockKey::at(place);
+                // Whoever comes again goes.
+                if expected.remove(&lock) {
+                    held.let_go(lock);
+                } else {
+                    held.add(lock);
+                    expected.insert(lock);
+                }
+                let mut settled: Vec<_> = held.settled().collect();
+                settled.sort_unstable();
+                prop_assert!(settled.iter().eq(&expected));
+                prop_assert_eq!((held.len(), held.is_empty()), (expected.len(), expected.is_empty()));
+                prop_assert!(held.notes.len() <= (2 * expected.len() + LET_GO_KEPT).max(FEW));
+            }
+        }
+    }
+}
