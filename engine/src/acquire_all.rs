@@ -303,7 +303,7 @@ impl Step<'_> {
     /// Tries the groups of every lock that asks for it, and of those that this stirs.
     pub(crate) fn try_groups(&mut self) {
         while let Some(lock) = self.to_try.pop_front() {
-            if !self.engine.locks.contains(lock.place()) {
+            if !self.engine.locks.contains(lock) {
                 continue;
             }
             self.settle_queue(lock);

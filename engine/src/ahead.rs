@@ -69,7 +69,7 @@ impl Engine {
         );
         let mut found = Vec::with_capacity(due.len());
         found.extend(due.iter().filter_map(|key| {
-            let lock = self.locks.get(key.place())?;
+            let lock = self.locks.get(*key)?;
             let at = self.address(lock.org, &lock.path);
             Some((&self.org(lock.org).paths, at, *key))
         }));
@@ -92,7 +92,7 @@ impl Engine {
         if self.locks.len() <= FEW {
             return;
         }
-        let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
+        let found = locks.iter().filter_map(|key| self.locks.get(*key));
         black_box(found.fold(0, |seen, lock| seen ^ lock.glance()));
     }
 
@@ -118,7 +118,7 @@ impl Engine {
 
     /// The sessions that are in the first holds of locks, once these have been looked at themselves.
     fn holders(&self, locks: &[LockKey]) -> impl Iterator<Item = &Session> {
-        let found = locks.iter().filter_map(|key| self.locks.get(key.place()));
+        let found = locks.iter().filter_map(|key| self.locks.get(*key));
         found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first))
     }
 }

@@ -40,7 +40,7 @@ impl Engine {
                 self.look_at_locks(next);
                 self.look_at_renewals(next);
             }
-            let found = self.locks.get_mut(lock.place());
+            let found = self.locks.get_mut(lock);
             let Some(found) = found.filter(|lock| lock.stage() == Stage::Grown(Some(slot))) else {
                 continue;
             };
@@ -99,7 +99,7 @@ impl Engine {
     fn deadline_of(&self, due: Due) -> Option<LogTime> {
         match due {
             Due::Hold(id, lock) => {
-                let lock = self.locks.get(lock.place())?;
+                let lock = self.locks.get(lock)?;
                 Some(self.hold_deadline(&lock.holds[lock.hold_index(id)?]))
             }
             Due::Wait(id, lock) => {
@@ -132,7 +132,7 @@ impl Engine {
     pub(crate) fn grow_up(&mut self, young: &[LockKey]) {
         self.look_at_places(young);
         for &lock in young {
-            let found = &mut self.locks[lock.place()];
+            let found = &mut self.locks[lock];
             if let Stage::Young(number) = found.stage() {
                 self.nursery.remove(number);
             }
@@ -167,7 +167,7 @@ impl Engine {
         self.lock_mut(lock).set_stage(Stage::Grown(None));
         let locks = &self.locks;
         let is_armed = |lock: LockKey| {
-            let lock = locks.get(lock.place());
+            let lock = locks.get(lock);
             lock.is_some_and(|lock| lock.stage() == Stage::Grown(Some(slot)))
         };
         self.deadlines.disarm_far(slot, is_armed);

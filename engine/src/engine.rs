@@ -17,6 +17,7 @@ use crate::ids::{SessionId, Token, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::SWEEP_MAX;
 use crate::lock::Lock;
+use crate::locks::Locks;
 use crate::nursery::Nursery;
 use crate::org::{Address, Org};
 use crate::policy::PolicyLayer;
@@ -27,9 +28,6 @@ use crate::sessions::Sessions;
 use crate::step::Step;
 use crate::time::{LogTime, Millis};
 use crate::unserved::Unserved;
-
-/// Room for so many locks is kept when none is left.
-const KEPT_LOCKS: usize = 16 * 1024;
 
 /// A timer that comes up later than in this is not looked at yet: until then its deadline may move to and fro very often.
 const NEAR: Millis = Millis::from_secs(1);
@@ -52,7 +50,7 @@ pub struct Engine {
     pub(crate) layer: PolicyLayer,
     pub(crate) orgs: Slab<Org>,
     pub(crate) org_names: BTreeMap<Arc<str>, OrgKey>,
-    pub(crate) locks: Slab<Lock>,
+    pub(crate) locks: Locks,
     pub(crate) groups: BTreeMap<WaitId, Group>,
     pub(crate) sessions: Sessions,
     /// Sessions that have ended and still have holds or waits to be swept, with what they held, youngest first. Some of that
@@ -101,7 +99,7 @@ impl Engine {
             layer: PolicyLayer::default(),
             orgs: Slab::new(),
             org_names: BTreeMap::new(),
-            locks: Slab::new(),
+            locks: Locks::default(),
             groups: BTreeMap::new(),
             sessions: Sessions::default(),
             ending: BTreeMap::new(),
@@ -182,7 +180,8 @@ impl Engine {
     /// When a `Tick` is wanted, at the latest; `None` when nothing has a deadline. It may be too early, since timers are
     /// armed coarsely and renewals come faster than they are armed anew, and then the tick changes nothing.
     pub fn next_deadline(&mut self) -> Option<LogTime> {
-        if !self.ending.is_empty() || !self.unserved.is_empty() {
+        let is_at_it = !self.ending.is_empty() || !self.unserved.is_empty();
+        if is_at_it || self.locks.has_room_to_give_back() {
             return Some(self.now);
         }
         for _ in 0..SWEEP_MAX {
@@ -219,19 +218,11 @@ impl Engine {
     }
 
     pub(crate) fn lock(&self, key: LockKey) -> &Lock {
-        &self.locks[key.place()]
+        &self.locks[key]
     }
 
     pub(crate) fn lock_mut(&mut self, key: LockKey) -> &mut Lock {
-        &mut self.locks[key.place()]
-    }
-
-    /// Gives back what many locks have taken, of which none is left.
-    pub(crate) fn give_back(&mut self) {
-        if self.locks.capacity() > KEPT_LOCKS {
-            self.locks = Slab::new();
-            self.deadlines.give_back();
-        }
+        &mut self.locks[key]
     }
 
     pub(crate) fn address<'p>(&self, org: OrgKey, path: &'p str) -> Address<'p> {

@@ -39,8 +39,7 @@ impl Engine {
 
     /// The first invariant that is broken.
     pub(crate) fn verify(&self) -> Result<(), Broken> {
-        for (key, lock) in &self.locks {
-            let key = LockKey::at(key);
+        for (key, lock) in self.locks.iter() {
             self.verify_beside(key, lock)?;
             self.verify_lock(key, lock)?;
         }
@@ -289,7 +288,7 @@ impl Engine {
         let is_waiting = |(wait, lock): (&WaitId, &Option<LockKey>)| match lock {
             Some(lock) => self
                 .locks
-                .get(lock.place())
+                .get(*lock)
                 .is_some_and(|lock| lock.wait_index(*wait).is_some()),
             None => self.groups.contains_key(wait),
         };
@@ -328,7 +327,7 @@ impl Engine {
         );
         let is_known = |lock: LockKey| {
             self.locks
-                .get(lock.place())
+                .get(lock)
                 .is_some_and(|lock| lock.groups().binary_search(&id).is_ok())
         };
         hold_that!(
@@ -418,7 +417,7 @@ impl Engine {
     /// How many locks are named in the lists that they remember.
     fn locks_in_lists(&self) -> usize {
         let remembers = |lock: &LockKey, slot| {
-            let lock = self.locks.get(lock.place());
+            let lock = self.locks.get(*lock);
             lock.is_some_and(|lock| lock.stage() == Stage::Grown(Some(slot)))
         };
         let lists = self.deadlines.lists();
@@ -432,7 +431,7 @@ impl Engine {
         let armed = |session: &&Session| session.armed.is_some();
         let sessions = self.sessions.iter().filter(armed).count();
         let mut timers = (sessions + self.groups.len(), 0);
-        for (_, lock) in &self.locks {
+        for (_, lock) in self.locks.iter() {
             timers.0 += lock.queue().len();
             timers.1 += usize::from(matches!(lock.stage(), Stage::Grown(Some(_))));
         }

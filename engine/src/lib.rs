@@ -37,6 +37,7 @@ mod invariants;
 mod keys;
 pub mod limits;
 mod lock;
+mod locks;
 mod losses;
 mod narrow;
 mod nursery;

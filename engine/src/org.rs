@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
 use crate::keys::{LockKey, OrgKey, OwnerKey};
-use crate::lock::Lock;
+use crate::locks::Locks;
 use crate::path_order::PathOrder;
 use crate::path_table::PathTable;
 use crate::policy::{Policy, PolicyLayer};
@@ -176,8 +176,8 @@ impl<'p> Address<'p> {
 }
 
 impl Paths {
-    pub(crate) fn get(&self, locks: &Slab<Lock>, at: &Address<'_>) -> Option<LockKey> {
-        let is_there = |lock: LockKey| locks[lock.place()].path == at.path;
+    pub(crate) fn get(&self, locks: &Locks, at: &Address<'_>) -> Option<LockKey> {
+        let is_there = |lock: LockKey| locks[lock].path == at.path;
         self.by_path.find(at.hash, is_there)
     }
 

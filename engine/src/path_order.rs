@@ -10,10 +10,9 @@ use core::cmp::Ordering;
 use core::ops::{Bound, Range};
 
 use compact_str::CompactString;
-use slab::Slab;
 
 use crate::keys::LockKey;
-use crate::lock::Lock;
+use crate::locks::Locks;
 
 /// A run that has become longer is cut in two. Few where mistakes are looked for.
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
@@ -59,7 +58,7 @@ pub(crate) struct Standing {
 
 impl PathOrder {
     /// Takes in a lock whose path is not in here.
-    pub(crate) fn insert(&mut self, locks: &Slab<Lock>, lock: LockKey) {
+    pub(crate) fn insert(&mut self, locks: &Locks, lock: LockKey) {
         let path = path_of(locks, lock);
         let at = self.run_of(path);
         let Some(run) = self.runs.get_mut(at) else {
@@ -80,7 +79,7 @@ impl PathOrder {
     }
 
     /// Takes out a lock that is in here, and that stood there when it was looked for last.
-    pub(crate) fn remove(&mut self, locks: &Slab<Lock>, lock: LockKey, there: Option<Standing>) {
+    pub(crate) fn remove(&mut self, locks: &Locks, lock: LockKey, there: Option<Standing>) {
         let is_there = |there: &Standing| {
             let run = self.runs.get(there.run);
             run.is_some_and(|run| run.stands_at(there.place, lock))
@@ -105,7 +104,7 @@ impl PathOrder {
     }
 
     /// Few runs cost less than many short ones; but to join them, all of their locks are looked at.
-    fn join_with_next(&mut self, locks: &Slab<Lock>, at: usize) {
+    fn join_with_next(&mut self, locks: &Locks, at: usize) {
         let next = self.runs.get(at + 1).map_or(RUN_MAX, Run::len);
         if self.runs[at].len() + next > JOINED_MAX {
             return;
@@ -120,7 +119,7 @@ impl PathOrder {
     /// The locks in path order, from `start` on.
     pub(crate) fn from<'a>(
         &'a self,
-        locks: &'a Slab<Lock>,
+        locks: &'a Locks,
         start: Bound<&'a str>,
     ) -> impl Iterator<Item = LockKey> + 'a {
         let (path, is_excluded) = match start {
@@ -201,7 +200,7 @@ impl PathOrder {
 
 impl Run {
     /// A run of these locks, which are some and in order.
-    fn of(all: &Slab<Lock>, from: &str, locks: &[LockKey]) -> Self {
+    fn of(all: &Locks, from: &str, locks: &[LockKey]) -> Self {
         let last = locks.last().map_or(from, |lock| path_of(all, *lock));
         let skip = in_common(from, last);
         let place = |lock: &LockKey| (head(path_of(all, *lock), skip), Some(*lock));
@@ -222,7 +221,7 @@ impl Run {
     }
 
     /// Lets the paths have no more in common than they will have with this one.
-    fn share_with(&mut self, all: &Slab<Lock>, path: &str) {
+    fn share_with(&mut self, all: &Locks, path: &str) {
         let skip = in_common(&self.from, path);
         if skip < self.skip {
             self.skip = skip;
@@ -236,7 +235,7 @@ impl Run {
     }
 
     /// Takes in a lock with whose path it shares what it has in common. Gives what has become too much, as another run.
-    fn insert(&mut self, all: &Slab<Lock>, path: &str, lock: LockKey) -> Option<Self> {
+    fn insert(&mut self, all: &Locks, path: &str, lock: LockKey) -> Option<Self> {
         let is_before = |known: &str| *known < *path;
         if self.gaps > 0 && (self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW) {
             self.close_gaps();
@@ -299,7 +298,7 @@ impl Run {
     }
 
     /// The place after all that are before the path. With gaps, those with the same head are looked at one by one.
-    fn place_after(&self, all: &Slab<Lock>, path: &str, is_before: impl Fn(&str) -> bool) -> usize {
+    fn place_after(&self, all: &Locks, path: &str, is_before: impl Fn(&str) -> bool) -> usize {
         match compare_prefix(path, &self.from, self.skip) {
             Ordering::Less => return 0,
             Ordering::Greater => return self.places.len(),
@@ -418,8 +417,8 @@ fn in_common(one: &str, other: &str) -> usize {
     bytes.take_while(|(one, other)| one == other).count()
 }
 
-fn path_of(locks: &Slab<Lock>, lock: LockKey) -> &str {
-    &locks[lock.place()].path
+fn path_of(locks: &Locks, lock: LockKey) -> &str {
+    &locks[lock].path
 }
 
 #[cfg(test)]
@@ -431,6 +430,7 @@ mod tests {
 
     use super::*;
     use crate::keys::OrgKey;
+    use crate::lock::Lock;
     use crate::nursery::Stage;
 
     proptest! {
@@ -440,7 +440,7 @@ mod tests {
             paths in prop::collection::vec(("(aaaaa)?[ab]{1,9}", prop::bool::weighted(0.2)), 1..200),
             start in "(aaaaa)?[ab]{0,9}",
         ) {
-            let (mut locks, mut order) = (Slab::new(), PathOrder::default());
+            let (mut locks, mut order) = (Locks::default(), PathOrder::default());
             let mut expected = BTreeMap::<String, LockKey>::new();
             let mut known = BTreeMap::<LockKey, Standing>::new();
             for (path, looks) in paths {
@@ -450,8 +450,7 @@ mod tests {
                     order.remove(&locks, gone, known.get(&gone).copied());
                 } else {
                     let stage = Stage::Grown(None);
-                    let lock = locks.insert(Lock::new(OrgKey::at(0), &path, stage));
-                    let lock = LockKey::at(lock);
+                    let lock = locks.insert(|_| Lock::new(OrgKey::at(0), &path, stage));
                     order.insert(&locks, lock);
                     expected.insert(path, lock);
                 }

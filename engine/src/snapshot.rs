@@ -285,7 +285,7 @@ impl Engine {
         let path = Arc::<str>::read(reader)?;
         let mut lock = Lock::new(org, &path, Stage::Grown(None));
         let is_held = lock.read_phase(reader)?;
-        let key = LockKey::at(self.locks.insert(lock));
+        let key = self.locks.insert(|_| lock);
         let at = self.address(org, &path);
         if self.lock_at(&at).is_some() {
             return Err(reader.error("things out of order"));

@@ -154,10 +154,8 @@ impl<'a> Step<'a> {
             let oldest: Vec<_> = self.engine.nursery.oldest().collect();
             self.engine.grow_up(&oldest);
         }
-        let vacant = self.engine.locks.vacant_entry();
-        let key = LockKey::at(vacant.key());
-        let stage = self.engine.nursery.admit(key);
-        vacant.insert(Lock::new(at.org, at.path, stage));
+        let Engine { locks, nursery, .. } = &mut *self.engine;
+        let key = locks.insert(|key| Lock::new(at.org, at.path, nursery.admit(key)));
         self.engine.org_mut(at.org).paths.insert(at, key);
         key
     }
@@ -165,7 +163,7 @@ impl<'a> Step<'a> {
     /// Forgets a lock that nobody holds or awaits.
     #[inline]
     pub(crate) fn drop_if_unused(&mut self, lock: LockKey) {
-        let found = self.engine.locks.get(lock.place());
+        let found = self.engine.locks.get(lock);
         if found.is_some_and(Lock::is_unused) {
             self.drop_lock(lock);
         }
@@ -183,7 +181,7 @@ impl<'a> Step<'a> {
             hashing,
             ..
         } = &mut *self.engine;
-        let found = &locks[lock.place()];
+        let found = &locks[lock];
         let org = found.org;
         let paths = &mut orgs[org.place()].paths;
         match found.stage() {
@@ -193,7 +191,7 @@ impl<'a> Step<'a> {
                 paths.in_order.remove(locks, lock, there);
             }
         }
-        let gone = locks.remove(lock.place());
+        let gone = locks.remove(lock);
         let at = match ahead {
             Some(found) => Address::known(org, &gone.path, found.hash),
             None => Address::new(hashing, org, &gone.path),
@@ -202,8 +200,8 @@ impl<'a> Step<'a> {
         if paths.is_empty() {
             self.drop_org_if_unused(org);
         }
-        if self.engine.locks.is_empty() {
-            self.engine.give_back();
+        if self.engine.locks.has_room_to_give_back() {
+            self.engine.deadlines.give_back();
         }
     }
 
@@ -278,7 +276,7 @@ impl<'a> Step<'a> {
         } = &mut *self.engine;
         let losses = &mut sessions[session].losses;
         if !losses.is_empty() {
-            losses.forgive(&locks[lock.place()].path);
+            losses.forgive(&locks[lock].path);
         }
     }
 

@@ -233,7 +233,7 @@ impl Step<'_> {
         }
         for (id, lock) in self.engine.holds_by_age(session) {
             // An earlier one's settling may have taken this one along.
-            let hold = self.engine.locks.get(lock.place());
+            let hold = self.engine.locks.get(lock);
             let hold = hold.and_then(|lock| Some(&lock.holds[lock.hold_index(id)?]));
             if hold.is_some_and(|hold| self.engine.hold_deadline(hold) <= self.now) {
                 self.settle(lock);
@@ -242,6 +242,7 @@ impl Step<'_> {
     }
 
     pub(crate) fn tick(&mut self) -> Reply {
+        self.engine.locks.give_back();
         self.engine.bring_near(self.now);
         self.ahead = self.engine.look_ahead();
         self.go_on_serving();
@@ -320,7 +321,7 @@ impl Step<'_> {
             return true;
         }
         while let Some((hold, lock)) = self.engine.ending.get_mut(&id).and_then(Vec::pop) {
-            let found = self.engine.locks.get(lock.place());
+            let found = self.engine.locks.get(lock);
             let index = found.and_then(|found| {
                 let index = found.hold_index(hold)?;
                 found.holds[index].has_member(key).then_some(index)
@@ -337,7 +338,7 @@ impl Step<'_> {
     /// Settles several locks, of which some may go while others are settled.
     pub(crate) fn settle_all(&mut self, locks: &[LockKey]) {
         for &lock in locks {
-            if self.engine.locks.contains(lock.place()) {
+            if self.engine.locks.contains(lock) {
                 self.settle(lock);
             }
         }

@@ -190,7 +190,7 @@ impl Step<'_> {
         let mut last = None;
         for (path, lock) in locks.by_ref().take(most) {
             // An earlier lock's settling may have emptied this one.
-            if self.engine.locks.contains(lock.place()) {
+            if self.engine.locks.contains(lock) {
                 self.force_lock(lock, &force.target, &cause, &mut ended);
             }
             last = Some(path);
