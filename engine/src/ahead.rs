@@ -65,7 +65,7 @@ impl Engine {
         look_at(
             sessions
                 .iter()
-                .filter_map(|session| session.locks.first_note()),
+                .filter_map(|session| session.locks.last_note()),
         );
         let mut found = Vec::with_capacity(due.len());
         found.extend(due.iter().filter_map(|key| {

@@ -1,7 +1,7 @@
 //! The locks that a session holds, so that letting go of one costs little however many there are.
 //!
 //! Where they are few, the one is looked for and taken out. Where they are many, that it was let go is noted behind all that was
-//! taken; when there is more of that than is held, both are put in order and cancel each other. So no lock is looked at, and
+//! taken; when there is as much of that as is held, both are put in order and cancel each other. So no lock is looked at, and
 //! a lock remembers no place in here. Must hold: what was taken and not let go is what is held.
 
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ struct Note(i32);
 const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 
 /// Among so few, to look for one costs less than to put all of them in order later.
-const FEW: usize = if cfg!(debug_assertions) { 4 } else { 256 };
+const FEW: usize = if cfg!(debug_assertions) { 4 } else { 16 };
 
 impl HeldLocks {
     pub(crate) fn add(&mut self, lock: LockKey) {
@@ -48,7 +48,7 @@ impl HeldLocks {
             return;
         }
         self.note(taken.undone());
-        if self.notes.len() > 2 * self.len() + LET_GO_KEPT {
+        if self.notes.len() > 3 * self.len() + LET_GO_KEPT {
             self.notes = self.settled().map(Note::taken).collect();
         }
     }
@@ -76,9 +76,9 @@ impl HeldLocks {
         notes.into_iter().map(Note::lock)
     }
 
-    /// Where the first note lies; see `ahead.rs`.
-    pub(crate) fn first_note(&self) -> Option<&i32> {
-        self.notes.first().map(|note| &note.0)
+    /// Where the last note lies; see `ahead.rs`.
+    pub(crate) fn last_note(&self) -> Option<&i32> {
+        self.notes.last().map(|note| &note.0)
     }
 
     fn note(&mut self, note: Note) {
@@ -130,7 +130,7 @@ mod tests {
                 settled.sort_unstable();
                 prop_assert!(settled.iter().eq(&expected));
                 prop_assert_eq!((held.len(), held.is_empty()), (expected.len(), expected.is_empty()));
-                prop_assert!(held.notes.len() <= (2 * expected.len() + LET_GO_KEPT).max(FEW));
+                prop_assert!(held.notes.len() <= (3 * expected.len() + LET_GO_KEPT).max(FEW));
             }
         }
     }
