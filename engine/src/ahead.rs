@@ -10,7 +10,7 @@ use core::hint::black_box;
 use crate::engine::Engine;
 use crate::keys::LockKey;
 use crate::limits::SWEEP_MAX;
-use crate::path_order::{self, Standing};
+use crate::path_order::{self, RunFound};
 use crate::session::Session;
 
 /// With so few locks, everything is near at hand.
@@ -28,7 +28,7 @@ pub(crate) struct Ahead(vec::IntoIter<Found>);
 pub(crate) struct Found {
     lock: LockKey,
     pub(crate) hash: u32,
-    pub(crate) standing: Option<Standing>,
+    pub(crate) run: RunFound,
 }
 
 impl Ahead {
@@ -76,13 +76,18 @@ impl Engine {
         look_at(found.iter().filter_map(|(paths, at, _)| paths.near(at)));
         let sought = found
             .iter()
-            .map(|(paths, at, lock)| (&paths.in_order, at.path, *lock));
-        let standing = path_order::find_together(&sought.collect::<Vec<_>>());
-        let found = found.iter().zip(standing);
-        let found = found.map(|((_, at, lock), standing)| Found {
+            .map(|(paths, at, _)| (&paths.in_order, at.path));
+        let runs = path_order::find_runs(&sought.collect::<Vec<_>>());
+        let found = found.iter().zip(runs);
+        look_at(
+            found
+                .clone()
+                .filter_map(|((paths, ..), run)| paths.in_order.last_gone(run)),
+        );
+        let found = found.map(|((_, at, lock), run)| Found {
             lock: *lock,
             hash: at.hash(),
-            standing,
+            run,
         });
         Ahead(found.collect::<Vec<_>>().into_iter())
     }
@@ -109,17 +114,21 @@ impl Engine {
         if self.locks.len() <= FEW {
             return;
         }
-        let sought = locks.iter().map(|key| {
-            let lock = self.lock(*key);
-            (&self.org(lock.org).paths.in_order, &*lock.path, *key)
-        });
-        black_box(path_order::find_together(&sought.collect::<Vec<_>>()));
+        let locks = locks.iter().map(|key| self.lock(*key));
+        let sought = locks.map(|lock| (&self.org(lock.org).paths.in_order, &*lock.path));
+        path_order::look_at_places(&sought.collect::<Vec<_>>());
     }
 
     /// The sessions that are in the first holds of locks, once these have been looked at themselves.
     fn holders(&self, locks: &[LockKey]) -> impl Iterator<Item = &Session> {
         let found = locks.iter().filter_map(|key| self.locks.get(*key));
         found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first))
+    }
+}
+
+impl From<LockKey> for i128 {
+    fn from(key: LockKey) -> Self {
+        key.place() as Self
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A B-tree of height two, like the sorted list of lists of Grant Jenks' sortedcontainers. The paths lie with the locks, all
 //! over memory; so bytes in which paths differ first stand beside the keys, eight for a run and four for a lock, and a path
-//! is looked at only where these are equal. Eight bytes a lock. Whoever goes leaves a gap, which the next who comes beside
-//! it fills; a run with more gaps than locks is closed up.
+//! is looked at only where these are equal. Eight bytes a lock. Whoever goes is only noted with its run, and not looked for in
+//! it; when more are gone than there are, all of them are taken out.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::hint::black_box;
+use core::mem;
 use core::ops::{Bound, Range};
 
 use compact_str::CompactString;
@@ -23,7 +25,7 @@ const JOINED_MAX: usize = RUN_MAX / 8;
 /// A run that is full grows by so many.
 const RUN_STEP: usize = RUN_MAX.div_ceil(32);
 
-/// More with the same head are not searched one by one because there are gaps among them.
+/// More with the same head are not looked at one by one because some of them may be gone.
 const ALIKE_FEW: usize = 4;
 
 /// See the file's header.
@@ -35,6 +37,8 @@ pub(crate) struct PathOrder {
     heads: Vec<u64>,
     /// None is empty.
     runs: Vec<Run>,
+    /// How often there has been another run at a place of these.
+    moved: u64,
 }
 
 /// Locks whose paths follow each other.
@@ -44,16 +48,17 @@ struct Run {
     from: CompactString,
     /// So many bytes at their beginning all paths and `from` have in common.
     skip: usize,
-    /// What comes after these, and whose it is. A gap has the head of whoever was there.
-    places: Vec<(u32, Option<LockKey>)>,
-    gaps: usize,
+    /// What comes after these, and whose it is.
+    places: Vec<(u32, LockKey)>,
+    /// Who of these is gone. When one of them comes again, all are taken out.
+    gone: Vec<LockKey>,
 }
 
-/// Where a lock stands as long as nothing is done to its run: at a place of a run.
+/// In which run a path was found, as long as none has moved.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing {
-    run: usize,
-    place: usize,
+pub(crate) struct RunFound {
+    at: usize,
+    moved: u64,
 }
 
 impl PathOrder {
@@ -75,30 +80,27 @@ impl PathOrder {
         if let Some(rest) = self.runs[at].insert(locks, path, lock) {
             self.runs.insert(at + 1, rest);
             self.mark(at + 1);
+            self.moved += 1;
         }
     }
 
-    /// Takes out a lock that is in here, and that stood there when it was looked for last.
-    pub(crate) fn remove(&mut self, locks: &Locks, lock: LockKey, there: Option<Standing>) {
-        let is_there = |there: &Standing| {
-            let run = self.runs.get(there.run);
-            run.is_some_and(|run| run.stands_at(there.place, lock))
-        };
-        let Standing { run: at, place } = there.filter(is_there).unwrap_or_else(|| {
-            let path = path_of(locks, lock);
-            let at = self.run_of(path);
-            let run = &self.runs[at];
-            let place = run.place_among(run.alike(path), lock);
-            let place = place.expect("the lock is in the run that would have it");
-            Standing { run: at, place }
-        });
+    /// Takes out a lock that is in here under that path, and whose run was found to be that one.
+    pub(crate) fn remove(
+        &mut self,
+        locks: &Locks,
+        (path, lock): (&str, LockKey),
+        found: Option<RunFound>,
+    ) {
+        let found = found.filter(|found| found.moved == self.moved);
+        let at = found.map_or_else(|| self.run_of(path), |found| found.at);
         let run = &mut self.runs[at];
-        run.leave_gap(place);
+        run.gone.push(lock);
         if run.len() == 0 {
             self.runs.remove(at);
             self.heads.remove(at);
-        } else if run.gaps > run.len() {
-            run.close_gaps();
+            self.moved += 1;
+        } else if run.gone.len() > run.len() {
+            run.settle();
             self.join_with_next(locks, at);
         }
     }
@@ -111,8 +113,9 @@ impl PathOrder {
         }
         let next = self.runs.remove(at + 1);
         self.heads.remove(at + 1);
+        self.moved += 1;
         let run = &mut self.runs[at];
-        let joined: Vec<_> = run.locks_from(0).chain(next.locks_from(0)).collect();
+        let joined: Vec<_> = run.settled(0).chain(next.settled(0)).collect();
         *run = Run::of(locks, &run.from, &joined);
     }
 
@@ -130,10 +133,10 @@ impl PathOrder {
         let at = self.run_of(path);
         let first = self.runs.get(at).map(|run| {
             let is_before = |known: &str| *known < *path || is_excluded && *known == *path;
-            run.locks_from(run.place_after(locks, path, is_before))
+            run.settled(run.place_after(locks, path, is_before))
         });
         let later = self.runs.get(at + 1..).unwrap_or_default();
-        let later = later.iter().flat_map(|run| run.locks_from(0));
+        let later = later.iter().flat_map(|run| run.settled(0));
         first.into_iter().flatten().chain(later)
     }
 
@@ -159,6 +162,11 @@ impl PathOrder {
             }
         };
         beyond.saturating_sub(1)
+    }
+
+    /// Who went last of a run, if it was found; see `ahead.rs`.
+    pub(crate) fn last_gone(&self, found: RunFound) -> Option<&LockKey> {
+        self.runs.get(found.at)?.gone.last()
     }
 
     /// The search for the run of a path.
@@ -203,89 +211,69 @@ impl Run {
     fn of(all: &Locks, from: &str, locks: &[LockKey]) -> Self {
         let last = locks.last().map_or(from, |lock| path_of(all, *lock));
         let skip = in_common(from, last);
-        let place = |lock: &LockKey| (head(path_of(all, *lock), skip), Some(*lock));
+        let place = |lock: &LockKey| (head(path_of(all, *lock), skip), *lock);
         Self {
             from: CompactString::new(from),
             skip,
             places: locks.iter().map(place).collect(),
-            gaps: 0,
+            gone: Vec::new(),
         }
     }
 
     fn len(&self) -> usize {
-        self.places.len() - self.gaps
+        self.places.len() - self.gone.len()
     }
 
-    fn locks_from(&self, place: usize) -> impl Iterator<Item = LockKey> + '_ {
-        self.places[place..].iter().filter_map(|(_, lock)| *lock)
+    /// Those from that place on who are not gone.
+    fn settled(&self, place: usize) -> impl Iterator<Item = LockKey> + '_ {
+        let mut gone = self.gone.clone();
+        gone.sort_unstable();
+        let there = self.places[place..].iter().map(|(_, lock)| *lock);
+        there.filter(move |lock| gone.binary_search(lock).is_err())
+    }
+
+    /// Takes out all who are gone. No lock is looked at for that: they lie all over memory.
+    fn settle(&mut self) {
+        let mut gone = mem::take(&mut self.gone);
+        gone.sort_unstable();
+        self.places
+            .retain(|(_, lock)| gone.binary_search(lock).is_err());
+        self.places.shrink_to(self.places.len() + RUN_STEP);
     }
 
     /// Lets the paths have no more in common than they will have with this one.
     fn share_with(&mut self, all: &Locks, path: &str) {
         let skip = in_common(&self.from, path);
         if skip < self.skip {
+            self.settle();
             self.skip = skip;
-            self.gaps = 0;
-            let heads = |(_, lock): &(u32, Option<LockKey>)| {
-                let lock = (*lock)?;
-                Some((head(path_of(all, lock), skip), Some(lock)))
-            };
-            self.places = self.places.iter().filter_map(heads).collect();
+            for (known, lock) in &mut self.places {
+                *known = head(path_of(all, *lock), skip);
+            }
         }
     }
 
     /// Takes in a lock with whose path it shares what it has in common. Gives what has become too much, as another run.
     fn insert(&mut self, all: &Locks, path: &str, lock: LockKey) -> Option<Self> {
         let is_before = |known: &str| *known < *path;
-        if self.gaps > 0 && (self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW) {
-            self.close_gaps();
+        let is_full = self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW;
+        if !self.gone.is_empty() && (is_full || self.gone.contains(&lock)) {
+            self.settle();
         }
         let at = self.place_after(all, path, is_before);
-        let place = (head(path, self.skip), Some(lock));
-        let around = at.saturating_sub(1)..self.places.len().min(at + 1);
-        if let Some(gap) = self.places[around]
-            .iter_mut()
-            .find(|place| place.1.is_none())
-        {
-            *gap = place;
-            self.gaps -= 1;
-            return None;
-        }
         if self.places.len() == self.places.capacity() {
             self.places.reserve_exact(RUN_STEP);
         }
-        self.places.insert(at, place);
+        self.places.insert(at, (head(path, self.skip), lock));
         (self.places.len() > RUN_MAX).then(|| {
             // Whoever inserts in order leaves full runs behind.
             let keep = if at == RUN_MAX { RUN_MAX } else { RUN_MAX / 2 };
-            let locks: Vec<_> = self.locks_from(0).collect();
+            let locks: Vec<_> = self.settled(0).collect();
             let (first, rest) = locks.split_at(keep);
             *self = Self::of(all, &self.from, first);
             let from = rest.first().map_or("", |lock| path_of(all, *lock));
             Self::of(all, from, rest)
         })
-    }
-
-    /// Where a lock stands among these. It is not looked at for that, nor is another: they lie all over memory.
-    fn place_among(&self, mut places: Range<usize>, lock: LockKey) -> Option<usize> {
-        places.find(|place| self.stands_at(*place, lock))
-    }
-
-    fn stands_at(&self, place: usize, lock: LockKey) -> bool {
-        let place = self.places.get(place);
-        place.is_some_and(|(_, known)| *known == Some(lock))
-    }
-
-    /// Takes out the lock that stands there.
-    fn leave_gap(&mut self, place: usize) {
-        self.places[place].1 = None;
-        self.gaps += 1;
-    }
-
-    fn close_gaps(&mut self) {
-        self.places.retain(|(_, lock)| lock.is_some());
-        self.places.shrink_to(self.places.len() + RUN_STEP);
-        self.gaps = 0;
     }
 
     /// The places whose heads are as that of the path.
@@ -297,62 +285,59 @@ impl Run {
         start..start + count
     }
 
-    /// The place after all that are before the path. With gaps, those with the same head are looked at one by one.
+    /// The place after all that are before the path. If some are gone, those with the same head are looked at one by one.
     fn place_after(&self, all: &Locks, path: &str, is_before: impl Fn(&str) -> bool) -> usize {
         match compare_prefix(path, &self.from, self.skip) {
             Ordering::Less => return 0,
             Ordering::Greater => return self.places.len(),
             Ordering::Equal => {}
         }
-        let is_before = |(_, lock): &(u32, Option<LockKey>)| {
-            lock.is_some_and(|lock| is_before(path_of(all, lock)))
-        };
         let Range { start, end } = self.alike(path);
         let alike = &self.places[start..end];
         start
-            + if self.gaps == 0 {
-                alike.partition_point(is_before)
+            + if self.gone.is_empty() {
+                alike.partition_point(|(_, lock)| is_before(path_of(all, *lock)))
             } else {
+                let is_before = |(_, lock): &(u32, LockKey)| {
+                    !self.gone.contains(lock) && is_before(path_of(all, *lock))
+                };
                 let last = alike.iter().rposition(is_before);
                 last.map_or(0, |last| last + 1)
             }
     }
 }
 
-/// Finds out where locks stand that are in here, all at the same time; see `ahead.rs`.
-pub(crate) fn find_together(sought: &[(&PathOrder, &str, LockKey)]) -> Vec<Option<Standing>> {
-    let runs = sought.iter().map(|(order, path, _)| order.search(path));
-    let runs = search_together(runs.collect(), |head| *head);
-    let found = sought.iter().zip(runs);
-    let runs = found.map(|((order, path, _), (first, head))| {
+/// Finds the runs of paths, all at the same time; see `ahead.rs`.
+pub(crate) fn find_runs(sought: &[(&PathOrder, &str)]) -> Vec<RunFound> {
+    let searches = sought.iter().map(|(order, path)| order.search(path));
+    let ended = search_together(searches.collect(), |head| *head);
+    let found = sought.iter().zip(ended);
+    let found = found.map(|((order, path), (first, head))| {
         let is_alike = order.heads.get(first) == Some(&head);
         let at = if is_alike {
             order.run_of(path)
         } else {
             first.saturating_sub(1)
         };
-        (at, order.runs.get(at))
-    });
-    let runs: Vec<_> = runs.collect();
-    let places = sought
-        .iter()
-        .zip(&runs)
-        .map(|((_, path, _), (_, run))| Search {
-            head: run.map_or(0, |run| head(path, run.skip)),
-            first: 0,
-            rest: run.map_or(&[], |run| &run.places),
-        });
-    let places = search_together(places.collect(), |(head, _)| *head);
-    let found = sought.iter().zip(runs).zip(places);
-    let found = found.map(|(((_, _, lock), (at, run)), (first, head))| {
-        let run = run?;
-        let alike = run.places[first..]
-            .iter()
-            .take_while(|(known, _)| *known == head);
-        let place = run.place_among(first..first + alike.count(), *lock)?;
-        Some(Standing { run: at, place })
+        let moved = order.moved;
+        RunFound { at, moved }
     });
     found.collect()
+}
+
+/// Looks at the places that paths would have, all at the same time; see `ahead.rs`.
+pub(crate) fn look_at_places(sought: &[(&PathOrder, &str)]) {
+    let runs = sought.iter().zip(find_runs(sought));
+    let searches = runs.filter_map(|((order, path), found)| {
+        let run = order.runs.get(found.at)?;
+        Some(Search {
+            head: head(path, run.skip),
+            first: 0,
+            rest: &run.places,
+        })
+    });
+    let ended = search_together(searches.collect(), |(head, _)| *head);
+    black_box(ended.map(|(first, _)| first).sum::<usize>());
 }
 
 /// A search for the first that is not below a head.
@@ -442,28 +427,30 @@ mod tests {
         ) {
             let (mut locks, mut order) = (Locks::default(), PathOrder::default());
             let mut expected = BTreeMap::<String, LockKey>::new();
-            let mut known = BTreeMap::<LockKey, Standing>::new();
+            let mut known = BTreeMap::<LockKey, RunFound>::new();
             for (path, looks) in paths {
                 let elsewhere = path.clone();
-                // Whoever comes again goes.
+                // Whoever comes again goes, and its place is taken by the next who comes.
                 if let Some(gone) = expected.remove(&path) {
-                    order.remove(&locks, gone, known.get(&gone).copied());
+                    locks.remove(gone);
+                    order.remove(&locks, (&path, gone), known.remove(&gone));
                 } else {
                     let stage = Stage::Grown(None);
                     let lock = locks.insert(|_| Lock::new(OrgKey::at(0), &path, stage));
                     order.insert(&locks, lock);
+                    known.remove(&lock);
                     expected.insert(path, lock);
                 }
                 if looks {
-                    let sought = expected.iter();
-                    let sought = sought.map(|(path, lock)| (&order, path.as_str(), *lock));
-                    let sought = sought.chain([(&order, &*elsewhere, LockKey::at(1 << 20))]);
-                    let mut found = find_together(&sought.collect::<Vec<_>>());
-                    prop_assert!(found.pop().is_some_and(|found| found.is_none()));
-                    prop_assert!(found.iter().all(Option::is_some), "{found:?}");
-                    let found = expected.values().copied().zip(found.into_iter().flatten());
-                    // What was found out before may be known for long.
-                    known = found.collect();
+                    let paths = expected.keys().chain([&elsewhere]);
+                    let sought: Vec<_> = paths.map(|path| (&order, path.as_str())).collect();
+                    let found = find_runs(&sought);
+                    for ((_, path), found) in sought.iter().zip(&found) {
+                        prop_assert_eq!(found.at, order.run_of(path));
+                    }
+                    look_at_places(&sought);
+                    // What was found out may be known for long.
+                    known = expected.values().copied().zip(found).collect();
                 }
                 prop_assert_eq!(order.len(), expected.len());
                 prop_assert!(order.runs.iter().all(|run| run.len() > 0 && run.places.len() <= RUN_MAX));

@@ -187,8 +187,8 @@ impl<'a> Step<'a> {
         match found.stage() {
             Stage::Young(number) => nursery.remove(number),
             Stage::Grown(_) => {
-                let there = ahead.and_then(|found| found.standing);
-                paths.in_order.remove(locks, lock, there);
+                let run = ahead.map(|found| found.run);
+                paths.in_order.remove(locks, (&found.path, lock), run);
             }
         }
         let gone = locks.remove(lock);
