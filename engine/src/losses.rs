@@ -5,8 +5,9 @@
 //! at once, and is reminded of no more than [`LOSSES_MAX`] for [`LOSS_KEPT`].
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
 
 use compact_str::CompactString;
 
@@ -16,9 +17,21 @@ use crate::limits::{LOSS_KEPT, LOSSES_MAX};
 use crate::reply::Loss;
 use crate::time::LogTime;
 
-/// See the file's header.
+/// See the file's header. A ring of slots, of which there are none, or a power of two.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Losses(VecDeque<(LogTime, Kept)>);
+pub(crate) struct Losses {
+    slots: Vec<Slot>,
+    /// The slot of the oldest.
+    first: u32,
+    len: u32,
+}
+
+/// Whatever was told, and when. Slots in which nothing is are there all the same: so the next can be looked at before it is
+/// written, and the write does not wait for memory.
+type Slot = (LogTime, Option<Kept>);
+
+/// A ring begins with so many slots.
+const LEAST: usize = 4;
 
 #[derive(Debug, Clone)]
 enum Kept {
@@ -29,36 +42,42 @@ enum Kept {
 impl Losses {
     /// Keeps what a session is told, or is to be told at its resume.
     pub(crate) fn keep(&mut self, now: LogTime, missed: &Missed<&str>, is_attached: bool) {
-        self.0.push_back((now, Kept::of(missed.clone())));
-        if !is_attached {
-            return;
+        if is_attached {
+            let is_old = |(at, _): &Slot| *at + LOSS_KEPT < now;
+            while self.len() >= LOSSES_MAX || self.all().next().is_some_and(is_old) {
+                self.pop();
+            }
         }
-        let is_old = |(at, _): &(LogTime, Kept)| *at + LOSS_KEPT < now;
-        while self.0.len() > LOSSES_MAX || self.0.front().is_some_and(is_old) {
-            self.0.pop_front();
-        }
+        self.push((now, Some(Kept::of(missed.clone()))));
     }
 
     /// Whoever holds a lock need not be told that it was lost before.
     pub(crate) fn forgive(&mut self, path: &str) {
-        self.0.retain(|(_, kept)| !kept.is_loss_of(path));
+        let is_forgiven =
+            |(_, kept): &Slot| kept.as_ref().is_some_and(|kept| kept.is_loss_of(path));
+        if self.all().any(is_forgiven) {
+            let kept = mem::take(self).into_all();
+            kept.filter(|slot| !is_forgiven(slot))
+                .for_each(|slot| self.push(slot));
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len == 0
     }
 
-    /// When the first and the last were; see `ahead.rs`.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = &u64> {
-        let ends = [self.0.front(), self.0.back()];
-        ends.into_iter().flatten().map(|(at, _)| &at.0)
+    /// Looks at the first, and at the slot of the next; see `ahead.rs`.
+    pub(crate) fn glance(&self) -> u64 {
+        let seen =
+            |slot: Option<&Slot>| slot.map_or(0, |(at, kept)| at.0 ^ u64::from(kept.is_some()));
+        let next = self.slots.get(self.slot(self.len()));
+        seen(self.slots.get(self.first as usize)) ^ seen(next)
     }
 
     /// The last loss of a lock.
     pub(crate) fn last_of(&self, path: &str) -> Option<Loss> {
-        let mut kept = self.0.iter().rev();
-        let (_, kept) = kept.find(|(_, kept)| kept.is_loss_of(path))?;
-        match kept.missed() {
+        let mut kept = self.all().rev().filter_map(|(_, kept)| kept.as_ref());
+        match kept.find(|kept| kept.is_loss_of(path))?.missed() {
             Missed::Lost { token, cause, .. } => Some(Loss { token, cause }),
             Missed::WaitEnded { .. } => None,
         }
@@ -66,18 +85,61 @@ impl Losses {
 
     /// All of it, with when it happened.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LogTime, Missed)> + '_ {
-        self.0.iter().map(|(at, kept)| (*at, kept.missed()))
+        let all = self.all();
+        all.filter_map(|(at, kept)| Some((*at, kept.as_ref()?.missed())))
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0 = VecDeque::new();
+        *self = Self::default();
+    }
+
+    // The ring.
+
+    const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    const fn slot(&self, index: usize) -> usize {
+        (self.first as usize + index) & self.slots.len().wrapping_sub(1)
+    }
+
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Slot> {
+        (0..self.len()).map(|index| &self.slots[self.slot(index)])
+    }
+
+    fn into_all(mut self) -> impl Iterator<Item = Slot> {
+        self.slots.rotate_left(self.first as usize);
+        self.slots.into_iter().take(self.len as usize)
+    }
+
+    fn push(&mut self, slot: Slot) {
+        let len = self.len();
+        if len == self.slots.len() {
+            self.slots.rotate_left(self.first as usize);
+            self.first = 0;
+            let more = (2 * len).max(LEAST);
+            self.slots.reserve_exact(more - len);
+            self.slots.resize_with(more, || (LogTime::ZERO, None));
+        }
+        let at = self.slot(len);
+        self.slots[at] = slot;
+        self.len += 1;
+    }
+
+    fn pop(&mut self) {
+        self.slots[self.first as usize].1 = None;
+        self.first = self.slot(1) as u32;
+        self.len -= 1;
     }
 }
 
 impl FromIterator<(LogTime, Missed)> for Losses {
     fn from_iter<I: IntoIterator<Item = (LogTime, Missed)>>(missed: I) -> Self {
-        let missed = missed.into_iter();
-        Self(missed.map(|(at, missed)| (at, Kept::of(missed))).collect())
+        let mut losses = Self::default();
+        for (at, missed) in missed {
+            losses.push((at, Some(Kept::of(missed))));
+        }
+        losses
     }
 }
 
@@ -122,11 +184,64 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::VecDeque;
+    use alloc::format;
+    use alloc::string::String;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::time::Millis;
 
     /// A loss of the most usual sort is what very many sessions keep very many of.
     #[test]
     fn an_expiry_is_kept_in_forty_bytes() {
-        assert_eq!(size_of::<(LogTime, Kept)>(), 40);
+        assert_eq!(size_of::<Slot>(), 40);
+    }
+
+    proptest! {
+        /// As a `VecDeque` would have it.
+        #[test]
+        fn what_was_lost_is_known_until_it_is_old_or_forgiven(
+            steps in prop::collection::vec((0_u32..30, 0_u64..4, any::<bool>(), any::<bool>()), 1..300),
+        ) {
+            let (mut losses, mut expected) = (Losses::default(), VecDeque::<(LogTime, String, Cause)>::new());
+            let mut now = LogTime::ZERO;
+            for (number, (path, passes, is_attached, forgives)) in (1..).zip(steps) {
+                let path = format!("path/{path}");
+                now = now + Millis(passes * LOSS_KEPT.0 / 100);
+                if forgives {
+                    losses.forgive(&path);
+                    expected.retain(|(_, known, _)| *known != path);
+                } else {
+                    let cause = if number % 3 == 0 { Cause::Released } else { Cause::Expired };
+                    let (token, path) = (Token(number), &*path);
+                    losses.keep(now, &Missed::Lost { path, token, cause: cause.clone() }, is_attached);
+                    expected.push_back((now, String::from(path), cause));
+                    while is_attached && expected.front().is_some_and(|(at, ..)| *at + LOSS_KEPT < now) {
+                        expected.pop_front();
+                    }
+                }
+                let known = losses.iter().map(|(at, missed)| match missed {
+                    Missed::Lost { path, cause, .. } => (at, String::from(&*path), cause),
+                    Missed::WaitEnded { .. } => unreachable!("none was kept"),
+                });
+                prop_assert_eq!(known.collect::<VecDeque<_>>(), expected.clone());
+                let last = expected.iter().rev().find(|(_, known, _)| *known == path);
+                let found = losses.last_of(&path).map(|loss| loss.cause);
+                prop_assert_eq!(found, last.map(|(.., cause)| cause.clone()));
+                prop_assert_eq!(losses.is_empty(), expected.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_attached_is_reminded_of_so_many() {
+        let mut losses = Losses::default();
+        for number in 0..LOSSES_MAX as u64 + 10 {
+            let (path, token, cause) = ("path", Token(number), Cause::Expired);
+            losses.keep(LogTime::ZERO, &Missed::Lost { path, token, cause }, true);
+        }
+        assert_eq!(losses.iter().count(), LOSSES_MAX);
     }
 }

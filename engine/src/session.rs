@@ -539,3 +539,14 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be very many of them too.
+    #[test]
+    fn a_session_lies_in_four_lines_of_memory() {
+        assert_eq!(size_of::<Session>(), 256);
+    }
+}
