@@ -1,10 +1,12 @@
 //! The locks that a session holds, so that letting go of one costs little however many there are.
 //!
 //! Where they are few, the one is looked for and taken out. Where they are many, that it was let go is noted behind all that was
-//! taken; when there is as much of that as is held, both are put in order and cancel each other. So no lock is looked at, and
-//! a lock remembers no place in here. Must hold: what was taken and not let go is what is held.
+//! taken; when there is as much of that as is held, what was taken and let go again is looked for, all at once, and forgotten. So
+//! no lock is looked at, and a lock remembers no place in here. Must hold: what was taken and not let go is what is held.
 
 use alloc::vec::Vec;
+
+use hashbrown::HashSet;
 
 use crate::keys::LockKey;
 
@@ -16,14 +18,14 @@ pub(crate) struct HeldLocks {
 }
 
 /// That a lock was taken, by its place, counted from 1; or the same below zero: that it was let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Note(i32);
 
-/// So many notes of what was let go are not worth the order.
+/// So many notes of what was let go are not worth a look.
 const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 
-/// Among so few, to look for one costs less than to put all of them in order later.
-const FEW: usize = if cfg!(debug_assertions) { 4 } else { 16 };
+/// Among so few, to look for one at once costs less than to look for all later.
+const FEW: usize = if cfg!(debug_assertions) { 4 } else { 48 };
 
 impl HeldLocks {
     pub(crate) fn add(&mut self, lock: LockKey) {
@@ -63,17 +65,18 @@ impl HeldLocks {
 
     /// All of them, in no order that means anything.
     pub(crate) fn settled(&self) -> impl Iterator<Item = LockKey> + use<> {
-        let mut notes = self.notes.clone();
-        if notes.len() > self.len() {
-            notes.sort_unstable_by_key(|note| note.0.unsigned_abs());
-            let mut held = Vec::with_capacity(self.len());
-            let of_one = notes.chunk_by(|one, next| one.lock() == next.lock());
-            let is_held =
-                |notes: &&[Note]| notes.iter().map(|note| note.0.signum()).sum::<i32>() > 0;
-            held.extend(of_one.filter(is_held).map(|notes| notes[0]));
-            notes = held;
+        let mut held = self.notes.clone();
+        if held.len() > self.len() {
+            // Last first: whoever was let go was taken before.
+            let mut gone = HashSet::with_capacity(held.len() - self.len());
+            held.reverse();
+            held.retain(|note| match note.is_of_taking() {
+                true => !gone.remove(&note.undone()),
+                false => !gone.insert(*note),
+            });
+            held.reverse();
         }
-        notes.into_iter().map(Note::lock)
+        held.into_iter().map(Note::lock)
     }
 
     /// Where the last note lies; see `ahead.rs`.
@@ -97,6 +100,10 @@ impl Note {
 
     const fn undone(self) -> Self {
         Self(-self.0)
+    }
+
+    const fn is_of_taking(self) -> bool {
+        self.0 > 0
     }
 
     fn lock(self) -> LockKey {
