@@ -2,7 +2,8 @@
 //!
 //! A hold that is over has a lock, a session with losses, a place in a table and one in path order. Where very many are
 //! held, each of these lies where nothing was for a while, and a sweep would wait for one after the other. Here nothing
-//! depends on what is found: a processor fetches many at the same time. Changes nothing, and means nothing.
+//! depends on what is found: a processor fetches many at the same time. Changes nothing and decides nothing: what it finds
+//! out saves the sweep a search, if it still is so then.
 
 use alloc::vec::{self, Vec};
 use core::hint::black_box;
@@ -47,53 +48,11 @@ impl Engine {
             return Ahead::default();
         }
         let mut due = Vec::with_capacity(TOGETHER);
-        due.extend(
-            self.deadlines
-                .begun()
-                .take(TOGETHER)
-                .map(|(_, _, lock)| lock),
-        );
+        let begun = self.deadlines.begun().take(TOGETHER);
+        due.extend(begun.map(|(_, _, lock)| lock));
         self.look_at_locks(&due);
-        let mut sessions = Vec::with_capacity(due.len());
-        sessions.extend(self.holders(&due));
-        black_box(
-            sessions
-                .iter()
-                .fold(0, |seen, session| seen ^ session.glance()),
-        );
-        black_box(
-            sessions
-                .iter()
-                .fold(0, |seen, session| seen ^ session.losses.glance()),
-        );
-        look_at(
-            sessions
-                .iter()
-                .filter_map(|session| session.locks.last_note()),
-        );
-        let mut found = Vec::with_capacity(due.len());
-        found.extend(due.iter().filter_map(|key| {
-            let lock = self.locks.get(*key)?;
-            let at = self.address(lock.org, &lock.path);
-            Some((&self.org(lock.org).paths, at, *key))
-        }));
-        look_at(found.iter().filter_map(|(paths, at, _)| paths.near(at)));
-        let sought = found
-            .iter()
-            .map(|(paths, at, _)| (&paths.in_order, at.path));
-        let runs = path_order::find_runs(&sought.collect::<Vec<_>>());
-        let found = found.iter().zip(runs);
-        look_at(
-            found
-                .clone()
-                .filter_map(|((paths, ..), run)| paths.in_order.last_gone(run)),
-        );
-        let found = found.map(|((_, at, lock), run)| Found {
-            lock: *lock,
-            hash: at.hash(),
-            run,
-        });
-        Ahead(found.collect::<Vec<_>>().into_iter())
+        self.look_at_holders(&due);
+        self.find_together(&due)
     }
 
     /// Looks at locks themselves.
@@ -110,7 +69,8 @@ impl Engine {
         if self.locks.len() <= FEW {
             return;
         }
-        look_at(self.holders(locks).map(|session| &session.renewed_at.0));
+        let renewed = self.holders(locks).map(|session| &session.renewed_at);
+        look_at(renewed, |at| at.0);
     }
 
     /// Looks at where these locks will stand in path order.
@@ -123,24 +83,54 @@ impl Engine {
         path_order::look_at_places(&sought.collect::<Vec<_>>());
     }
 
+    /// Looks at what the holders of locks write when they lose these.
+    fn look_at_holders(&self, locks: &[LockKey]) {
+        let mut holders = Vec::with_capacity(TOGETHER);
+        holders.extend(self.holders(locks));
+        let holders = holders.iter().copied();
+        look_at(holders.clone(), Session::glance);
+        look_at(holders.clone(), |session| session.losses.glance());
+        let notes = holders.filter_map(|session| session.locks.last_note());
+        look_at(notes, |note| note.unsigned_abs().into());
+    }
+
     /// The sessions that are in the first holds of locks, once these have been looked at themselves.
     fn holders(&self, locks: &[LockKey]) -> impl Iterator<Item = &Session> {
         let found = locks.iter().filter_map(|key| self.locks.get(*key));
         found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first))
     }
-}
 
-impl From<LockKey> for i128 {
-    fn from(key: LockKey) -> Self {
-        key.place() as Self
+    /// Finds locks in the tables of their orgs, and looks at where they are there.
+    fn find_together(&self, locks: &[LockKey]) -> Ahead {
+        let mut sought = Vec::with_capacity(TOGETHER);
+        sought.extend(locks.iter().filter_map(|key| {
+            let lock = self.locks.get(*key)?;
+            let at = self.address(lock.org, &lock.path);
+            Some((&self.org(lock.org).paths, at, *key))
+        }));
+        let near = sought.iter().filter_map(|(paths, at, _)| paths.near(at));
+        look_at(near, |hash| u64::from(*hash));
+        let in_order = sought.iter();
+        let in_order = in_order.map(|(paths, at, _)| (&paths.in_order, at.path));
+        let runs = path_order::find_runs(&in_order.collect::<Vec<_>>());
+        let found = sought.iter().zip(runs);
+        let gone = found.clone();
+        let gone = gone.filter_map(|((paths, ..), run)| paths.in_order.last_gone(run));
+        look_at(gone, |lock| lock.place() as u64);
+        let found = found.map(|((_, at, lock), run)| Found {
+            lock: *lock,
+            hash: at.hash(),
+            run,
+        });
+        Ahead(found.collect::<Vec<_>>().into_iter())
     }
 }
 
 /// Where each of them lies is found out first; so a processor does next to nothing between one and the next, and is far
 /// ahead of what it waits for.
-fn look_at<'n, N: Copy + Into<i128> + 'n>(all: impl Iterator<Item = &'n N>) {
-    let mut places = Vec::with_capacity(2 * TOGETHER);
+fn look_at<'n, N: 'n>(all: impl Iterator<Item = &'n N>, glance: impl Fn(&N) -> u64) {
+    let mut places = Vec::with_capacity(TOGETHER);
     places.extend(all);
-    let seen = |seen, one: &N| seen ^ (*one).into();
+    let seen = |seen, one: &N| seen ^ glance(one);
     black_box(places.into_iter().fold(0, seen));
 }
