@@ -178,7 +178,8 @@ impl Engine {
     }
 
     /// When a `Tick` is wanted, at the latest; `None` when nothing has a deadline. It may be too early, since timers are
-    /// armed coarsely and renewals come faster than they are armed anew, and then the tick changes nothing.
+    /// armed coarsely and renewals come faster than they are armed anew, and then the tick changes nothing. It changes nothing
+    /// that can be told either while the memory of very many locks that are gone is given back.
     pub fn next_deadline(&mut self) -> Option<LogTime> {
         let is_at_it = !self.ending.is_empty() || !self.unserved.is_empty();
         if is_at_it || self.locks.has_room_to_give_back() {
