@@ -51,7 +51,7 @@ impl HeldLocks {
         }
         self.note(taken.undone());
         if self.notes.len() > 3 * self.len() + LET_GO_KEPT {
-            self.notes = self.settled().map(Note::taken).collect();
+            self.settle();
         }
     }
 
@@ -65,18 +65,25 @@ impl HeldLocks {
 
     /// All of them, in no order that means anything.
     pub(crate) fn settled(&self) -> impl Iterator<Item = LockKey> + use<> {
-        let mut held = self.notes.clone();
-        if held.len() > self.len() {
-            // Last first: whoever was let go was taken before.
-            let mut gone = HashSet::with_capacity(held.len() - self.len());
-            held.reverse();
-            held.retain(|note| match note.is_of_taking() {
-                true => !gone.remove(&note.undone()),
-                false => !gone.insert(*note),
-            });
-            held.reverse();
+        let mut held = self.clone();
+        held.settle();
+        held.notes.into_iter().map(Note::lock)
+    }
+
+    /// Forgets what was let go, and that it was taken.
+    fn settle(&mut self) {
+        if self.notes.len() == self.len() {
+            return;
         }
-        held.into_iter().map(Note::lock)
+        let mut gone = HashSet::with_capacity((self.notes.len() - self.len()) / 2);
+        // Last first: whoever was let go was taken before.
+        self.notes.reverse();
+        self.notes.retain(|note| match note.is_of_taking() {
+            true => !gone.remove(&note.undone()),
+            false => !gone.insert(*note),
+        });
+        self.notes.reverse();
+        self.notes.shrink_to(2 * self.len());
     }
 
     /// Where the last note lies; see `ahead.rs`.

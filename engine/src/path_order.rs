@@ -256,9 +256,11 @@ impl Run {
     /// Takes in a lock with whose path it shares what it has in common. Gives what has become too much, as another run.
     fn insert(&mut self, all: &Locks, path: &str, lock: LockKey) -> Option<Self> {
         let is_before = |known: &str| *known < *path;
-        let is_full = self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW;
-        if !self.gone.is_empty() && (is_full || self.gone.contains(&lock)) {
-            self.settle();
+        if !self.gone.is_empty() {
+            let is_full = self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW;
+            if is_full || self.gone.contains(&lock) {
+                self.settle();
+            }
         }
         let at = self.place_after(all, path, is_before);
         if self.places.len() == self.places.capacity() {
