@@ -193,7 +193,7 @@ impl<T: Value> Value for Option<T> {
 }
 
 impl<'a, T: Read<'a>> Read<'a> for Option<T> {
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         if reader.nil() {
             Ok(None)

@@ -3,6 +3,7 @@
 //! Knows MessagePack and no message. Rule: nothing is allocated because of a length that was only claimed, and nothing
 //! recurses into what is skipped. What nearly every frame has is read in line; all else, and every fault, is out of the way.
 
+use ascii::AsciiStr;
 use rmp::Marker;
 
 use crate::fault::Fault;
@@ -75,9 +76,10 @@ impl<'a> Reader<'a> {
             }
             _ => self.any_text_length()?,
         };
-        match std::str::from_utf8(self.take(length)?) {
-            Ok(text) => Ok(text),
-            Err(_) => Err(Fault::value("text in UTF-8", "other bytes")),
+        let bytes = self.take(length)?;
+        match AsciiStr::from_ascii(bytes) {
+            Ok(text) => Ok(text.as_str()),
+            Err(_) => text_beyond_ascii(bytes),
         }
     }
 
@@ -244,6 +246,11 @@ impl<'a> Reader<'a> {
 /// What is found where there is no more.
 pub(crate) const THE_END: &str = "the end of the message";
 
+#[inline(never)]
+fn text_beyond_ascii(bytes: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes).map_err(|_| Fault::value("text in UTF-8", "other bytes"))
+}
+
 fn not_negative(number: i64, expected: &'static str) -> Result<u64, Fault> {
     u64::try_from(number).map_err(|_| Fault::shape(expected, "a negative number"))
 }
@@ -299,8 +306,8 @@ impl<'r, 'a> Fields<'r, 'a> {
         Ok(Self { reader, left })
     }
 
-    /// The next field; one that is beyond the end of the array is absent.
-    #[inline]
+    /// The next field; one that is beyond the end of the array is absent. To call this would cost as much as to do it.
+    #[inline(always)]
     pub(crate) fn take<T: Read<'a>>(&mut self, field: &'static str) -> Result<T, Fault> {
         let Some(left) = self.left.checked_sub(1) else {
             return T::absent().ok_or_else(|| missing(T::TYPE, field));

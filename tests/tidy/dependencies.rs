@@ -22,7 +22,7 @@ const EDGES: &[Edges] = &[
     Edges {
         manifest: "protocol/Cargo.toml",
         ours: &[],
-        others: Some(&["bytes", "rmp", "serde", "thiserror"]),
+        others: Some(&["ascii", "bytes", "rmp", "serde", "thiserror"]),
     },
     // What others depend on: the wire, and neither what decides nor what serves.
     Edges {
