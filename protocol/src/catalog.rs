@@ -69,6 +69,7 @@ macro_rules! messages {
         impl<'a> $name<'a> {
             /// Which it is.
             #[must_use]
+            #[inline(always)]
             pub const fn kind(&self) -> $kind {
                 match self {
                     $(Self::$variant(_) => $kind::$variant,)*
@@ -90,12 +91,14 @@ macro_rules! messages {
             /// Has no shape of its own: its kind decides.
             const SHAPE: Shape = Shape::Fields(&[]);
 
+            #[inline(always)]
             fn count(&self) -> usize {
                 match self {
                     $(Self::$variant(message) => message.count(),)*
                 }
             }
 
+            #[inline(always)]
             fn put_fields(&self, out: &mut Writer<'_>) {
                 match self {
                     $(Self::$variant(message) => message.put_fields(out),)*

@@ -143,6 +143,13 @@ impl Request<'_> {
 impl Reply<'_> {
     /// Appends the reply to `out` as a frame: the answer to the request `id`. Gives the length of the frame.
     pub fn encode(&self, id: u64, out: &mut BytesMut) -> usize {
+        self.encode_in_line(id, out)
+    }
+
+    /// As [`encode`](Self::encode), for a reply that is made where it is encoded: then the compiler knows which it is, and
+    /// none is made, moved and looked at.
+    #[inline(always)]
+    pub fn encode_in_line(&self, id: u64, out: &mut BytesMut) -> usize {
         append(out, &Envelope::reply(id, self))
     }
 }
@@ -162,8 +169,13 @@ impl Push<'_> {
     }
 }
 
+#[inline(always)]
 fn append<B: Body>(out: &mut BytesMut, envelope: &Envelope<'_, B>) -> usize {
-    frame::append(out, |out| envelope.put(&mut Writer::new(out)))
+    frame::append(
+        out,
+        #[inline(always)]
+        |out| envelope.put(&mut Writer::new(out)),
+    )
 }
 
 /// A message with what stands around it, ready to be written.
@@ -222,6 +234,7 @@ impl<'m, 'a> Envelope<'m, Push<'a>> {
 }
 
 impl<B: Body> Envelope<'_, B> {
+    #[inline(always)]
     fn put(&self, out: &mut Writer<'_>) {
         let own = 1 + usize::from(self.id.is_some());
         out.array(own + self.body.count());
@@ -246,6 +259,7 @@ impl<B: Body> Serialize for Envelope<'_, B> {
 }
 
 /// Opens a message, and reads which it is.
+#[inline(always)]
 fn open<'r, 'a>(reader: &'r mut Reader<'a>) -> Result<(u64, Fields<'r, 'a>), DecodeError> {
     let opened = Fields::open(reader).and_then(|mut fields| Ok((fields.take("op")?, fields)));
     opened.map_err(|fault| fault.of_message(None, None))

@@ -132,6 +132,7 @@ impl<'a> Iterator for Frames<'a> {
 ///
 /// # Panics
 /// When the payload has more than 2^32-1 bytes.
+#[inline(always)]
 pub fn append(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);

@@ -42,9 +42,20 @@ pub(crate) fn reply(
     answer: &EngineReply,
     out: &mut BytesMut,
 ) {
-    match &to_wire(answering, item, answer) {
-        Ok(reply) => reply.encode(answering.id, out),
-        Err(rejection) => error(answering.id, code(*rejection), advice(*rejection), out),
+    let id = answering.id;
+    match (answer, item.kind) {
+        // Nearly all answers are one of these two.
+        (EngineReply::Granted(grant), RequestKind::LockAcquire) => {
+            let grant = grant_to_wire(grant);
+            Reply::LockAcquire(reply::Acquire::Granted { grant }).encode_in_line(id, out)
+        }
+        (EngineReply::Released(Released::Ended), _) => {
+            Reply::LockRelease(reply::Release::Ended).encode_in_line(id, out)
+        }
+        (EngineReply::Rejected(rejection), _) => {
+            error(id, code(*rejection), advice(*rejection), out)
+        }
+        _ => to_wire(answering, item, answer).encode(id, out),
     };
 }
 
@@ -121,12 +132,8 @@ pub(crate) fn renewal(answer: &EngineReply) -> SessionRenewal {
     }
 }
 
-fn to_wire<'r>(
-    answering: &Answering,
-    item: &Item<'_>,
-    answer: &'r EngineReply,
-) -> Result<Reply<'r>, Rejection> {
-    Ok(match answer {
+fn to_wire<'r>(answering: &Answering, item: &Item<'_>, answer: &'r EngineReply) -> Reply<'r> {
+    match answer {
         EngineReply::Done => done(item.kind),
         EngineReply::Opened {
             session,
@@ -214,8 +221,8 @@ fn to_wire<'r>(
                 .collect(),
             next: next.as_deref(),
         }),
-        EngineReply::Rejected(rejection) => return Err(*rejection),
-    })
+        EngineReply::Rejected(_) => unreachable!("what is rejected is answered with an error"),
+    }
 }
 
 fn done(kind: RequestKind) -> Reply<'static> {

@@ -17,7 +17,7 @@ use super::router::Router;
 use crate::audit::{Trail, Watch};
 use crate::clock::Stamp;
 use crate::dispatch::requests::OF_ANOTHER_ORG;
-use crate::dispatch::{self, Item, Work, replies, streams};
+use crate::dispatch::{self, All, Item, Work, replies, streams};
 use crate::journal::{Full, Mark};
 use crate::metrics::CommandOutcome;
 use crate::outbox::Outbox;
@@ -117,7 +117,9 @@ impl State {
         counts.holds > 0 || counts.waits > 0
     }
 
-    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
+    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer. It is the
+    /// body of the loop over a batch, which keeps at hand what all items need.
+    #[inline(always)]
     pub(super) fn execute(
         &mut self,
         item: &Item<'_>,
@@ -158,7 +160,7 @@ impl State {
                 0
             }
             Work::Command(command) => self.decide(item, command, stamp, (asker, out)),
-            Work::AcquireAll(all) => self.decide(item, &all.command(), stamp, (asker, out)),
+            Work::AcquireAll(all) => self.decide_all(item, all, stamp, (asker, out)),
         }
     }
 
@@ -181,6 +183,7 @@ impl State {
         replies::answer(&self.answering(item), item.kind, &answer, position, out);
     }
 
+    #[inline(always)]
     fn decide(
         &mut self,
         item: &Item<'_>,
@@ -204,6 +207,10 @@ impl State {
         }
         self.answer(item, &reply, acts, out);
         pushed
+    }
+
+    fn decide_all(&mut self, item: &Item<'_>, all: &All<'_>, stamp: Stamp, own: Own<'_>) -> u64 {
+        self.decide(item, &all.command(), stamp, own)
     }
 
     /// A resume. What it leads to comes after the reply that says that the session is here.
