@@ -293,7 +293,7 @@ impl<E: Effects> Effects for Watch<'_, E> {
         self.effects.notice(to, notice);
     }
 
-    fn event(&mut self, event: Event<&str>) {
+    fn event(&mut self, event: &Event<&str>) {
         if let What::Ended {
             path,
             who,

@@ -277,7 +277,7 @@ impl Effects for Sink {
         black_box((to, notice));
     }
 
-    fn event(&mut self, event: Event<&str>) {
+    fn event(&mut self, event: &Event<&str>) {
         self.events += 1;
         black_box(event);
     }

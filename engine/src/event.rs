@@ -16,7 +16,7 @@ pub trait Effects {
     /// misses is kept for its resume.
     fn notice(&mut self, to: SessionRef, notice: Notice<&str>);
     /// Something that has happened, for whoever listens. It is lent: nothing is copied for what nobody wants to keep.
-    fn event(&mut self, event: Event<&str>);
+    fn event(&mut self, event: &Event<&str>);
 }
 
 /// Throws every consequence away.
@@ -25,7 +25,7 @@ pub struct Discard;
 
 impl Effects for Discard {
     fn notice(&mut self, _: SessionRef, _: Notice<&str>) {}
-    fn event(&mut self, _: Event<&str>) {}
+    fn event(&mut self, _: &Event<&str>) {}
 }
 
 /// What a session must be told: as it is lent, with a borrowed path, or kept.

@@ -38,21 +38,18 @@ enum Place {
 impl Locks {
     /// Puts a lock into a vacant place. It is made with the key that it will have.
     pub(crate) fn insert(&mut self, lock: impl FnOnce(LockKey) -> Lock) -> LockKey {
+        self.len += 1;
         let key = self.vacant.unwrap_or_else(|| LockKey::at(self.fresh));
-        let lock = Place::Lock(lock(key));
         let Some(place) = self.places.get_mut(key.place()) else {
-            self.places.push(lock);
             self.fresh += 1;
-            self.len += 1;
+            self.places.push(Place::Lock(lock(key)));
             return key;
         };
-        let was = mem::replace(place, lock);
-        if self.vacant.is_none() {
-            self.fresh += 1;
-        } else if let Place::Vacant(next) = was {
-            self.vacant = next;
+        match place {
+            Place::Vacant(next) if self.vacant.is_some() => self.vacant = *next,
+            Place::Vacant(_) | Place::Lock(_) => self.fresh += 1,
         }
-        self.len += 1;
+        *place = Place::Lock(lock(key));
         key
     }
 

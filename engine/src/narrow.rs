@@ -89,7 +89,7 @@ impl Narrow {
 fn low_bytes<const N: usize>(number: u64) -> Option<[u8; N]> {
     let mut low = [0; N];
     low.copy_from_slice(&number.to_le_bytes()[..N]);
-    (self::number(low) == number).then_some(low)
+    (number >> (8 * N) == 0).then_some(low)
 }
 
 fn number<const N: usize>(bytes: [u8; N]) -> u64 {

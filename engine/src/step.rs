@@ -33,7 +33,7 @@ pub(crate) struct Step<'a> {
     /// How many waits in queues may still have their turn in this step.
     pub(crate) turns_left: usize,
     /// Where a sweep has found what it is about to take.
-    pub(crate) ahead: Ahead,
+    pub(crate) ahead: Option<Ahead>,
 }
 
 impl<'a> Step<'a> {
@@ -51,12 +51,12 @@ impl<'a> Step<'a> {
             changed: false,
             to_try: VecDeque::new(),
             turns_left: SERVE_MAX,
-            ahead: Ahead::default(),
+            ahead: None,
         }
     }
 
     /// Ends the step: tells whether it changed anything.
-    pub(crate) fn finish(mut self) -> bool {
+    pub(crate) fn finish(&mut self) -> bool {
         if !self.to_try.is_empty() {
             self.try_groups();
         }
@@ -83,7 +83,7 @@ impl<'a> Step<'a> {
     pub(crate) fn event(&mut self, told: impl FnOnce(&Engine) -> (OrgKey, What<&str>)) {
         let engine: &Engine = self.engine;
         let (org, what) = told(engine);
-        self.effects.event(Event {
+        self.effects.event(&Event {
             org: &engine.org(org).name,
             wall: self.wall,
             what,
@@ -173,7 +173,7 @@ impl<'a> Step<'a> {
     #[inline(never)]
     fn drop_lock(&mut self, lock: LockKey) {
         self.engine.take_unserved(lock);
-        let ahead = self.ahead.found(lock);
+        let ahead = self.ahead.as_mut().and_then(|ahead| ahead.found(lock));
         let Engine {
             orgs,
             locks,
@@ -191,12 +191,12 @@ impl<'a> Step<'a> {
                 paths.in_order.remove(locks, (&found.path, lock), run);
             }
         }
-        let gone = locks.remove(lock);
         let at = match ahead {
-            Some(found) => Address::known(org, &gone.path, found.hash),
-            None => Address::new(hashing, org, &gone.path),
+            Some(ahead) => Address::known(org, &found.path, ahead.hash),
+            None => Address::new(hashing, org, &found.path),
         };
         paths.remove(&at, lock);
+        locks.remove(lock);
         if paths.is_empty() {
             self.drop_org_if_unused(org);
         }
@@ -270,14 +270,15 @@ impl<'a> Step<'a> {
     }
 
     /// Whoever holds a lock need not be told that it was lost before.
+    #[inline]
     fn forgive_loss(&mut self, lock: LockKey, session: SessionKey) {
+        if self.engine.session(session).losses.is_empty() {
+            return;
+        }
         let Engine {
             locks, sessions, ..
         } = &mut *self.engine;
-        let losses = &mut sessions[session].losses;
-        if !losses.is_empty() {
-            losses.forgive(&locks[lock].path);
-        }
+        sessions[session].losses.forgive(&locks[lock].path);
     }
 
     /// A hold that had no attached session has one.

@@ -244,7 +244,7 @@ impl Step<'_> {
     pub(crate) fn tick(&mut self) -> Reply {
         self.engine.locks.give_back();
         self.engine.bring_near(self.now);
-        self.ahead = self.engine.look_ahead();
+        self.ahead = Some(self.engine.look_ahead());
         self.go_on_serving();
         for _ in 0..SWEEP_MAX {
             if !self.sweep_one() {

@@ -25,7 +25,7 @@ impl Effects for Heard {
         writeln!(self.0, "{} {notice:?}", to.session.0).expect("a string takes it");
     }
 
-    fn event(&mut self, _: Event<&str>) {}
+    fn event(&mut self, _: &Event<&str>) {}
 }
 
 struct World {

@@ -65,28 +65,32 @@ impl Effects for Router<'_, '_> {
         }
     }
 
-    fn event(&mut self, event: Event<&str>) {
+    fn event(&mut self, event: &Event<&str>) {
         self.hearers.counters.event(&event.what);
         if !self.hearers.streams.is_silent() {
-            self.tell(&event);
+            self.tell(event);
         }
-        self.note_aftermath(&event);
-        match event.what {
-            What::SessionEnded { session, .. } | What::SessionDetached { session, .. } => {
-                self.hearers.gone.push(session);
+        match &event.what {
+            What::Granted { path, waited, .. } => {
+                if *waited > Millis::ZERO {
+                    self.hearers.queue_moved(event.org, path);
+                }
+                self.lock_changed(event.org, path);
             }
-            What::Granted { path, waited, .. } if waited > Millis::ZERO => {
-                self.hearers.queue_moved(event.org, path);
-            }
+            What::Ended { path, .. } => self.lock_changed(event.org, path),
             What::WaitEnded { paths, wait, .. } => {
-                self.hearers.places.remove(&wait);
-                paths
-                    .into_iter()
-                    .for_each(|path| self.hearers.queue_moved(event.org, path));
+                self.hearers.places.remove(wait);
+                for path in paths {
+                    self.hearers.queue_moved(event.org, path);
+                }
             }
-            What::Granted { .. }
-            | What::Converted { .. }
-            | What::Ended { .. }
+            &What::SessionDetached { session, keeps, .. } => {
+                self.session_gone(session, Aftermath::Detached { session, keeps });
+            }
+            &What::SessionEnded { session, .. } => {
+                self.session_gone(session, Aftermath::Ended(session));
+            }
+            What::Converted { .. }
             | What::Orphaned { .. }
             | What::Adopted { .. }
             | What::Queued { .. }
@@ -108,35 +112,22 @@ impl Router<'_, '_> {
             .happened(event.org, when, || events::event(home, &event.what));
     }
 
-    /// Keeps for presence what concerns it: somebody who is somewhere, or a lock at whose path somebody is.
-    fn note_aftermath(&mut self, event: &Event<&str>) {
-        let what = match event.what {
-            What::SessionDetached { session, keeps, .. } if self.presence.is_anywhere(session) => {
-                Aftermath::Detached { session, keeps }
-            }
-            What::SessionEnded { session, .. } if self.presence.is_anywhere(session) => {
-                Aftermath::Ended(session)
-            }
-            What::Granted { path, .. } | What::Ended { path, .. }
-                if self.presence.is_anybody_at(event.org, path) =>
-            {
-                Aftermath::LockChanged {
-                    org: Arc::from(event.org),
-                    path: Arc::from(path),
-                }
-            }
-            What::Granted { .. }
-            | What::Converted { .. }
-            | What::Ended { .. }
-            | What::Orphaned { .. }
-            | What::Adopted { .. }
-            | What::Queued { .. }
-            | What::WaitEnded { .. }
-            | What::SessionOpened { .. }
-            | What::SessionDetached { .. }
-            | What::SessionResumed { .. }
-            | What::SessionEnded { .. } => return,
-        };
-        self.hearers.aftermath.push(what);
+    /// Presence has to hear of it if anybody is at the path.
+    #[inline]
+    fn lock_changed(&mut self, org: &str, path: &str) {
+        if self.presence.is_anybody_at(org, path) {
+            self.hearers.aftermath.push(Aftermath::LockChanged {
+                org: Arc::from(org),
+                path: Arc::from(path),
+            });
+        }
+    }
+
+    /// Presence has to hear of it if the session is anywhere.
+    fn session_gone(&mut self, session: SessionId, aftermath: Aftermath) {
+        self.hearers.gone.push(session);
+        if self.presence.is_anywhere(session) {
+            self.hearers.aftermath.push(aftermath);
+        }
     }
 }

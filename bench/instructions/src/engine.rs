@@ -149,7 +149,7 @@ impl Effects for Consequences {
         black_box((to, notice));
     }
 
-    fn event(&mut self, event: Event<&str>) {
+    fn event(&mut self, event: &Event<&str>) {
         black_box(event);
     }
 }

@@ -130,11 +130,12 @@ impl Presence {
         self.sitters.contains_key(&session)
     }
 
-    /// Whether anybody is at a path, or was just then. If not, the machine need not hear of its lock. Costs one look-up if
-    /// nobody is anywhere in the org, and two else.
+    /// Whether anybody is at a path, or was just then. If not, the machine need not hear of its lock. Costs nothing if nobody
+    /// is anywhere, one look-up if nobody is in the org, and two else.
     #[must_use]
+    #[inline]
     pub fn is_anybody_at(&self, org: &str, path: &str) -> bool {
-        self.find(org, path).is_some()
+        !self.gatherings.is_empty() && self.find(org, path).is_some()
     }
 
     /// How much there is in all, save what the viewers do. Paths are counted until it has been told that nobody is there.

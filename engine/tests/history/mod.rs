@@ -78,7 +78,7 @@ impl Effects for Recorded {
         self.0.push(Effect::Notice(to, notice.into_owned()));
     }
 
-    fn event(&mut self, event: Event<&str>) {
-        self.0.push(Effect::Event(event.into_owned()));
+    fn event(&mut self, event: &Event<&str>) {
+        self.0.push(Effect::Event(event.clone().into_owned()));
     }
 }
