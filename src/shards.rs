@@ -7,6 +7,7 @@
 //!
 //! Knows no lock rule, no socket, no wire (that is `dispatch/`).
 
+mod answers;
 mod hearers;
 mod notes;
 mod pen;
@@ -23,6 +24,7 @@ use tenure_engine::{Answer, Command, Engine, LogTime, Millis, Query, SessionRef,
 use tenure_protocol::reply::SessionRenewal;
 use tokio::sync::Notify;
 
+use self::answers::Answers;
 use self::hearers::Hearers;
 use self::notes::Called;
 use self::pen::{Pen, bytes_of, bytes_of_commands};
@@ -132,33 +134,34 @@ impl Shards {
         asker: &Arc<Outbox>,
     ) -> Woken {
         let mut state = self.shards[shard.0].state.lock();
-        let mut out = std::mem::take(&mut state.replies);
+        let mut answers = Answers::to(asker, std::mem::take(&mut state.replies));
         let stamp = self.clock.stamp();
         let bytes = if state.pen.is_memory() {
             0
         } else {
             bytes_of(batch)
         };
-        let mut frames = 0;
         let mark = match state.begin(bytes) {
             Ok(()) => {
                 for item in batch {
-                    frames += 1 + state.execute(item, stamp, asker, &mut out);
+                    state.execute(item, stamp, &mut answers);
                 }
                 state.finish(stamp)
             }
             Err(Full::Segment | Full::Tokens) => {
                 for item in batch {
-                    frames += 1;
-                    state.execute_without_room(item, stamp, &mut out);
+                    state.execute_without_room(item, stamp, &mut answers);
                 }
                 state.pen.last()
             }
         };
-        asker.append(&out, frames, mark);
-        if out.capacity() <= KEPT_BYTES {
-            out.clear();
-            state.replies = out;
+        let Answers {
+            mut bytes, frames, ..
+        } = answers;
+        asker.append(&bytes, frames, mark);
+        if bytes.capacity() <= KEPT_BYTES {
+            bytes.clear();
+            state.replies = bytes;
         }
         let woken = self.leave(shard, state);
         if batch.len() == 1 && self.gate.is_reached(mark) {
@@ -200,7 +203,7 @@ impl Shards {
         let stamp = self.clock.stamp();
         let command = Command::RenewSession(by);
         state.begin(bytes_of_commands(&[command]))?;
-        let renewal = replies::renewal(&state.apply(&command, stamp, None).0);
+        let renewal = replies::renewal(&state.apply(&command, stamp, None));
         let mark = state.finish(stamp);
         let woken = self.leave(shard, state);
         self.let_go(mark, woken);

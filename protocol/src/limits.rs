@@ -278,7 +278,7 @@ const fn odd_of(word: &[u8; 8], before: u64) -> (u64, u64) {
     let word = u64::from_le_bytes(*word);
     // A byte of seven bits carries nothing into the next. One of eight does perhaps, and is not plain itself.
     let is_plain = word.wrapping_add(ONES * (0x80 - b'+' as u64)) & !word.wrapping_add(ONES);
-    let slashes = !(word ^ ONES * b'/' as u64).wrapping_add(ONES * 0x7f) & HIGH_BITS;
+    let slashes = !(word ^ (ONES * b'/' as u64)).wrapping_add(ONES * 0x7f) & HIGH_BITS;
     let odd = !is_plain | slashes & (slashes << u8::BITS | before);
     (odd & HIGH_BITS, slashes)
 }

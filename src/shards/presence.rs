@@ -10,6 +10,7 @@ use tenure_engine::presence::{self as machine, Change, Collision, Observed, Sigh
 use tenure_engine::{Command, LogTime, SessionId, SessionRef};
 use tenure_protocol::Push;
 
+use super::answers::Answers;
 use super::hearers::Hearers;
 use super::state::State;
 use crate::clock::Stamp;
@@ -17,7 +18,6 @@ use crate::dispatch::Item;
 use crate::dispatch::presence::{self, PresenceWork};
 use crate::dispatch::streams::StreamWork;
 use crate::metrics::CommandOutcome;
-use crate::outbox::Outbox;
 use crate::streams::{Frames, PresenceChange};
 
 /// What a step of the locks has led to that presence has to hear of.
@@ -28,39 +28,35 @@ pub(super) enum Aftermath {
     LockChanged { org: Arc<str>, path: Arc<str> },
 }
 
-/// The asking connection, and the buffer for what it is told.
-pub(super) type Own<'o> = (&'o Arc<Outbox>, &'o mut BytesMut);
-
 impl State {
-    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer.
+    /// Executes one item and appends its answer.
     pub(super) fn attend(
         &mut self,
         item: &Item<'_>,
         work: &PresenceWork<'_>,
         stamp: Stamp,
-        (asker, out): Own<'_>,
-    ) -> u64 {
+        answers: &mut Answers<'_>,
+    ) {
         let mut outcome = CommandOutcome::Done;
-        let mut pushed = 0;
         match work {
             PresenceWork::Command(command) => {
-                let (reply, told) = self.apply_presence(command, stamp, Some((asker, &mut *out)));
+                let reply = self.apply_presence(command, stamp, Some(answers));
                 if let machine::Reply::Rejected(_) = reply {
                     outcome = CommandOutcome::Rejected;
                 }
-                presence::reply(item.id, &reply, out);
-                pushed = told;
+                presence::reply(item.id, &reply, &mut answers.bytes);
             }
             PresenceWork::List(list) => {
                 let position = self.hearers.streams.position(list.org);
-                presence::page(item.id, &self.presence.list(list), position, out);
+                let page = self.presence.list(list);
+                presence::page(item.id, &page, position, &mut answers.bytes);
             }
             PresenceWork::Stats { org, audience } => {
-                presence::stats(item.id, &self.presence.stats(org, *audience), out);
+                let stats = self.presence.stats(org, *audience);
+                presence::stats(item.id, &stats, &mut answers.bytes);
             }
         }
         self.hearers.counters.command(item.kind, outcome);
-        pushed
     }
 
     /// Whether a publish comes from a session that is not of the stream's org, or that is over.
@@ -76,53 +72,55 @@ impl State {
         !seen.is_ok_and(|seen| seen.org == publish.org)
     }
 
-    /// Whoever has sent what they typed is typing no more. Gives the number of frames that this tells the asker.
-    pub(super) fn end_typing(&mut self, work: &StreamWork<'_>, stamp: Stamp, own: Own<'_>) -> u64 {
+    /// Whoever has sent what they typed is typing no more.
+    pub(super) fn end_typing(
+        &mut self,
+        work: &StreamWork<'_>,
+        stamp: Stamp,
+        answers: &mut Answers<'_>,
+    ) {
         let StreamWork::Publish {
             publish,
             session: Some(by),
         } = work
         else {
-            return 0;
+            return;
         };
         if !self.presence.is_anywhere(by.session) {
-            return 0;
+            return;
         }
         let command = machine::Command::EndTyping {
             session: by.session,
             path: publish.path,
         };
-        self.apply_presence(&command, stamp, Some(own)).1
+        self.apply_presence(&command, stamp, Some(answers));
     }
 
-    /// One step of presence. What the asker is told beside its reply goes to `own`; gives the number of those frames.
+    /// One step of presence. What the asker is told beside its reply goes to `answers`.
     pub(super) fn apply_presence(
         &mut self,
         command: &machine::Command<'_>,
         stamp: Stamp,
-        own: Option<Own<'_>>,
-    ) -> (machine::Reply, u64) {
+        answers: Option<&mut Answers<'_>>,
+    ) -> machine::Reply {
         let mut messenger = Messenger {
             hearers: &mut self.hearers,
             at: stamp.at,
-            own,
-            pushed: 0,
+            answers,
             alive: None,
         };
         let (at, wall) = (stamp.at, stamp.wall);
         let reply = self
             .presence
             .apply(at, wall, command, &self.engine, &mut messenger);
-        let (pushed, alive) = (messenger.pushed, messenger.alive);
-        if let Some(by) = alive {
+        if let Some(by) = messenger.alive {
             self.propose(&Command::RenewSession(by), stamp);
         }
-        (reply, pushed)
+        reply
     }
 
     /// Tells presence what the step of the locks has led to that is just over.
-    pub(super) fn tell_presence(&mut self, stamp: Stamp, mut own: Option<Own<'_>>) -> u64 {
-        let mut pushed = 0;
+    pub(super) fn tell_presence(&mut self, stamp: Stamp, mut answers: Option<&mut Answers<'_>>) {
         for what in std::mem::take(&mut self.hearers.aftermath) {
             let command = match &what {
                 Aftermath::Detached { session, keeps } => machine::Command::SessionDetached {
@@ -132,25 +130,21 @@ impl State {
                 Aftermath::Ended(session) => machine::Command::SessionEnded(*session),
                 Aftermath::LockChanged { org, path } => machine::Command::LockChanged { org, path },
             };
-            let own = own.as_mut().map(|(asker, out)| (*asker, &mut **out));
-            pushed += self.apply_presence(&command, stamp, own).1;
+            self.apply_presence(&command, stamp, answers.as_deref_mut());
         }
-        pushed
     }
 }
 
 /// Carries the consequences of one step of presence to where they belong.
-struct Messenger<'s> {
+struct Messenger<'s, 'o> {
     hearers: &'s mut Hearers,
     at: LogTime,
-    own: Option<Own<'s>>,
-    /// Frames put into the asker's buffer.
-    pushed: u64,
+    answers: Option<&'s mut Answers<'o>>,
     /// The session that is to be renewed.
     alive: Option<SessionRef>,
 }
 
-impl machine::Effects for Messenger<'_> {
+impl machine::Effects for Messenger<'_, '_> {
     fn changed(&mut self, change: &Change<'_>) {
         self.hearers.counters.presence_changed();
         if !self.hearers.streams.hears_presence(change.org) {
@@ -197,17 +191,14 @@ impl machine::Effects for Messenger<'_> {
     }
 }
 
-impl Messenger<'_> {
+impl Messenger<'_, '_> {
     /// To wherever the session is attached.
     fn push(&mut self, session: SessionId, push: &Push<'_>) {
         let Some(route) = self.hearers.routes.get(&session) else {
             return;
         };
-        match &mut self.own {
-            Some((asker, out)) if Arc::ptr_eq(&route.outbox, asker) => {
-                push.encode(out);
-                self.pushed += 1;
-            }
+        match &mut self.answers {
+            Some(answers) if answers.are_for(&route.outbox) => answers.push(push),
             Some(_) | None => self.hearers.notes.push(&route.outbox, push),
         }
     }

@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use tenure_engine::presence::Presence;
-use tenure_engine::{Effects, Event, LogTime, Millis, Notice, SessionId, SessionRef, What};
+use tenure_engine::{
+    Command, Effects, Event, LogTime, Millis, Notice, SessionId, SessionRef, What,
+};
 
+use super::answers::Answers;
 use super::hearers::Hearers;
-use super::presence::{Aftermath, Own};
+use super::presence::Aftermath;
 use crate::dispatch::{events, notices};
 use crate::outbox::Attachment;
 use crate::streams::Moment;
@@ -19,12 +22,9 @@ pub(super) struct Router<'s, 'o> {
     pub(super) hearers: &'s mut Hearers,
     pub(super) presence: &'s Presence,
     pub(super) at: LogTime,
-    /// The asking connection, and the buffer for what it is told.
-    pub(super) own: Option<Own<'o>>,
-    /// The session that this entry resumes: its new attachment is the asker's, though no route says so yet.
-    pub(super) resumes: Option<SessionId>,
-    /// Frames put into the asker's buffer.
-    pub(super) pushed: u64,
+    /// For the asking connection, if somebody asks.
+    pub(super) answers: Option<&'s mut Answers<'o>>,
+    pub(super) command: &'s Command<'s>,
 }
 
 impl Effects for Router<'_, '_> {
@@ -33,7 +33,7 @@ impl Effects for Router<'_, '_> {
             self.hearers.places.remove(wait);
         }
         let push = notices::push(self.hearers.home, to.session, &notice);
-        let Some((asker, out)) = &mut self.own else {
+        let Some(answers) = &mut self.answers else {
             // Nobody asks: it is time that has passed, and perhaps very many are told.
             self.hearers.notes.leave(to, &push);
             return;
@@ -45,17 +45,11 @@ impl Effects for Router<'_, '_> {
             .filter(|route| route.attach == to.attach);
         match route {
             // A session that is resumed where it is attached already has not gone anywhere.
-            Some(route) if matches!(notice, Notice::Moved) && Arc::ptr_eq(&route.outbox, asker) => {
-            }
-            Some(route) if Arc::ptr_eq(&route.outbox, asker) => {
-                push.encode(out);
-                self.pushed += 1;
-            }
+            Some(route) if matches!(notice, Notice::Moved) && answers.are_for(&route.outbox) => {}
+            Some(route) if answers.are_for(&route.outbox) => answers.push(&push),
             Some(route) => self.hearers.notes.push(&route.outbox, &push),
-            None if self.resumes == Some(to.session) => {
-                push.encode(out);
-                self.pushed += 1;
-            }
+            // Its new attachment is the asker's, though no route says so yet.
+            None if resumes(self.command, to.session) => answers.push(&push),
             None => {}
         }
         if let (Notice::Moved, Some(route)) = (&notice, route) {
@@ -130,4 +124,8 @@ impl Router<'_, '_> {
             self.hearers.aftermath.push(aftermath);
         }
     }
+}
+
+fn resumes(command: &Command<'_>, session: SessionId) -> bool {
+    matches!(command, Command::ResumeSession(resume) if resume.session == session)
 }

@@ -3,16 +3,16 @@
 //! Decides nothing itself: an item is handed to the engine, presence or the streams, and what comes of it to whom it
 //! concerns. Must hold: what has changed is kept before the step is over, and a loser hears before the winner's reply.
 
-use std::sync::Arc;
+use std::mem::{replace, take};
 
 use bytes::BytesMut;
 use tenure_engine::presence::{Command as PresenceCommand, Presence};
 use tenure_engine::{Answer, Command, Engine, Entry, LogTime, Query, Reply, SessionId, SessionRef};
 use tenure_protocol::{ErrorCode, Position};
 
+use super::answers::Answers;
 use super::hearers::Hearers;
 use super::pen::Pen;
-use super::presence::Own;
 use super::router::Router;
 use crate::audit::{Trail, Watch};
 use crate::clock::Stamp;
@@ -20,7 +20,6 @@ use crate::dispatch::requests::OF_ANOTHER_ORG;
 use crate::dispatch::{self, All, Item, Work, replies, streams};
 use crate::journal::{Full, Mark};
 use crate::metrics::CommandOutcome;
-use crate::outbox::Outbox;
 use crate::streams::Moment;
 
 /// Told to whoever asks for what cannot be kept at the moment.
@@ -80,8 +79,10 @@ impl State {
         &mut self,
         item: &Item<'_>,
         stamp: Stamp,
-        out: &mut BytesMut,
+        answers: &mut Answers<'_>,
     ) {
+        answers.frames += 1;
+        let out = &mut answers.bytes;
         let is_exact = item.work.reads_path().is_some();
         match &item.work {
             Work::Query(query) if !is_exact => {
@@ -117,27 +118,19 @@ impl State {
         counts.holds > 0 || counts.waits > 0
     }
 
-    /// Executes one item and appends its answer. Gives the number of frames that were appended beside the answer. It is the
-    /// body of the loop over a batch, which keeps at hand what all items need.
+    /// Executes one item and appends its answer. It is the body of the loop over a batch, which keeps at hand what all items
+    /// need.
     #[inline(always)]
-    pub(super) fn execute(
-        &mut self,
-        item: &Item<'_>,
-        stamp: Stamp,
-        asker: &Arc<Outbox>,
-        out: &mut BytesMut,
-    ) -> u64 {
+    pub(super) fn execute(&mut self, item: &Item<'_>, stamp: Stamp, answers: &mut Answers<'_>) {
+        answers.frames += 1;
         match &item.work {
-            Work::Query(query) => {
-                self.read(item, query, stamp, out);
-                0
-            }
+            Work::Query(query) => self.read(item, query, stamp, &mut answers.bytes),
             Work::Stream(work) if self.names_another_org(work, stamp) => {
                 self.hearers
                     .counters
                     .command(item.kind, CommandOutcome::Denied);
-                replies::error(item.id, ErrorCode::NotAttached, OF_ANOTHER_ORG, out);
-                0
+                let code = ErrorCode::NotAttached;
+                replies::error(item.id, code, OF_ANOTHER_ORG, &mut answers.bytes);
             }
             Work::Stream(work) => {
                 self.hearers
@@ -148,19 +141,19 @@ impl State {
                     wall_ms: stamp.wall.0,
                 };
                 let (streams, presence) = (&mut self.hearers.streams, &self.presence);
-                streams::execute(streams, presence, work, asker, when).encode(item.id, out);
-                self.end_typing(work, stamp, (asker, out))
+                streams::execute(streams, presence, work, answers.asker, when)
+                    .encode(item.id, &mut answers.bytes);
+                self.end_typing(work, stamp, answers);
             }
-            Work::Presence(work) => self.attend(item, work, stamp, (asker, out)),
+            Work::Presence(work) => self.attend(item, work, stamp, answers),
             Work::Audit(work) => {
                 self.hearers
                     .counters
                     .command(item.kind, CommandOutcome::Done);
-                dispatch::audit::page(item.id, work, &self.trail, out);
-                0
+                dispatch::audit::page(item.id, work, &self.trail, &mut answers.bytes);
             }
-            Work::Command(command) => self.decide(item, command, stamp, (asker, out)),
-            Work::AcquireAll(all) => self.decide_all(item, all, stamp, (asker, out)),
+            Work::Command(command) => self.decide(item, command, stamp, answers),
+            Work::AcquireAll(all) => self.decide_all(item, all, stamp, answers),
         }
     }
 
@@ -189,28 +182,34 @@ impl State {
         item: &Item<'_>,
         command: &Command<'_>,
         stamp: Stamp,
-        (asker, out): Own<'_>,
-    ) -> u64 {
+        answers: &mut Answers<'_>,
+    ) {
         if let Command::ResumeSession(resume) = command {
-            return self.resume(item, (command, resume.session), stamp, (asker, out));
+            return self.resume(item, (command, resume.session), stamp, answers);
         }
         let acts = self.trail.last();
         // What a loser on this connection is told comes before the winner's reply.
-        let (reply, pushed) = self.apply(command, stamp, Some((asker, &mut *out)));
+        let reply = self.apply(command, stamp, Some(answers));
         if let Reply::Opened {
             session, attach, ..
         } = reply
         {
-            self.hearers.attach(SessionRef { session, attach }, asker);
+            let by = SessionRef { session, attach };
+            self.hearers.attach(by, answers.asker);
         } else if let Reply::Queued { wait, place } = reply {
             self.hearers.places.insert(wait, place);
         }
-        self.answer(item, &reply, acts, out);
-        pushed
+        self.answer(item, &reply, acts, &mut answers.bytes);
     }
 
-    fn decide_all(&mut self, item: &Item<'_>, all: &All<'_>, stamp: Stamp, own: Own<'_>) -> u64 {
-        self.decide(item, &all.command(), stamp, own)
+    fn decide_all(
+        &mut self,
+        item: &Item<'_>,
+        all: &All<'_>,
+        stamp: Stamp,
+        answers: &mut Answers<'_>,
+    ) {
+        self.decide(item, &all.command(), stamp, answers);
     }
 
     /// A resume. What it leads to comes after the reply that says that the session is here.
@@ -219,23 +218,21 @@ impl State {
         item: &Item<'_>,
         (command, session): (&Command<'_>, SessionId),
         stamp: Stamp,
-        (asker, out): Own<'_>,
-    ) -> u64 {
-        let mut afterwards = BytesMut::new();
+        answers: &mut Answers<'_>,
+    ) {
+        let before = take(&mut answers.bytes);
         let acts = self.trail.last();
-        let (reply, mut pushed) = self.apply(command, stamp, Some((asker, &mut afterwards)));
+        let reply = self.apply(command, stamp, Some(answers));
         if let Reply::Resumed(resumed) = &reply {
             let attach = resumed.attach;
             let by = SessionRef { session, attach };
-            self.hearers.attach(by, asker);
+            self.hearers.attach(by, answers.asker);
             let resumed = PresenceCommand::SessionResumed(by);
-            pushed += self
-                .apply_presence(&resumed, stamp, Some((asker, &mut afterwards)))
-                .1;
+            self.apply_presence(&resumed, stamp, Some(answers));
         }
-        self.answer(item, &reply, acts, out);
-        out.extend_from_slice(&afterwards);
-        pushed
+        let afterwards = replace(&mut answers.bytes, before);
+        self.answer(item, &reply, acts, &mut answers.bytes);
+        answers.bytes.extend_from_slice(&afterwards);
     }
 
     /// Appends the answer to a command, and logs those of its acts that are later than the one with this number.
@@ -295,25 +292,19 @@ impl State {
         self.apply(command, stamp, None);
     }
 
-    /// One step of history. What the asker is told beside its reply goes to `own`; gives the number of those frames.
+    /// One step of history. What the asker is told beside its reply goes to `answers`.
     pub(super) fn apply(
         &mut self,
         command: &Command<'_>,
         stamp: Stamp,
-        own: Option<Own<'_>>,
-    ) -> (Reply, u64) {
-        let resumes = if let Command::ResumeSession(resume) = command {
-            Some(resume.session)
-        } else {
-            None
-        };
+        mut answers: Option<&mut Answers<'_>>,
+    ) -> Reply {
         let mut router = Router {
             hearers: &mut self.hearers,
             presence: &self.presence,
             at: stamp.at,
-            own,
-            resumes,
-            pushed: 0,
+            answers: answers.as_deref_mut(),
+            command,
         };
         let entry = Entry {
             at: stamp.at,
@@ -328,13 +319,10 @@ impl State {
         if outcome.changed {
             self.pen.keep(command);
         }
-        let Router {
-            own, mut pushed, ..
-        } = router;
         self.hearers.end_step();
         if !self.hearers.aftermath.is_empty() {
-            pushed += self.tell_presence(stamp, own);
+            self.tell_presence(stamp, answers);
         }
-        (outcome.reply, pushed)
+        outcome.reply
     }
 }
