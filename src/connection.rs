@@ -80,7 +80,7 @@ pub(crate) struct Connection {
     sessions: Attached,
     subscriptions: Subscriptions,
     /// Whom to tell what has happened, once the reply has gone out. A few are told before it.
-    to_tell: Woken,
+    to_tell: Option<Woken>,
     heard: Instant,
     began: Instant,
     /// When this round began, if anything had to know.
@@ -130,7 +130,7 @@ impl Connection {
             principal: None,
             sessions,
             subscriptions: Subscriptions::default(),
-            to_tell: Woken::default(),
+            to_tell: None,
             heard: began,
             began,
             now: None,
@@ -156,7 +156,7 @@ impl Connection {
         if self.has_lent {
             self.take_back(&mut io.outbound);
         }
-        take(&mut self.to_tell).wake();
+        self.wake_listeners();
         // First of all: others may be waiting for what the sessions hold, and a goodbye can take a while.
         self.detach_sessions(&mut io.outbound).await;
         self.stop_listening().await;
@@ -202,7 +202,7 @@ impl Connection {
             }
             let is_writing = io.outbound.has_more();
             let has_more_events = self.subscriptions.is_ready() && !is_writing;
-            let has_to_tell = !self.to_tell.is_empty();
+            let has_to_tell = self.to_tell.is_some();
             let is_idle = !is_writing && !has_more_events && !has_to_tell;
             if is_idle && !self.subscriptions.is_empty() {
                 self.has_lent = io.outbound.lend(&self.outbox);
@@ -216,7 +216,7 @@ impl Connection {
                     }
                 }
                 // The reply has gone out, or waits for the client to read.
-                () = ready(()), if has_to_tell => take(&mut self.to_tell).tell(Instant::now()),
+                () = ready(()), if has_to_tell => self.tell_listeners(),
                 read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
@@ -356,11 +356,10 @@ impl Connection {
         }
         let consumed = frames.consumed();
         let to_tell = batch.submit(&self.shared, &self.outbox);
-        take(&mut self.to_tell).wake();
-        if to_tell.is_for_few() {
-            to_tell.tell(self.now());
-        } else {
-            self.to_tell = to_tell;
+        self.wake_listeners();
+        self.to_tell = to_tell;
+        if self.to_tell.as_ref().is_some_and(Woken::is_for_few) {
+            self.tell_listeners();
         }
         inbound.advance(consumed);
         if principal.is_some() {
@@ -375,6 +374,18 @@ impl Connection {
             self.broken_frame(error);
         }
         count > 0
+    }
+
+    fn wake_listeners(&mut self) {
+        if let Some(waiting) = self.to_tell.take() {
+            waiting.wake();
+        }
+    }
+
+    fn tell_listeners(&mut self) {
+        if let Some(waiting) = self.to_tell.take() {
+            waiting.tell(self.now());
+        }
     }
 
     /// Takes one frame. Tells whether what comes after it has to wait until it has been executed.
@@ -442,7 +453,8 @@ impl Connection {
         let kind = request.kind();
         if let Request::SessionRenew(renew) = request {
             // What was asked before is done before.
-            batch.submit(&self.shared, &self.outbox).wake();
+            let woken = batch.submit(&self.shared, &self.outbox);
+            woken.into_iter().for_each(Woken::wake);
             self.renew_sessions(id, renew, batch);
             return false;
         }

@@ -132,7 +132,7 @@ impl Shards {
         shard: ShardIndex,
         batch: &[Item<'_>],
         asker: &Arc<Outbox>,
-    ) -> Woken {
+    ) -> Option<Woken> {
         let mut state = self.shards[shard.0].state.lock();
         let mut answers = Answers::to(asker, std::mem::take(&mut state.replies));
         let stamp = self.clock.stamp();
@@ -168,7 +168,7 @@ impl Shards {
             return woken;
         }
         self.let_go(mark, woken);
-        Woken::default()
+        None
     }
 
     /// Applies what nobody waits for an answer of: the passing of time, a lost connection, a start.
@@ -220,8 +220,8 @@ impl Shards {
             .unsubscribe(org, connection, number, now);
     }
 
-    /// Gives the mutex back, and wakes whoever was told something. Gives whom that what has happened concerns.
-    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Woken {
+    /// Gives the mutex back, and wakes whoever was told something. Gives whom that what has happened concerns, if anybody.
+    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Option<Woken> {
         let woken = state.hearers.streams.woken();
         let called = state.hearers.notes.called();
         if let Some(deadline) = state.next_deadline()
@@ -236,8 +236,8 @@ impl Shards {
     }
 
     /// Has those woken whom that what has happened concerns.
-    fn let_go(&self, mark: Mark, woken: Woken) {
-        if !woken.is_empty() {
+    fn let_go(&self, mark: Mark, woken: Option<Woken>) {
+        if let Some(woken) = woken {
             self.gate.hold(mark, Held::Events(woken));
         }
     }

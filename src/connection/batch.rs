@@ -54,14 +54,16 @@ impl Batch<'_> {
 
     /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came. Gives whom to
     /// tell of it, if it was a single request; whom many concern is woken, and takes all there is at once.
-    pub(super) fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Woken {
-        let mut to_tell = Woken::default();
+    pub(super) fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Option<Woken> {
+        let mut to_tell = None;
         if !self.items.is_sorted_by_key(|item| item.shard) {
             self.items.sort_by_key(|item| item.shard);
         }
         for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
             let woken = shared.shards.submit(items[0].shard, items, outbox);
-            replace(&mut to_tell, woken).wake();
+            replace(&mut to_tell, woken)
+                .into_iter()
+                .for_each(Woken::wake);
         }
         self.items.clear();
         if self.own.frames > 0 {

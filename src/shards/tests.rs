@@ -86,7 +86,8 @@ impl World {
             work,
             resume_key: None,
         };
-        self.shards.submit(SHARD, &[item], outbox).wake();
+        let woken = self.shards.submit(SHARD, &[item], outbox);
+        woken.into_iter().for_each(Woken::wake);
     }
 
     fn open(&mut self, owner: &str) -> Asker {

@@ -132,9 +132,14 @@ impl Streams {
         self.open.is_empty()
     }
 
-    /// Who is to be woken once the shard's mutex has been given back, and what was said may be read.
-    pub(crate) fn woken(&mut self) -> Woken {
-        self.woken.take(&mut self.frame)
+    /// Who is to be woken once the shard's mutex has been given back, and what was said may be read; if anybody is.
+    #[inline]
+    pub(crate) fn woken(&mut self) -> Option<Woken> {
+        if self.woken.is_unused() {
+            return None;
+        }
+        let woken = self.woken.take(&mut self.frame);
+        (!woken.is_empty()).then_some(woken)
     }
 
     // What happens.

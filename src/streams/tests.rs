@@ -74,14 +74,14 @@ impl World {
         let reply = self
             .streams
             .subscribe(&subscribe, outbox, version, self.now);
-        self.streams.woken().wake();
+        self.streams.woken().into_iter().for_each(Woken::wake);
         connection.look();
         reply
     }
 
     fn publish(&mut self, path: &str, id: Option<&str>) -> Publication {
         let publication = self.publish_silently(path, id);
-        self.streams.woken().wake();
+        self.streams.woken().into_iter().for_each(Woken::wake);
         publication
     }
 
@@ -109,7 +109,7 @@ impl World {
             frames,
         };
         self.streams.presence_changed(&change, self.now);
-        self.streams.woken().wake();
+        self.streams.woken().into_iter().for_each(Woken::wake);
     }
 }
 
@@ -381,7 +381,7 @@ fn readers_on_threads_of_their_own_miss_nothing() {
             world.publish_silently(PATHS[offset as usize % PATHS.len()], None);
             let woken = world.streams.woken();
             drop(world);
-            woken.wake();
+            woken.into_iter().for_each(Woken::wake);
         }
         let read = readers.into_iter().map(|reader| reader.join().unwrap());
         read.collect::<Vec<_>>()

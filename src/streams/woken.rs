@@ -150,13 +150,19 @@ impl Woken {
         &mut self.news[index]
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
+    /// Whether nothing at all has happened.
+    pub(super) const fn is_unused(&self) -> bool {
+        self.events == 0 && self.is_empty()
+    }
+
+    /// Whether it concerns nobody.
+    pub(super) const fn is_empty(&self) -> bool {
         self.listeners.is_empty() && self.news.is_empty()
     }
 
     /// Whether it costs the asker little to be answered after they are told.
     pub(crate) const fn is_for_few(&self) -> bool {
-        !self.is_empty() && self.listeners.len() <= TOLD_FIRST
+        self.listeners.len() <= TOLD_FIRST
     }
 
     /// Shows what was put into rings, and tells them, past those of their connections that sleep, which are not woken then: a
