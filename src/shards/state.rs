@@ -202,6 +202,7 @@ impl State {
         self.answer(item, &reply, acts, &mut answers.bytes);
     }
 
+    /// The command borrows its items from here.
     fn decide_all(
         &mut self,
         item: &Item<'_>,
