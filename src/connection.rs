@@ -692,3 +692,6 @@ fn reserve_for_reading(inbound: &mut BytesMut, brought: usize) {
     }
     inbound.reserve(room);
 }
+
+#[cfg(test)]
+mod tests;

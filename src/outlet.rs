@@ -156,4 +156,4 @@ impl AsyncWrite for Socket {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

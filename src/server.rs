@@ -83,6 +83,20 @@ pub(crate) struct Shared {
     next_connection: AtomicU64,
 }
 
+impl Shared {
+    /// No connections yet.
+    pub(crate) fn new(config: Config, shards: Arc<Shards>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            access: Access::new(&config.keys),
+            config,
+            shards,
+            metrics,
+            connections: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+}
+
 /// Serves until `shutdown` is cancelled.
 ///
 /// # Errors
@@ -157,14 +171,7 @@ impl Server {
         };
         let shards = Arc::clone(&history.shards);
         for_metrics.begin(&shards);
-        let shared = Arc::new(Shared {
-            access: Access::new(&self.config.keys),
-            config: self.config,
-            shards,
-            metrics,
-            connections: DashMap::new(),
-            next_connection: AtomicU64::new(1),
-        });
+        let shared = Arc::new(Shared::new(self.config, shards, metrics));
 
         // Ends with the rest, when this is dropped.
         let mut tasks = JoinSet::new();

@@ -14,7 +14,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The server's end, which takes little at once, and the client's.
-async fn pair() -> (Socket, TcpStream) {
+pub(crate) async fn pair() -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

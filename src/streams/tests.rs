@@ -199,6 +199,30 @@ fn a_listener_is_woken_once_until_it_reads_and_only_for_what_it_is_for() {
 }
 
 #[test]
+fn an_event_is_for_few_as_long_as_no_more_than_a_few_care_for_it() {
+    let mut world = world();
+    world.publish_silently("doc/1", None);
+    assert!(world.streams.woken().is_none(), "nobody listens");
+    let mut connections = Vec::new();
+    for count in 1..=Woken::TOLD_FIRST + 1 {
+        let mut connection = Connection::new(count as u64);
+        world.subscribe(&mut connection, &["doc/1"], Audience::Everyone, None);
+        connections.push(connection);
+        world.publish_silently("doc/1", None);
+        let woken = world.streams.woken().unwrap();
+        assert_eq!(
+            woken.is_for_few(),
+            count <= Woken::TOLD_FIRST,
+            "{count} listen"
+        );
+        woken.wake();
+        for connection in &mut connections {
+            assert_eq!((connection.look(), connection.read().len()), (1, 1));
+        }
+    }
+}
+
+#[test]
 fn nothing_is_told_where_nobody_listens() {
     let mut world = world();
     let when = Moment {

@@ -22,9 +22,6 @@ const WOKEN_AT_ONCE: usize = 64;
 /// So many are told by whoever has made the event. To wake another worker for them would cost as much as it saves.
 const TOLD_ALONE: usize = 32;
 
-/// So few hear of it before whoever has made the event is answered: they wait for it, and the asker knows what was asked.
-const TOLD_FIRST: usize = 8;
-
 /// Of more, so many are told before others have their turn: each may be a write to a socket, and others wait a quarter of a
 /// millisecond. A turn is dear, too: of 16 at once, a thousand cost a tenth more.
 const TOLD_AT_ONCE: usize = 64;
@@ -69,6 +66,9 @@ struct News {
 }
 
 impl Woken {
+    /// So few hear of it before whoever has made the event is answered: they wait for it, and the asker knows what was asked.
+    pub(crate) const TOLD_FIRST: usize = 8;
+
     /// Nothing yet.
     pub(super) fn first(showing: Showing) -> Self {
         let batch = match showing {
@@ -162,7 +162,7 @@ impl Woken {
 
     /// Whether it costs the asker little to be answered after they are told.
     pub(crate) const fn is_for_few(&self) -> bool {
-        self.listeners.len() <= TOLD_FIRST
+        self.listeners.len() <= Self::TOLD_FIRST
     }
 
     /// Shows what was put into rings, and tells them, past those of their connections that sleep, which are not woken then: a
