@@ -34,7 +34,8 @@ const AFTER_HELP: &str = "\
 Examples:
   tenure-chat                                       # for development, with tokens for Ada and Bob
   ADA=$(tenure-chat token ada --role admin)         # a token of your own
-  TENURE_CHAT_DATABASE=postgres://chat:secret@db/chat tenure-chat --listen 0.0.0.0:7430 --jwt-key-file login.pem
+  TENURE_CHAT_DATABASE=postgres://chat:secret@db/chat tenure-chat --listen 0.0.0.0:7430 \\
+      --jwt-algorithm rs256 --jwt-key-file login.pem
   tenure-chat archive --dry-run                     # what is old, in the database of the variable or the flag
 
 Commands other than serve ask the database itself: they may run beside a companion, or without one.

@@ -213,7 +213,10 @@ fn configured_key(settings: &TokenSettings) -> anyhow::Result<DecodingKey> {
     );
     let pem = text.as_bytes();
     let key = match settings.jwt_algorithm {
-        JwtAlgorithm::Hs256 => return secret_key(text.trim()),
+        JwtAlgorithm::Hs256 => {
+            return secret_key(text.trim())
+                .with_context(|| format!("--jwt-key-file {}", file.display()));
+        }
         JwtAlgorithm::Rs256 => DecodingKey::from_rsa_pem(pem),
         JwtAlgorithm::Es256 => DecodingKey::from_ec_pem(pem),
         JwtAlgorithm::Eddsa => DecodingKey::from_ed_pem(pem),
@@ -247,9 +250,15 @@ const fn lengths(algorithm: JwtAlgorithm) -> RangeInclusive<usize> {
 }
 
 fn secret_key(secret: &str) -> anyhow::Result<DecodingKey> {
+    // A public key is no secret: whoever has it could sign for anybody.
+    ensure!(
+        !secret.contains("-----BEGIN "),
+        "expected the secret itself for HS256, found a key as PEM; say by --jwt-algorithm which algorithm it is of, rs256, \
+         es256 or eddsa"
+    );
     ensure!(
         secret.len() >= SECRET_BYTES_MIN,
-        "expected a secret of at least {SECRET_BYTES_MIN} bytes for HS256, found {}",
+        "expected a secret of at least {SECRET_BYTES_MIN} bytes for HS256, found {}; make one with `openssl rand -hex 32`",
         secret.len()
     );
     Ok(DecodingKey::from_secret(secret.as_bytes()))

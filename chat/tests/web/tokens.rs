@@ -194,6 +194,17 @@ fn a_key_that_is_of_no_use_is_refused_at_the_start() {
             let error = starts(&place, name, &nowhere).await.unwrap_err();
             assert!(error.contains("nowhere.pem"), "{error}");
         }
+        // Everybody may have a public key: as a secret it would let them sign for anybody.
+        for name in ALL {
+            let login = Login::new(name);
+            for pem in [&login.public, &login.private] {
+                let key = file(&place, "login.pem", pem);
+                let error = starts(&place, "hs256", &key).await;
+                let error = error.expect_err(&format!("hs256 starts with a key for {name}"));
+                assert!(error.contains("--jwt-algorithm"), "{name}: {error}");
+                assert!(!error.contains(login.private.lines().nth(1).unwrap()));
+            }
+        }
         let short = file(&place, "short.key", "0123456789abcdef");
         let error = starts(&place, "hs256", &short).await.unwrap_err();
         assert!(error.contains("32 bytes"), "{error}");
