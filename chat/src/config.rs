@@ -385,6 +385,10 @@ impl Config {
                 self.listen
             );
         }
+        ensure!(
+            !self.is_for_development() || self.tokens.jwt_algorithm == JwtAlgorithm::Hs256,
+            "--jwt-key-file: expected the public key of the algorithm that --jwt-algorithm names, found no file"
+        );
         for (flag, value) in [
             ("--rate-send", self.rates.rate_send),
             ("--rate-typing", self.rates.rate_typing),
@@ -403,6 +407,16 @@ impl Config {
             (1..=3600).contains(&self.grace_s),
             "--grace: expected 1 to 3600 seconds, found {}",
             self.grace_s
+        );
+        ensure!(
+            (1..=86_400).contains(&self.idle_s),
+            "--idle: expected 1 to 86400 seconds, found {}",
+            self.idle_s
+        );
+        ensure!(
+            is_host_and_port(&self.tenure),
+            "--tenure: expected a host and a port such as 127.0.0.1:7420, found {:?}",
+            self.tenure
         );
         for origin in &self.cors_origins {
             ensure!(
@@ -438,6 +452,13 @@ pub(crate) fn read(file: &Path, setting: &str) -> anyhow::Result<String> {
             "{setting}: cannot read {}; check the path and the permissions",
             file.display()
         )
+    })
+}
+
+/// What a socket can be opened to, once the host is looked up.
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
 }
 
@@ -485,6 +506,32 @@ mod tests {
         given(&["--listen", "0.0.0.0:7430", "--jwt-key-file", "k"])
             .check()
             .unwrap();
+    }
+
+    #[test]
+    fn a_key_that_was_forgotten_is_no_development_mode() {
+        let error = given(&["--jwt-algorithm", "rs256"]).check().unwrap_err();
+        assert!(error.to_string().contains("--jwt-key-file"), "{error}");
+    }
+
+    #[test]
+    fn the_lock_server_is_a_host_and_a_port() {
+        for right in ["127.0.0.1:7420", "[::1]:7420", "locks.internal:7420"] {
+            given(&["--tenure", right]).check().unwrap();
+        }
+        for wrong in ["", "nonsense", ":7420", "db:0", "db:99999", "tcp://db:7420"] {
+            let error = given(&["--tenure", wrong]).check().unwrap_err();
+            assert!(error.to_string().contains("--tenure"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_session_lives_for_a_while() {
+        given(&["--idle", "1"]).check().unwrap();
+        for wrong in ["0", "86401"] {
+            let error = given(&["--idle", wrong]).check().unwrap_err();
+            assert!(error.to_string().contains("--idle"), "{error}");
+        }
     }
 
     #[test]
