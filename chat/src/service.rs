@@ -25,7 +25,7 @@ use crate::locks::{ANSWER_WITHIN, LOOK_EVERY, Link, Sessions};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
 use crate::serving::{Bounds, serve};
-use crate::store::{Store, StoreOptions};
+use crate::store::{Error as StoreError, Store, StoreOptions};
 
 /// What the lock server's log calls us.
 const NAME: &str = concat!("tenure-chat/", env!("CARGO_PKG_VERSION"));
@@ -57,7 +57,7 @@ impl Service {
         };
         let store = Store::open(config.database.reveal(), options)
             .await
-            .context("--database")?;
+            .map_err(StoreError::of_the_setting)?;
         let link = Link::new(connect(&config)?);
         let metrics = Metrics::new();
         let shutdown = CancellationToken::new();

@@ -16,7 +16,7 @@ use tenure_chat::store::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::database::Database;
+use super::database::{Database, org};
 use super::output::{Output, is_watched, remark};
 use super::signals::stopping;
 
@@ -39,7 +39,7 @@ pub(super) struct Archive {
     #[arg(value_parser = humantime::parse_duration, value_name = "AGE")]
     empty_for: Duration,
     /// One organisation alone
-    #[arg(long)]
+    #[arg(long, value_parser = org)]
     org: Option<String>,
     /// Only say what there is to do
     #[arg(long)]

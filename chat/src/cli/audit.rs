@@ -8,7 +8,7 @@ use clap::Args;
 use tenure_chat::store::{AuditLine, PageRequest, UnixMs};
 
 use super::Exit;
-use super::database::{Database, operator};
+use super::database::{Database, operator, org};
 use super::output::{Output, remark};
 
 /// Lines on a page that the database is asked for.
@@ -22,6 +22,7 @@ const PAGE: u32 = 100;
 #[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Audit {
     /// The organisation
+    #[arg(value_parser = org)]
     org: String,
     /// How far back: `1h`, `30d`
     #[arg(long, default_value = "7d", value_parser = humantime::parse_duration, value_name = "AGE")]

@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::Args;
 use tenure_chat::config::{DATABASE, Secret};
-use tenure_chat::store::{Actor, Role, Store, StoreOptions};
+use tenure_chat::identity::fault_of_org;
+use tenure_chat::store::{Actor, Error, Role, Store, StoreOptions};
 
 /// Which database.
 #[derive(Debug, Args)]
@@ -33,9 +34,8 @@ impl Database {
                 connections_max: 2,
                 ..StoreOptions::default()
             };
-            let store = Store::open(self.database.reveal(), options)
-                .await
-                .context("--database")?;
+            let opened = Store::open(self.database.reveal(), options).await;
+            let store = opened.map_err(Error::of_the_setting)?;
             let done = job(&store).await;
             store.close().await;
             done
@@ -56,6 +56,18 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Reads the id of an organisation: of one that cannot be, nothing would be found, as if all were right.
+pub(super) fn org(text: &str) -> Result<String, String> {
+    fault_of_org(text).map_or_else(
+        || Ok(text.to_owned()),
+        |fault| {
+            Err(format!(
+                "expected the id of an organisation such as `acme`, found {fault}"
+            ))
+        },
+    )
 }
 
 /// On whose behalf an operator asks.

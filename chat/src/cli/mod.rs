@@ -75,12 +75,26 @@ pub(crate) fn main() -> ExitCode {
         if error.is::<NobodyReads>() {
             return Exit::Yes;
         }
-        remark(&format!("tenure-chat: {error:#}"));
+        remark(&format!("tenure-chat: {}", sentence(&error)));
         Exit::Trouble
     });
     ExitCode::from(match exit {
         Exit::Yes => 0,
         Exit::No => 1,
         Exit::Trouble => 2,
+    })
+}
+
+/// An error with its causes. Some say themselves what theirs was: nothing is said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(ToString::to_string);
+    causes.fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
     })
 }

@@ -4,7 +4,7 @@
 use clap::Args;
 
 use super::Exit;
-use super::database::Database;
+use super::database::{Database, org};
 use super::output::Output;
 
 /// Count again what is unread, and put right what was wrong
@@ -15,6 +15,7 @@ use super::output::Output;
 #[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(super) struct Recount {
     /// The organisation
+    #[arg(value_parser = org)]
     org: String,
     /// One person of it alone
     #[arg(long)]

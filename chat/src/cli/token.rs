@@ -34,7 +34,7 @@ pub(super) struct Token {
     #[arg(long, default_value = "member", value_parser = role)]
     role: Role,
     /// How long it is good: `1h`, `30d`
-    #[arg(long = "for", default_value = "30d", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", default_value = "30d", value_parser = lifetime)]
     lifetime: Duration,
     #[command(flatten)]
     output: Output,
@@ -52,6 +52,15 @@ Exit status: 0 here it is, 2 trouble";
 
 fn ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A token is good for whole seconds: one of none would be over before it is shown.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if lifetime < Duration::from_secs(1) {
+        return Err(format!("expected 1s or more such as `30d`, found `{text}`"));
+    }
+    Ok(lifetime)
 }
 
 fn role(text: &str) -> Result<Role, String> {

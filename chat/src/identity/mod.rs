@@ -84,8 +84,9 @@ pub(crate) fn fault_of_id(id: &str) -> Option<&'static str> {
     None
 }
 
-/// What is wrong with the id of an organisation.
-pub(crate) fn fault_of_org(org: &str) -> Option<&'static str> {
+/// What is wrong with the id of an organisation, if something is.
+#[must_use]
+pub fn fault_of_org(org: &str) -> Option<&'static str> {
     let is_spelled = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if org.is_empty() || org.len() > ORG_BYTES_MAX {
         return Some("a length other than 1 to 64 bytes");

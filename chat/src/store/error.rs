@@ -60,6 +60,20 @@ pub enum Error {
     Database(#[from] sqlx::Error),
 }
 
+impl Error {
+    /// What an operator reads who has named a database that cannot be opened.
+    #[must_use]
+    pub fn of_the_setting(self) -> anyhow::Error {
+        let is_away = matches!(self, Self::Database(_));
+        anyhow::Error::new(self).context(if is_away {
+            "--database: it cannot be opened; does the server run, and are address, name and password right? with SQLite, \
+             is the folder there, and may it be written to?"
+        } else {
+            "--database"
+        })
+    }
+}
+
 /// What was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thing {

@@ -77,6 +77,43 @@ fn in_an_empty_folder_nothing_is_made_but_a_token() {
     assert_eq!(wrong.code, 2);
 }
 
+#[test]
+fn what_cannot_be_meant_is_refused_with_what_was_expected() {
+    let place = Place::empty();
+    for command in [
+        &["audit", "acme corp"] as &[&str],
+        &["recount", "acme corp"],
+        &["archive", "--org", "acme corp"],
+        &["token", "eve", "--org", "acme corp"],
+    ] {
+        let told = place.run(command);
+        assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{command:?}");
+        assert!(told.stderr.contains("letters, digits"), "{}", told.stderr);
+    }
+    let told = place.run(&["token", "eve", "--for", "0s"]);
+    assert_eq!((told.code, told.stdout.as_str()), (2, ""));
+    assert!(told.stderr.contains("1s or more"), "{}", told.stderr);
+
+    // A public key is no secret: whoever has it could sign.
+    let key = place.folder().join("login.pem");
+    let text = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAAAAA\n-----END PUBLIC KEY-----\n";
+    fs::write(&key, text).unwrap();
+    let told = place.run(&["token", "eve", "--jwt-key-file", "login.pem"]);
+    assert_eq!((told.code, told.stdout.as_str()), (2, ""));
+    assert!(told.stderr.contains("--jwt-algorithm"), "{}", told.stderr);
+
+    // Its cause is said once, and what to look at.
+    let told = place.run(&["--database", "sqlite:nowhere/chat.db"]);
+    assert_eq!(told.code, 2);
+    let causes = told.stderr.matches("unable to open").count();
+    assert_eq!(causes, 1, "{}", told.stderr);
+    assert!(
+        told.stderr.contains("is the folder there"),
+        "{}",
+        told.stderr
+    );
+}
+
 async fn what_was_done_is_in_the_audit_log(place: Place) {
     let store = place.open().await;
     let root = actor("root", Role::Admin);
