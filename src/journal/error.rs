@@ -64,8 +64,8 @@ pub enum JournalError {
     },
     /// It has to be replayed by other rules than ours.
     #[error(
-        "{file} holds a history that tenure {binary} has lived by other rules (behaviour {found}, here {ours}); start tenure \
-         {binary} and stop it cleanly, then start this one"
+        "{file} holds a history that tenure {binary} has lived by other rules (behaviour {found}, here {ours}; those of debug \
+         builds are above a million); start tenure {binary} and stop it cleanly, then start this one"
     )]
     OtherBehaviour {
         /// Which file.
