@@ -19,8 +19,12 @@ use crate::locks::Locks;
 /// A run that has become longer is cut in two. Few where mistakes are looked for.
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
 
-/// Two that have no more are joined.
-const JOINED_MAX: usize = RUN_MAX / 8;
+/// Two that have no more are joined. Enough, where runs are short, for two to have no more.
+const JOINED_MAX: usize = if cfg!(debug_assertions) {
+    RUN_MAX / 2
+} else {
+    RUN_MAX / 8
+};
 
 /// A run that is full grows by so many.
 const RUN_STEP: usize = RUN_MAX.div_ceil(32);
