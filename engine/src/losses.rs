@@ -7,7 +7,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
 
 use compact_str::CompactString;
 
@@ -55,10 +54,15 @@ impl Losses {
     pub(crate) fn forgive(&mut self, path: &str) {
         let is_forgiven =
             |(_, kept): &Slot| kept.as_ref().is_some_and(|kept| kept.is_loss_of(path));
-        if self.all().any(is_forgiven) {
-            let kept = mem::take(self).into_all();
-            kept.filter(|slot| !is_forgiven(slot))
-                .for_each(|slot| self.push(slot));
+        let mut passed = 0;
+        loop {
+            let index = self.all().skip(passed).position(is_forgiven);
+            let Some(index) = index else { break };
+            passed += index;
+            self.remove(passed);
+        }
+        if self.is_empty() {
+            self.clear();
         }
     }
 
@@ -107,11 +111,6 @@ impl Losses {
         (0..self.len()).map(|index| &self.slots[self.slot(index)])
     }
 
-    fn into_all(mut self) -> impl Iterator<Item = Slot> {
-        self.slots.rotate_left(self.first as usize);
-        self.slots.into_iter().take(self.len as usize)
-    }
-
     fn push(&mut self, slot: Slot) {
         let len = self.len();
         if len == self.slots.len() {
@@ -124,6 +123,30 @@ impl Losses {
         let at = self.slot(len);
         self.slots[at] = slot;
         self.len += 1;
+    }
+
+    /// Takes out whatever stands there. The fewer of those before it and behind it move up: whoever takes back what was
+    /// lost mostly begins with the oldest.
+    fn remove(&mut self, index: usize) {
+        let behind = index + 1..self.len();
+        if index < behind.len() {
+            for index in (0..index).rev() {
+                self.swap_with_next(index);
+            }
+            self.pop();
+        } else {
+            for index in behind {
+                self.swap_with_next(index - 1);
+            }
+            self.len -= 1;
+            let last = self.slot(self.len());
+            self.slots[last].1 = None;
+        }
+    }
+
+    fn swap_with_next(&mut self, index: usize) {
+        let (one, next) = (self.slot(index), self.slot(index + 1));
+        self.slots.swap(one, next);
     }
 
     fn pop(&mut self) {
