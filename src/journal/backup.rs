@@ -29,10 +29,20 @@ pub struct Copied {
 ///
 /// # Errors
 ///
-/// There is no data directory, it is damaged, or the copy cannot be written; or the folder has something in it.
+/// There is no data directory, it is damaged, or the copy cannot be written or not be read back: then the folder is left
+/// empty. Or the folder has something in it.
 pub fn backup(from: &Path, to: &Path) -> Result<Copied, JournalError> {
     let source = Directory::look_at(from)?;
     let target = empty_folder(to)?;
+    copy(&source, &target).inspect_err(|_| {
+        // All that is in it is ours, and no copy. Whoever tries again finds it empty.
+        for name in target.list().unwrap_or_default() {
+            let _ = target.remove(&name);
+        }
+    })
+}
+
+fn copy(source: &Directory, target: &Arc<dyn Storage>) -> Result<Copied, JournalError> {
     let (contents, from) = (source.contents()?, source.storage());
     let (mut files, mut written) = (0, 0);
     let mut put = |name: &str, bytes: &[u8]| {
@@ -58,7 +68,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<Copied, JournalError> {
     // Only with this it is a data directory.
     put(ABOUT, &from.read(ABOUT).about("read", ABOUT)?)?;
     target.sync_names().about("write", "the copy")?;
-    let copy = Directory::on(target, 1)?;
+    let copy = Directory::on(Arc::clone(target), 1)?;
     let progress = recover(&copy, go_on)?.progress;
     Ok(Copied {
         files,

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tenure::journal::{
-    Directory, Durability, JournalError, SECTOR, Storage as _, go_on, recover, segment_name, verify,
+    Directory, Durability, JournalError, SECTOR, Storage as _, backup, go_on, recover,
+    segment_name, verify,
 };
 
 use crate::faulty::Faulty;
 use crate::life::{Life, SHARDS, open};
+use crate::threads::keep_a_few;
 
 #[test]
 fn a_second_server_on_a_directory_is_told_so() {
@@ -80,6 +82,35 @@ fn a_directory_is_for_its_own_user() {
     assert_eq!((mode(&path), mode(&path.join("about"))), (0o700, 0o600));
 }
 
+/// The head of a segment says that version 0.9.9 has lived by other rules.
+fn live_by_other_rules(segment: &mut [u8]) {
+    segment[12..16].copy_from_slice(&7_u32.to_le_bytes());
+    segment[32..64].fill(0);
+    segment[32..37].copy_from_slice(b"0.9.9");
+    let crc = crc32fast::hash(&segment[..SECTOR - 4]);
+    segment[SECTOR - 4..SECTOR].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A copy that cannot be read back is none, and is in nobody's way.
+#[test]
+fn a_backup_that_fails_leaves_its_folder_empty() {
+    let (data, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    keep_a_few(data.path());
+    let segment = data.path().join(segment_name(1));
+    let whole = fs::read(&segment).unwrap();
+    let mut other = whole.clone();
+    live_by_other_rules(&mut other);
+    fs::write(&segment, other).unwrap();
+    let error = backup(data.path(), copies.path()).unwrap_err();
+    assert!(
+        matches!(error, JournalError::OtherBehaviour { .. }),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(copies.path()).unwrap().count(), 0);
+    fs::write(&segment, whole).unwrap();
+    assert!(backup(data.path(), copies.path()).unwrap().files > 0);
+}
+
 /// Other rules would make another state of the same history.
 #[test]
 fn a_history_of_other_rules_names_the_binary_to_start() {
@@ -87,11 +118,7 @@ fn a_history_of_other_rules_names_the_binary_to_start() {
     life.live(0, open("ann"));
     life.settle();
     let mut bytes = life.disk.read(&segment_name(1)).unwrap();
-    bytes[12..16].copy_from_slice(&7_u32.to_le_bytes());
-    bytes[32..64].fill(0);
-    bytes[32..37].copy_from_slice(b"0.9.9");
-    let crc = crc32fast::hash(&bytes[..SECTOR - 4]);
-    bytes[SECTOR - 4..SECTOR].copy_from_slice(&crc.to_le_bytes());
+    live_by_other_rules(&mut bytes);
     let disk = life.disk.with(&segment_name(1), bytes);
     let directory = Directory::on(Arc::new(disk), SHARDS).unwrap();
     let error = recover(&directory, go_on).unwrap_err().to_string();
