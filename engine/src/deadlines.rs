@@ -364,4 +364,27 @@ mod tests {
             prop_assert_eq!(deadlines.first_near(), None);
         }
     }
+
+    /// It stands there twice until the list is gone through; then those who are left are so many as are armed.
+    #[test]
+    fn whoever_goes_and_comes_back_is_counted_once() {
+        let mut far = Far::default();
+        let at = LogTime(8);
+        let mut armed: BTreeSet<_> = (0..10 * GONE_KEPT).map(LockKey::at).collect();
+        let (first, last) = (LockKey::at(0), armed.len() - 1);
+        for lock in &armed {
+            far.insert(at, *lock);
+        }
+        let slot = far.by_time[&at];
+        far.count_off(slot, |lock| lock != first);
+        far.insert(at, first);
+        for gone in 1..=last {
+            armed.remove(&LockKey::at(gone));
+            far.count_off(slot, |lock| armed.contains(&lock));
+            let list = &far.slots[slot.place()];
+            assert_eq!(list.locks.len() - list.gone, armed.len());
+        }
+        far.count_off(slot, |_| false);
+        assert!(far.slots.is_empty() && far.by_time.is_empty());
+    }
 }
