@@ -1,5 +1,5 @@
 //! A load: so many connections with so many requests in flight each, which follow a [`Course`] for so long. In a closed loop
-//! each answer is followed by the next request; in an open one requests come at a fixed rate.
+//! each answer is followed by the next request; in an open one requests come at a fixed rate, a connection's all at once.
 //!
 //! ```text
 //!  open all connections -> warm up -> measure -> drain: nothing more is asked, what is held is released
@@ -25,6 +25,7 @@ use hdrhistogram::Histogram;
 use self::connection::Connection;
 pub use self::course::Course;
 use self::course::{Plan, Slots};
+use self::pace::Pace;
 use self::tally::Tally;
 use self::worker::Worker;
 use crate::cpu::CpuTime;
@@ -233,9 +234,13 @@ fn workers<'s>(load: &Load, shared: &'s Shared) -> Result<Vec<Worker<'s>>> {
             "expected a rate of {rate_min} at least for {slots} slots, found {rate}: connections would fall asleep"
         );
     }
-    let rate = load.rate.map(|rate| f64::from(rate) / count as f64);
+    let (rate, now) = (
+        load.rate.map(|rate| f64::from(rate) / count as f64),
+        Instant::now(),
+    );
+    let pace = || rate.map(|rate| Pace::new(rate, load.depth, now));
     (0..count)
-        .map(|_| Worker::new(shared, rate, load.awake))
+        .map(|_| Worker::new(shared, pace(), load.awake))
         .collect()
 }
 

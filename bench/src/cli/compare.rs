@@ -24,7 +24,7 @@ use super::{command_line, cores, progress};
 /// Starts each on a free port of this machine, with nothing kept on disk, and ends it. The floor is a bare server with the
 /// same protocol, which only cuts frames, decodes, touches a map and answers. Only true successes count; an operation is a
 /// request that was answered with yes. Each figure is the median of the rounds. After that, pairs at half of the rate that
-/// Redis reached, in an open loop: how long answers take when nobody is at the end of their strength.
+/// Redis reached, in an open loop and in bursts of the depth: how long answers take when nobody is at the end of their strength.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CompareArguments {

@@ -17,9 +17,9 @@ use super::{command_line, cores, progress};
 /// Put a server under load, as fast as it answers or at a fixed rate
 ///
 /// Every connection has one session and so many requests in flight (--depth). In a closed loop each answer is followed by the
-/// next request; with --rate requests come at a fixed rate, and who is asked late counts from when it was due. An operation
-/// is a request that was answered with yes; a pair is an acquire and its release. Each figure is the median of the rounds,
-/// which go through all cases in turn.
+/// next request; with --rate requests come at a fixed rate, all of a connection in one burst, and what is asked late counts from
+/// when it was due. An operation is a request that was answered with yes; a pair is an acquire and its release. Each figure is
+/// the median of the rounds, which go through all cases in turn.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct LoadArguments {

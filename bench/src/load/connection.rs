@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     slots: Vec<Slot>,
     /// Slots that have a request in flight.
     busy: u32,
+    /// Slots that wait for their time, in an open loop. When all do, the connection waits for it.
+    waiting: u32,
     inbound: Vec<u8>,
     filled: usize,
     outbound: Vec<u8>,
@@ -38,6 +40,7 @@ struct Slot {
     step: Step,
     /// When it was asked, or should have been.
     asked: Instant,
+    is_waiting: bool,
 }
 
 impl Connection {
@@ -57,6 +60,7 @@ impl Connection {
             step: steps.next(),
             steps,
             asked,
+            is_waiting: false,
         });
         Ok(Self {
             stream: TcpStream::from_std(stream),
@@ -64,6 +68,7 @@ impl Connection {
             dialect,
             slots: slots.collect(),
             busy: 0,
+            waiting: 0,
             inbound,
             filled: read.len(),
             outbound: Vec::new(),
@@ -86,20 +91,29 @@ impl Connection {
         self.write()
     }
 
-    /// Has a slot ask what was due at this moment.
-    pub(crate) fn ask(&mut self, number: u32, due: Instant) -> Result<()> {
-        let slot = &mut self.slots[number as usize];
-        slot.asked = due;
-        self.busy += 1;
-        self.dialect
-            .ask(number, slot.step.ask, &slot.step.path, &mut self.outbound);
+    /// Has every slot ask what was due at this moment. All of them have waited for it.
+    pub(crate) fn ask_all(&mut self, due: Instant) -> Result<()> {
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            (slot.is_waiting, slot.asked) = (false, due);
+            let (ask, path) = (slot.step.ask, &slot.step.path);
+            self.dialect
+                .ask(number as u32, ask, path, &mut self.outbound);
+        }
+        (self.busy, self.waiting) = (self.slots.len() as u32, 0);
         self.write()
     }
 
-    /// Has a slot that waits for its time let go of what it holds.
-    pub(crate) fn end(&mut self, number: u32, desk: &mut Desk) -> Result<()> {
-        let last = self.slots[number as usize].steps.last();
-        self.go_on(number, last, Instant::now(), desk);
+    /// Has the slots that wait for their time let go of what they hold.
+    pub(crate) fn end_waiting(&mut self, desk: &mut Desk) -> Result<()> {
+        self.waiting = 0;
+        let now = Instant::now();
+        for number in 0..self.slots.len() {
+            let slot = &mut self.slots[number];
+            if std::mem::take(&mut slot.is_waiting) {
+                let last = slot.steps.last();
+                self.go_on(number as u32, last, now, desk);
+            }
+        }
         self.write()
     }
 
@@ -181,7 +195,13 @@ impl Connection {
         slot.step = step;
         slot.asked = now;
         match &mut desk.pace {
-            Some(pace) if step.start == Start::WhenDue => pace.wait((self.place, number)),
+            Some(pace) if step.start == Start::WhenDue => {
+                slot.is_waiting = true;
+                self.waiting += 1;
+                if self.waiting as usize == self.slots.len() {
+                    pace.wait(self.place);
+                }
+            }
             _ => {
                 self.busy += 1;
                 self.dialect

@@ -21,6 +21,9 @@ struct Locks {
     sessions: u64,
     holds: HashMap<String, u64>,
     lines: HashMap<String, VecDeque<u64>>,
+    /// Acquires, and reads that had any.
+    acquires: u32,
+    reads_with_acquires: u32,
 }
 
 type Shared = Arc<Mutex<Locks>>;
@@ -45,8 +48,10 @@ fn serve(mut stream: TcpStream, locks: &Mutex<Locks>, fails: bool) {
     while let Ok(count @ 1..) = stream.read(&mut part) {
         inbound.extend_from_slice(&part[..count]);
         let mut frames = Frames::new(&inbound, limits::FRAME_FROM_CLIENT);
+        let mut acquires = 0;
         for payload in frames.by_ref() {
             let FromClient { id, request } = FromClient::decode(payload.unwrap()).unwrap();
+            acquires += u32::from(matches!(request, Request::LockAcquire(_)));
             if fails && matches!(request, Request::LockAcquire(_)) {
                 let error = reply::Error {
                     code: ErrorCode::Internal.into(),
@@ -64,6 +69,10 @@ fn serve(mut stream: TcpStream, locks: &Mutex<Locks>, fails: bool) {
         }
         let consumed = frames.consumed();
         inbound.advance(consumed);
+        let mut counted = locks.lock().unwrap();
+        counted.acquires += acquires;
+        counted.reads_with_acquires += u32::from(acquires > 0);
+        drop(counted);
         if stream.write_all(&out).is_err() {
             return;
         }
@@ -279,6 +288,16 @@ fn an_open_loop_keeps_its_rate_and_counts_what_it_cannot_send() {
     let found = measured.released as f64;
     assert!((found - expected).abs() < 0.5 * expected, "{found}");
     assert_all_is_released(&locks);
+    let Locks {
+        acquires,
+        reads_with_acquires,
+        ..
+    } = *locks.lock().unwrap();
+    assert!(
+        acquires > load.depth / 2 * reads_with_acquires,
+        "what is due comes in bursts of {}: {acquires} came in {reads_with_acquires} reads",
+        load.depth
+    );
 
     load.rate = Some(10_000_000);
     let measured = run(&load, &tenure(), &mut |_| {}).unwrap();

@@ -32,16 +32,15 @@ pub(crate) struct Desk {
 }
 
 impl<'s> Worker<'s> {
-    /// One that asks at this rate, or as fast as it is answered, and then sleeps when it has looked in vain for so long.
-    pub(crate) fn new(shared: &'s Shared, rate: Option<f64>, awake: Duration) -> Result<Self> {
-        let now = Instant::now();
+    /// One that asks at this pace, or as fast as it is answered, and then sleeps when it has looked in vain for so long.
+    pub(crate) fn new(shared: &'s Shared, pace: Option<Pace>, awake: Duration) -> Result<Self> {
         Ok(Self {
             shared,
+            lookout: Lookout::new(pace.is_none().then_some(awake))?,
             desk: Desk {
                 tally: Tally::new()?,
-                pace: rate.map(|rate| Pace::new(rate, now)),
+                pace,
             },
-            lookout: Lookout::new(rate.is_none().then_some(awake))?,
             connections: Vec::new(),
         })
     }
@@ -104,8 +103,8 @@ impl<'s> Worker<'s> {
             pace.overdue(now)
                 .for_each(|late| self.desk.tally.overdue(late));
             self.desk.tally.phase = phase;
-            for (place, slot) in pace.into_waiting() {
-                self.connections[place].end(slot, &mut self.desk)?;
+            for connection in &mut self.connections {
+                connection.end_waiting(&mut self.desk)?;
             }
         }
         self.desk.tally.phase = phase;
@@ -117,8 +116,8 @@ impl<'s> Worker<'s> {
             return Ok(());
         };
         let now = Instant::now();
-        while let Some(((place, slot), due)) = pace.take_due(now) {
-            self.connections[place].ask(slot, due)?;
+        while let Some((place, due)) = pace.take_due(now) {
+            self.connections[place].ask_all(due)?;
         }
         Ok(())
     }
