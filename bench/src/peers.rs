@@ -12,7 +12,9 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::dialect::{Etcd, Nats, OnTheFloor, Resp, Slock, System, Tenure};
-use crate::server_process::{ServerProcess, beside_this_binary, free_address};
+use crate::server_process::{
+    ServerProcess, beside_this_binary, free_address, guided_beside_this_binary,
+};
 
 /// What a load is spread over.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,8 @@ impl Default for Spread {
 pub enum Peer {
     /// This project's server.
     Tenure,
+    /// The same, as `bench/guided-build` has built it.
+    Guided,
     /// The bare server of [`floor`](crate::floor).
     Floor,
     /// `redis-server`.
@@ -54,8 +58,9 @@ pub enum Peer {
 
 impl Peer {
     /// All of them, in the order in which they are told of.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tenure,
+        Self::Guided,
         Self::Floor,
         Self::Redis,
         Self::Valkey,
@@ -69,6 +74,7 @@ impl Peer {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tenure => "tenure",
+            Self::Guided => "guided",
             Self::Floor => "floor",
             Self::Redis => "redis",
             Self::Valkey => "valkey",
@@ -81,13 +87,27 @@ impl Peer {
     /// Whether it can be started here.
     #[must_use]
     pub fn is_here(self) -> bool {
+        if self == Self::Guided {
+            return guided_beside_this_binary().is_ok_and(|binary| binary.exists());
+        }
         self.program().is_none_or(is_on_path)
+    }
+
+    /// What is said of one that cannot be.
+    #[must_use]
+    pub fn absence(self) -> String {
+        let made = if self == Self::Guided {
+            "; bench/guided-build makes it"
+        } else {
+            ""
+        };
+        format!("{self} is not on this machine{made}")
     }
 
     /// The program that it is; `None` for what comes with this one.
     const fn program(self) -> Option<&'static str> {
         match self {
-            Self::Tenure | Self::Floor => None,
+            Self::Tenure | Self::Guided | Self::Floor => None,
             Self::Redis => Some("redis-server"),
             Self::Valkey => Some("valkey-server"),
             Self::Slock => Some("slock"),
@@ -101,7 +121,7 @@ impl Peer {
     pub fn system(self, spread: Spread) -> Box<dyn System> {
         let Spread { orgs, sessions } = spread;
         match self {
-            Self::Tenure => Box::new(Tenure {
+            Self::Tenure | Self::Guided => Box::new(Tenure {
                 key: None,
                 orgs,
                 sessions,
@@ -128,6 +148,7 @@ impl Peer {
                 Some(binary) => ServerProcess::start(binary),
                 None => ServerProcess::start(&beside_this_binary()?),
             },
+            Self::Guided => ServerProcess::start(&guided_beside_this_binary()?),
             Self::Floor => ServerProcess::start_floor(),
             Self::Redis | Self::Valkey => self.start_peer(redis),
             Self::Slock => self.start_peer(slock),

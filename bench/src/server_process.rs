@@ -183,3 +183,14 @@ pub fn beside_this_binary() -> Result<PathBuf> {
     })?;
     Ok(binary)
 }
+
+/// Where `bench/guided-build` puts its server, when this one is built into the same folder.
+///
+/// # Errors
+/// This binary does not know where it is.
+pub fn guided_beside_this_binary() -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    let target = own.ancestors().nth(2);
+    let target = target.context("this binary lies in no folder of builds")?;
+    Ok(target.join("guided/tenure"))
+}

@@ -22,13 +22,14 @@ use super::{command_line, cores, progress};
 /// Put this server, a bare one and every peer on this machine under the same loads in turn
 ///
 /// Starts each on a free port of this machine, with nothing kept on disk, and ends it. The floor is a bare server with the
-/// same protocol, which only cuts frames, decodes, touches a map and answers. Only true successes count; an operation is a
-/// request that was answered with yes. Each figure is the median of the rounds. After that, pairs at half of the rate that
-/// Redis reached, in an open loop and in bursts of the depth: how long answers take when nobody is at the end of their strength.
+/// same protocol, which only cuts frames, decodes, touches a map and answers; "guided" is this server as bench/guided-build has
+/// built it, if it has. Only true successes count; an operation is a request that was answered with yes. Each figure is the
+/// median of the rounds. After that, pairs at half of the rate that Redis reached, in an open loop and in bursts of the depth:
+/// how long answers take when nobody is at the end of their strength.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CompareArguments {
-    /// Only these: tenure, floor, redis, valkey, slock, etcd, nats [default: all that are found]
+    /// Only these: tenure, guided, floor, redis, valkey, slock, etcd, nats [default: all that are found]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<Peer>,
 
@@ -144,8 +145,8 @@ impl CompareArguments {
                 continue;
             }
             if !peer.is_here() {
-                ensure!(!self.only.contains(&peer), "{peer} is not on this machine");
-                writeln!(stderr(), "{peer} is not on this machine: left out")?;
+                ensure!(!self.only.contains(&peer), peer.absence());
+                writeln!(stderr(), "{}: left out", peer.absence())?;
                 continue;
             }
             let server = peer.start(self.binary.as_deref())?;

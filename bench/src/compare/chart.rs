@@ -112,7 +112,8 @@ impl Chart {
     /// The longest bar that is drawn. What is far beyond the others ends there, and its number says so.
     fn longest(&self) -> f64 {
         let bars = || self.groups.iter().flat_map(|group| &group.bars);
-        let of_ours = bars().filter(|(peer, _)| matches!(peer, Peer::Tenure | Peer::Floor));
+        let of_ours =
+            bars().filter(|(peer, _)| matches!(peer, Peer::Tenure | Peer::Guided | Peer::Floor));
         let ours = of_ours.map(|(_, value)| *value).fold(1.0, f64::max);
         let all = bars().map(|(_, value)| *value).fold(1.0, f64::max);
         all.min(1.5 * ours)
@@ -196,14 +197,14 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .group { font-weight: 600; }
 .label { text-anchor: end; }
 rect { fill: #8c959f; }
-.tenure { fill: #1a7f5a; }
+.tenure, .guided { fill: #1a7f5a; }
 .floor { fill: #9ecfb9; }
 .redis { stroke: #57606a; stroke-dasharray: 3 3; }
 rect.redis { stroke: none; fill: #c0564b; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; }
   rect { fill: #6e7681; }
-  .tenure { fill: #3fb68b; }
+  .tenure, .guided { fill: #3fb68b; }
   .floor { fill: #2a6450; }
   .redis { stroke: #9198a1; }
   rect.redis { fill: #d9756b; }
