@@ -12,7 +12,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::{Client, PATIENCE, TestServer, config, exclusive, millis, shared, within};
+use support::{Client, PATIENCE, Process, TestServer, config, exclusive, millis, shared, within};
 use tenure::config::Config;
 use tenure_protocol::{ErrorCode, Reply, Request, Target, reply, request};
 use tokio::net::TcpStream;
@@ -126,6 +126,37 @@ async fn a_connection_too_many_is_turned_away_until_another_has_gone() {
     };
     let mut client = within(PATIENCE, "another is let in", let_in).await;
     client.ping().await;
+}
+
+/// A connection is a file, and the system may allow fewer than the settings.
+#[cfg(unix)]
+#[tokio::test]
+async fn where_the_system_allows_few_files_a_connection_too_many_is_turned_away_as_well() {
+    // All but 256 are for connections.
+    let server = Process::with_files("-n 300");
+    let mut clients = Vec::new();
+    for _ in 0..44 {
+        clients.push(Client::introduced(server.addr).await);
+    }
+    let mut turned_away = Client::connect(server.addr).await;
+    let goodbye = turned_away.ended().await.unwrap();
+    assert_eq!(goodbye, ErrorCode::TooManyConnections);
+    for client in &mut clients {
+        client.ping().await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_asks_for_as_many_files_as_it_needs() {
+    let server = Process::with_files("-S -n 64");
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(Client::introduced(server.addr).await);
+    }
+    for client in &mut clients {
+        client.ping().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

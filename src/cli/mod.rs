@@ -24,6 +24,7 @@ mod job;
 mod journal;
 mod keeping;
 mod locks;
+mod open_files;
 mod output;
 mod ping;
 mod policy;

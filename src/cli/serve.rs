@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::signals::Signals;
-use super::{Exit, duration};
+use super::{Exit, duration, open_files};
 
 /// Run a server until it is told to stop
 ///
@@ -58,7 +58,7 @@ Exit status: 0 ended as it was told to, 2 trouble (also a mistake in the setting
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = Config::load(self.config.as_deref(), self.settings)?;
+        let mut config = Config::load(self.config.as_deref(), self.settings)?;
         if self.check {
             tls::acceptor(&config)?;
             writeln!(
@@ -69,6 +69,7 @@ impl Serve {
             return Ok(Exit::Yes);
         }
         telemetry::init(&config.log, config.log_format)?;
+        open_files::fit(&mut config);
         let runtime = runtime(config.workers).context("cannot start threads")?;
         runtime.block_on(serve(config))?;
         Ok(Exit::Yes)

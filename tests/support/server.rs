@@ -160,6 +160,19 @@ impl Process {
     /// The same, with more in its environment.
     pub(crate) fn under(environment: &[(&str, &OsStr)], listen: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        command.envs(environment.iter().copied());
+        Self::of(command, listen, arguments)
+    }
+
+    /// The same, where the system allows so many open files, as `ulimit` is told.
+    pub(crate) fn with_files(ulimit: &str) -> Self {
+        let mut shell = Command::new("sh");
+        let limited = format!("ulimit {ulimit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_tenure")]);
+        Self::of(shell, "127.0.0.1:0", &[])
+    }
+
+    fn of(mut command: Command, listen: &str, arguments: &[&str]) -> Self {
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("TENURE_") {
                 command.env_remove(variable);
@@ -170,7 +183,6 @@ impl Process {
             .args(["--log-format", "json"])
             .args(arguments)
             .env("TENURE_DURABILITY", durability(arguments))
-            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

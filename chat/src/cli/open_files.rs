@@ -8,40 +8,21 @@ use tenure_chat::config::Config;
 /// Asks the system for as many files as the settings need, and takes fewer connections where it allows fewer.
 pub(super) fn fit(config: &mut Config) {
     let others = config.files_beside_connections();
-    let Some(allowed) = allow(config.connections_max as u64 + others) else {
+    let wanted = config.connections_max;
+    // A system that does not say how many it allows may allow as many.
+    let Ok(allowed) = rlimit::increase_nofile_limit(wanted as u64 + others) else {
         return;
     };
     let fits = usize::try_from(allowed.saturating_sub(others)).unwrap_or(usize::MAX);
-    if fits < config.connections_max {
+    if fits < wanted {
         let connections = fits.max(1);
         tracing::warn!(
             allowed,
-            wanted = config.connections_max,
+            wanted,
             connections,
             "the system allows fewer open files than connections: fewer are taken; raise `ulimit -n`, or lower \
              --connections-max"
         );
         config.connections_max = connections;
     }
-}
-
-/// How many files may be open, once the system was asked for so many; `None` where it does not say.
-#[cfg(unix)]
-fn allow(wanted: u64) -> Option<u64> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    let asked = wanted.min(hard);
-    if soft >= asked {
-        return Some(soft);
-    }
-    match setrlimit(Resource::RLIMIT_NOFILE, asked, hard) {
-        Ok(()) => Some(asked),
-        Err(_) => Some(soft),
-    }
-}
-
-#[cfg(not(unix))]
-const fn allow(_: u64) -> Option<u64> {
-    None
 }
