@@ -2,6 +2,7 @@
 //!
 //! Knows no messages. Rule: it ends with the last handle, or when the server has said that it is no use to come back.
 
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +26,16 @@ pub(crate) async fn run(shared: Arc<Shared>, first: Option<Connection>) {
 
 async fn keep_connected(shared: &Shared, mut first: Option<Connection>) -> Error {
     let mut back_off = BackOff::new(&shared.options);
+    // Said once for each time that it is away: attempts to come back may be very many.
+    let mut is_said = false;
     loop {
         let ended = match connect(shared, first.take()).await {
-            Ok(connection) => serve(shared, connection, &mut back_off).await,
+            Ok(connection) => {
+                if take(&mut is_said) {
+                    tracing::info!("connected again");
+                }
+                serve(shared, connection, &mut back_off).await
+            }
             Err(ended) => ended,
         };
         if shared.shutdown.is_cancelled() {
@@ -38,7 +46,11 @@ async fn keep_connected(shared: &Shared, mut first: Option<Connection>) -> Error
             return ended.why;
         }
         let pause = back_off.next(shared.look(|ledger| ledger.shortest_grace()));
-        tracing::warn!(error = %ended.why, ?pause, "not connected");
+        if replace(&mut is_said, true) {
+            tracing::debug!(error = %ended.why, ?pause, "still not connected");
+        } else {
+            tracing::warn!(error = %ended.why, ?pause, "not connected");
+        }
         tokio::select! {
             () = sleep(pause) => {}
             () = shared.shutdown.cancelled() => return Error::new(ErrorKind::Closed, ""),
