@@ -47,7 +47,8 @@ pub struct Load {
     pub server_pid: Option<u32>,
     /// What its slots do.
     pub course: Course,
-    /// How many pairs a second begin in total, or requests in a course without pairs; `None` is as many as are answered.
+    /// How many pairs a second begin in total, or requests in a course without pairs, those of a connection all at once;
+    /// `None` is as many as are answered.
     pub rate: Option<u32>,
     /// How many connections.
     pub connections: u32,

@@ -22,10 +22,8 @@ pub(crate) struct Connection {
     place: usize,
     dialect: Box<dyn Dialect>,
     slots: Vec<Slot>,
-    /// Slots that have a request in flight.
+    /// Slots that have a request in flight. In an open loop the others wait for their time, and when all do, the connection.
     busy: u32,
-    /// Slots that wait for their time, in an open loop. When all do, the connection waits for it.
-    waiting: u32,
     inbound: Vec<u8>,
     filled: usize,
     outbound: Vec<u8>,
@@ -68,7 +66,6 @@ impl Connection {
             dialect,
             slots: slots.collect(),
             busy: 0,
-            waiting: 0,
             inbound,
             filled: read.len(),
             outbound: Vec::new(),
@@ -84,8 +81,10 @@ impl Connection {
     /// Has every slot ask what it asks first.
     pub(crate) fn begin(&mut self, desk: &mut Desk) -> Result<()> {
         let now = Instant::now();
+        self.busy = self.slots.len() as u32;
         for number in 0..self.slots.len() as u32 {
             let first = self.slots[number as usize].step;
+            self.busy -= 1;
             self.go_on(number, Some(first), now, desk);
         }
         self.write()
@@ -99,13 +98,12 @@ impl Connection {
             self.dialect
                 .ask(number as u32, ask, path, &mut self.outbound);
         }
-        (self.busy, self.waiting) = (self.slots.len() as u32, 0);
+        self.busy = self.slots.len() as u32;
         self.write()
     }
 
     /// Has the slots that wait for their time let go of what they hold.
     pub(crate) fn end_waiting(&mut self, desk: &mut Desk) -> Result<()> {
-        self.waiting = 0;
         let now = Instant::now();
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
@@ -197,8 +195,7 @@ impl Connection {
         match &mut desk.pace {
             Some(pace) if step.start == Start::WhenDue => {
                 slot.is_waiting = true;
-                self.waiting += 1;
-                if self.waiting as usize == self.slots.len() {
+                if self.busy == 0 {
                     pace.wait(self.place);
                 }
             }
