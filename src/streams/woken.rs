@@ -22,7 +22,7 @@ const WOKEN_AT_ONCE: usize = 64;
 /// So many are told by whoever has made the event. To wake another worker for them would cost as much as it saves.
 const TOLD_ALONE: usize = 32;
 
-/// Of more, so many are told before others have their turn: each may be a write to a socket, and others wait a quarter of a
+/// Of more, so many are told before others have their turn: each may be a write to a socket, and others wait a third of a
 /// millisecond. A turn is dear, too: of 16 at once, a thousand cost a tenth more.
 const TOLD_AT_ONCE: usize = 64;
 
