@@ -135,12 +135,12 @@ impl Outbox {
         self.ready.notify_one();
     }
 
-    /// Has `fill` give or append events, and writes them, if the connection sleeps and nothing else is to be said to it. Tells
+    /// Has `fill` give events, and writes them, if the connection sleeps and nothing else is to be said to it. Tells
     /// whether all has been written; if not, it is to be [woken](Self::wake).
-    pub(crate) fn write_past<'f>(&self, fill: impl FnOnce(&mut BytesMut) -> Filled<'f>) -> bool {
-        self.outlet.write(|out| {
+    pub(crate) fn write_past<'f>(&self, fill: impl FnOnce() -> Filled<'f>) -> bool {
+        self.outlet.write(|| {
             if self.state.lock().is_empty() {
-                return fill(out);
+                return fill();
             }
             Filled {
                 has_more: true,

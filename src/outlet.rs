@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::AsyncWrite;
@@ -60,9 +60,9 @@ impl Outlet {
         self.lent.lock().take()
     }
 
-    /// Has `fill` append something or give a frame, tell how much that is, and whether there is more, and writes it. Tells
-    /// whether it did, and that was all; if not, the connection has to be woken.
-    pub(crate) fn write<'f>(&self, fill: impl FnOnce(&mut BytesMut) -> Filled<'f>) -> bool {
+    /// Has `fill` give something, tell how much that is, and whether there is more, and writes it. Tells whether it did, and
+    /// that was all; if not, the connection has to be woken.
+    pub(crate) fn write<'f>(&self, fill: impl FnOnce() -> Filled<'f>) -> bool {
         // Somebody else is at it: another writer, or the connection, which is waking. It is woken for this, too.
         let Some(mut lent) = self.lent.try_lock() else {
             return false;
@@ -70,13 +70,10 @@ impl Outlet {
         let Some(lent) = lent.as_mut().filter(|lent| lent.unwritten.is_empty()) else {
             return false;
         };
-        let filled = fill(&mut lent.unwritten);
+        let filled = fill();
         lent.passed.frames += filled.frames;
         lent.passed.gaps += filled.gaps;
-        match filled.frame {
-            Some(frame) => lent.write_frame(frame),
-            None => lent.write_appended(),
-        }
+        lent.write(filled.bytes);
         lent.unwritten.is_empty() && !filled.has_more
     }
 }
@@ -84,33 +81,22 @@ impl Outlet {
 /// What is to be written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Filled<'f> {
-    /// A frame that many get, if nothing has been appended: it need not be copied for each.
-    pub(crate) frame: Option<&'f [u8]>,
+    /// Frames, which many may get: they need not be copied for each.
+    pub(crate) bytes: &'f [u8],
     pub(crate) frames: u64,
     pub(crate) gaps: u64,
     pub(crate) has_more: bool,
 }
 
 impl Lent {
-    /// Writes what the socket takes of the frame without waiting, and keeps the rest.
-    fn write_frame(&mut self, frame: &[u8]) {
-        self.passed.bytes += frame.len() as u64;
-        let count = self.socket.try_write(frame);
-        self.unwritten.extend_from_slice(&frame[count..]);
-    }
-
-    /// Writes what the socket takes of what has been appended without waiting.
-    fn write_appended(&mut self) {
-        if self.unwritten.is_empty() {
+    /// Writes what the socket takes without waiting, and keeps the rest.
+    fn write(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
             return;
         }
-        self.passed.bytes += self.unwritten.len() as u64;
-        let count = self.socket.try_write(&self.unwritten);
-        if count == self.unwritten.len() {
-            self.unwritten.clear();
-        } else {
-            self.unwritten.advance(count);
-        }
+        self.passed.bytes += bytes.len() as u64;
+        let count = self.socket.try_write(bytes);
+        self.unwritten.extend_from_slice(&bytes[count..]);
     }
 }
 

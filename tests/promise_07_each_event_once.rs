@@ -298,6 +298,52 @@ async fn a_crowd_hears_what_one_hears() {
     assert!(crowd.iter().all(|(_, heard)| heard.offsets() == [1, 2, 3]));
 }
 
+/// Many are told at the same time by several threads, and what one is given another may be given too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_much_happens_each_of_a_crowd_hears_its_own_and_nothing_else() {
+    const SORTS: [&[&str]; 5] = [
+        &["**"],
+        &["doc/**"],
+        &["doc/1"],
+        &["doc/1", "chat/**"],
+        &["chat/1"],
+    ];
+    const PATHS: [&str; 5] = ["doc/1", "doc/2", "doc/1", "chat/1", "doc/1"];
+    const EVENTS: usize = 2_000;
+    let server = TestServer::start().await;
+    let mut crowd = Vec::new();
+    for (sort, _) in SORTS.iter().cycle().zip(0..120) {
+        let mut listener = server.connect().await;
+        let following = listener.follow(ORG, sort, None).await;
+        crowd.push((listener, following, sort));
+    }
+    let listening: Vec<_> = crowd
+        .into_iter()
+        .map(|(mut listener, mut following, sort)| {
+            tokio::spawn(async move {
+                let filters = sort.iter().map(|text| Filter::parse(text).unwrap());
+                let filters: Vec<_> = filters.collect();
+                let is_for = |offset: &u64| {
+                    let path = PATHS[(*offset as usize - 1) % PATHS.len()];
+                    filters.iter().any(|filter| filter.matches(path))
+                };
+                let expected: Vec<_> = (1..=EVENTS as u64).filter(is_for).collect();
+                let last = expected.last().copied().unwrap();
+                following.reach(&mut listener, last).await;
+                assert!(sent(&listener) == expected, "{sort:?}");
+            })
+        })
+        .collect();
+    let mut client = server.connect().await;
+    let paths: Vec<_> = PATHS.iter().copied().cycle().take(EVENTS).collect();
+    for some in paths.chunks(64) {
+        publish(&mut client, some).await;
+    }
+    for listening in listening {
+        listening.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_sent_for_what_was_unsubscribed() {
     let server = TestServer::start().await;

@@ -23,14 +23,11 @@ pub(crate) async fn pair() -> (Socket, TcpStream) {
     (Socket::halves_of(server).1, client.unwrap())
 }
 
-fn all(bytes: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'static> {
-    let bytes = bytes.to_vec();
-    move |out| {
-        out.extend_from_slice(&bytes);
-        Filled {
-            frames: 1,
-            ..Filled::default()
-        }
+fn all<'f>(bytes: &'f [u8]) -> impl FnOnce() -> Filled<'f> {
+    move || Filled {
+        bytes,
+        frames: 1,
+        ..Filled::default()
     }
 }
 
@@ -38,7 +35,7 @@ fn all(bytes: &[u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'static> {
 async fn nobody_writes_past_a_connection_that_is_awake() {
     let (socket, _client) = pair().await;
     let outlet = Outlet::default();
-    let nothing = |_: &mut BytesMut| panic!("expected not to be asked");
+    let nothing = || panic!("expected not to be asked");
     assert!(!outlet.write(nothing));
     outlet.lend(socket, BytesMut::new());
     assert!(outlet.take_back().is_some());
@@ -68,47 +65,32 @@ async fn what_is_written_past_it_is_read_and_counted() {
     );
 }
 
-/// Gives it without appending it.
-fn given<'f>(frame: &'f [u8]) -> impl FnOnce(&mut BytesMut) -> Filled<'f> {
-    move |_| Filled {
-        frame: Some(frame),
-        frames: 1,
-        ..Filled::default()
-    }
-}
-
 #[tokio::test]
 async fn what_the_socket_does_not_take_is_kept_and_nothing_is_written_after_it() {
     let block: Vec<u8> = (0..64 * 1024_u32).map(|number| number as u8).collect();
-    for is_given in [false, true] {
-        let (mut socket, mut client) = pair().await;
-        let outlet = Outlet::default();
-        outlet.lend(socket.clone(), BytesMut::new());
-        let mut expected = Vec::new();
-        let mut is_taken = true;
-        while is_taken {
-            expected.extend_from_slice(&block);
-            is_taken = if is_given {
-                outlet.write(given(&block))
-            } else {
-                outlet.write(all(&block))
-            };
-        }
-        let is_written = outlet.write(all(b"later"));
-        assert!(!is_written, "there is something to be written first");
-        let lent = outlet.take_back().unwrap();
-        assert_eq!(lent.passed.bytes, expected.len() as u64);
-        let mut unwritten = lent.unwritten;
-        assert!(!unwritten.is_empty());
-        let mut read = vec![0; expected.len()];
-        let (written, whole) = tokio::join!(
-            socket.write_all_buf(&mut unwritten),
-            timeout(PATIENCE, client.read_exact(&mut read))
-        );
-        written.unwrap();
-        whole.unwrap().unwrap();
-        assert!(read == expected, "expected what was written");
+    let (mut socket, mut client) = pair().await;
+    let outlet = Outlet::default();
+    outlet.lend(socket.clone(), BytesMut::new());
+    let mut expected = Vec::new();
+    let mut is_taken = true;
+    while is_taken {
+        expected.extend_from_slice(&block);
+        is_taken = outlet.write(all(&block));
     }
+    let is_written = outlet.write(all(b"later"));
+    assert!(!is_written, "there is something to be written first");
+    let lent = outlet.take_back().unwrap();
+    assert_eq!(lent.passed.bytes, expected.len() as u64);
+    let mut unwritten = lent.unwritten;
+    assert!(!unwritten.is_empty());
+    let mut read = vec![0; expected.len()];
+    let (written, whole) = tokio::join!(
+        socket.write_all_buf(&mut unwritten),
+        timeout(PATIENCE, client.read_exact(&mut read))
+    );
+    written.unwrap();
+    whole.unwrap().unwrap();
+    assert!(read == expected, "expected what was written");
 }
 
 /// A connection that wakes and sleeps, and others that write past it, on threads of their own.
@@ -119,18 +101,16 @@ async fn one_writes_at_a_time() {
     let outlet = Arc::new(Outlet::default());
     let next = Arc::new(AtomicU64::new(1));
     // Whoever may write takes the next number: whoever writes out of turn writes out of order.
-    let number = |next: &AtomicU64, out: &mut BytesMut| {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        out.extend_from_slice(&number.to_be_bytes());
-        number
-    };
+    let number = |next: &AtomicU64| next.fetch_add(1, Ordering::Relaxed);
     let others = [(); 2].map(|()| {
         let (outlet, next) = (Arc::clone(&outlet), Arc::clone(&next));
         tokio::spawn(async move {
+            let mut bytes = [0; 8];
             while next.load(Ordering::Relaxed) < LAST {
-                outlet.write(|out| {
-                    number(&next, out);
+                outlet.write(|| {
+                    bytes = number(&next).to_be_bytes();
                     Filled {
+                        bytes: &bytes,
                         frames: 1,
                         ..Filled::default()
                     }
@@ -141,7 +121,12 @@ async fn one_writes_at_a_time() {
     });
     let connection = tokio::spawn(async move {
         let mut unwritten = BytesMut::new();
-        while number(&next, &mut unwritten) < LAST {
+        loop {
+            let number = number(&next);
+            unwritten.extend_from_slice(&number.to_be_bytes());
+            if number >= LAST {
+                break;
+            }
             socket.write_all_buf(&mut unwritten).await.unwrap();
             outlet.lend(socket.clone(), std::mem::take(&mut unwritten));
             tokio::task::yield_now().await;

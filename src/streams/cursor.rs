@@ -6,12 +6,14 @@
 //! where it is: the reader is woken once more when it is.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tenure_protocol::Filter;
 
+use super::excerpt::Newest;
 use super::filter_map::FilterMap;
 use super::ring::{Audience, Paths, Portion, Ring};
 
@@ -26,6 +28,8 @@ pub(super) struct Cursor {
 #[derive(Debug, Default)]
 struct Place {
     filters: FilterMap<Live>,
+    /// How the only one is spelled, if there is but one.
+    only: Option<Arc<str>>,
     /// Every entry up to here was copied, was told to be lost, or is for nobody here.
     passed: u64,
     /// There may be something to copy after `passed`, beside what is marked.
@@ -51,6 +55,8 @@ pub(super) struct Step {
     pub(super) passed: u64,
     /// There may be more to copy already.
     pub(super) has_more: bool,
+    /// What was copied, if others may be given just that.
+    pub(super) newest: Option<Newest>,
 }
 
 impl Cursor {
@@ -66,22 +72,24 @@ impl Cursor {
                 .is_ok()
     }
 
-    /// Whether all that it has not seen yet is the ring's newest entry, shown, and that one has this number. If so, it has seen it
-    /// from here on: whoever asks has the frame at hand. Neither holds the ring nor looks at filters.
-    pub(super) fn take_newest(&self, ring: &Ring, number: u64) -> bool {
+    /// Whether this is all that it has not seen yet, and shown. If so, it has seen it from here on: whoever asks has the frames
+    /// at hand. Does not hold the ring.
+    pub(super) fn take_newest(&self, ring: &Ring, newest: &Newest) -> bool {
+        let (first, last) = (newest.first, newest.last);
         let mut place = self.place.lock();
         let (unmarked, order) = (0, Ordering::SeqCst);
         if place.is_behind
-            || place.passed >= number
+            || place.passed >= first
+            || newest.filter.is_some() && newest.filter != place.only
             || self
                 .mark
-                .compare_exchange(number, unmarked, order, order)
+                .compare_exchange(first, unmarked, order, order)
                 .is_err()
         {
             return false;
         }
-        let is_newest = ring.top() == number && number <= ring.shown();
-        place.passed = if is_newest { number } else { number - 1 };
+        let is_newest = ring.top() == last && last <= ring.shown();
+        place.passed = if is_newest { last } else { first - 1 };
         place.is_behind = !is_newest;
         is_newest
     }
@@ -112,6 +120,7 @@ impl Cursor {
             }
             live.subscriptions += 1;
         }
+        place.only = place.filters.only();
     }
 
     /// One subscription fewer has this filter, and no entry is appended meanwhile. Tells whether none has it any more.
@@ -124,6 +133,7 @@ impl Cursor {
         let is_last = live.subscriptions == 0;
         if is_last {
             place.filters.remove(filter);
+            place.only = place.filters.only();
             // What is marked may have been for this one alone: it has to be looked at.
             let marked = self.mark.load(Ordering::Relaxed);
             if marked > 0 && !place.is_behind {
@@ -153,6 +163,7 @@ impl Cursor {
         let log = ring.read();
         let shown = ring.shown().min(log.top());
         let marked = self.mark.swap(0, Ordering::Relaxed);
+        let is_marked_only = !place.is_behind && marked > 0;
         if !place.is_behind {
             place.pass_unmarked(marked, log.top());
             place.is_behind = marked > 0;
@@ -162,6 +173,7 @@ impl Cursor {
             has_gap: false,
             passed: place.passed.min(shown),
             has_more: false,
+            newest: None,
         };
         place.is_behind &= place.passed < log.top();
         if !place.is_behind || place.passed >= shown || log.lost() > shown {
@@ -179,6 +191,13 @@ impl Cursor {
         step.passed = copied.passed;
         place.passed = copied.passed;
         place.is_behind = copied.passed < log.top();
+        if is_marked_only && !step.has_gap && !place.is_behind && place.only.is_some() {
+            step.newest = Some(Newest {
+                first: marked,
+                last: copied.passed,
+                filter: place.only.clone(),
+            });
+        }
         step
     }
 }

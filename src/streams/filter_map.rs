@@ -3,6 +3,8 @@
 //! Knows neither who cares nor why. Must hold: a path finds exactly the values whose filter matches it, as
 //! [`Filter::matches`] has it, at a cost that grows with the segments of the path and not with the filters there are.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use tenure_protocol::{Filter, Scope};
 
@@ -43,6 +45,19 @@ impl<V> FilterMap<V> {
             Scope::Path(path) => drop(self.paths.remove(path)),
             Scope::Below(path) => drop(self.below.remove(path)),
         }
+    }
+
+    /// How the filter is spelled that there is a value of, if it is the only one.
+    pub(super) fn only(&self) -> Option<Arc<str>> {
+        let count = usize::from(self.all.is_some()) + self.paths.len() + self.below.len();
+        if count != 1 {
+            return None;
+        }
+        let all = self.all.iter().map(|_| Arc::from(Filter::ALL.as_str()));
+        let paths = self.paths.keys().map(|path| Arc::from(path.as_str()));
+        let below = self.below.keys();
+        let below = below.map(|path| Arc::from(format!("{path}/**")));
+        all.chain(paths).chain(below).next()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,6 +138,8 @@ mod tests {
             all.sort();
             model.sort();
             prop_assert_eq!(map.is_empty(), model.is_empty());
+            let (found, expected) = (map.only(), model.first().filter(|_| model.len() == 1));
+            prop_assert_eq!(found.as_deref(), expected.map(String::as_str));
             prop_assert_eq!(all, model);
         }
     }

@@ -16,9 +16,9 @@ use tenure_protocol::{Filter, Push, push};
 use tokio::time::Instant;
 
 use super::cursor::{Cursor, Step};
+use super::excerpt::{Excerpt, Newest};
 use super::ring::{Audience, Portion};
 use super::stream::Stream;
-use super::woken::Newest;
 use crate::outbox::Outbox;
 use crate::outlet::Filled;
 
@@ -101,6 +101,8 @@ pub(crate) struct Drained {
     /// Every event up to here has been given, or is not for it.
     pub(crate) passed: u64,
     pub(crate) has_more: bool,
+    /// What was given, if others may be given just that.
+    newest: Option<Newest>,
 }
 
 impl Listener {
@@ -144,25 +146,22 @@ impl Listener {
     }
 
     /// Writes what there is to the connection's socket, if the connection sleeps; if not, wakes it.
-    pub(super) fn tell(self: &Arc<Self>, newest: Option<&Newest>, now: Instant) {
+    /// That is what the excerpt is, or else what there is becomes the excerpt.
+    pub(super) fn tell(self: &Arc<Self>, excerpt: &mut Excerpt, now: Instant) {
         let Some(outbox) = self.outbox.upgrade() else {
             return;
         };
-        let is_told = outbox.write_past(|out| match newest {
-            Some(newest) if self.take_newest(newest, now) => Filled {
-                frame: Some(&newest.frame),
-                frames: 1,
-                gaps: 0,
-                has_more: self.hears_presence() && self.presence.is_behind(),
-            },
-            _ => {
-                let drained = self.drain(now, out);
-                Filled {
-                    frame: None,
-                    frames: drained.frames,
-                    gaps: drained.gaps,
-                    has_more: drained.has_more,
-                }
+        let is_told = outbox.write_past(|| {
+            let (gaps, has_more) = if self.takes(excerpt, now) {
+                (0, self.hears_presence() && self.presence.is_behind())
+            } else {
+                self.drain_into(excerpt, now)
+            };
+            Filled {
+                bytes: &excerpt.bytes,
+                frames: excerpt.frames,
+                gaps,
+                has_more,
             }
         });
         if !is_told {
@@ -225,14 +224,27 @@ impl Listener {
         self.reading.lock().readiness = Readiness::Idle;
     }
 
-    /// Whether an event is all that there is to read here. If so, it counts as told.
-    fn take_newest(&self, newest: &Newest, now: Instant) -> bool {
-        let is_all = Arc::ptr_eq(&newest.stream, &self.stream)
-            && self.events.take_newest(&self.stream.events, newest.offset);
+    /// Whether the excerpt is all that there is to read of events. If so, it counts as told.
+    fn takes(&self, excerpt: &Excerpt, now: Instant) -> bool {
+        let Some((stream, newest)) = &excerpt.source else {
+            return false;
+        };
+        let is_all = Arc::ptr_eq(stream, &self.stream)
+            && self.events.take_newest(&self.stream.events, newest);
         if is_all {
-            self.reading.lock().told = Some((newest.offset, now));
+            self.reading.lock().told = Some((newest.last, now));
         }
         is_all
+    }
+
+    /// Makes some of what there is to read the excerpt. Tells how many gaps there are in it, and whether there is more.
+    fn drain_into(&self, excerpt: &mut Excerpt, now: Instant) -> (u64, bool) {
+        excerpt.bytes.clear();
+        let drained = self.drain(now, &mut excerpt.bytes);
+        excerpt.frames = drained.frames;
+        let newest = drained.newest.filter(|_| !self.hears_presence());
+        excerpt.source = newest.map(|newest| (Arc::clone(&self.stream), newest));
+        (drained.gaps, drained.has_more)
     }
 
     fn hears_presence(&self) -> bool {
@@ -256,8 +268,10 @@ impl Listener {
             gaps: 0,
             passed: step.passed,
             has_more: step.has_more,
+            newest: None,
         };
         self.count(&step, &mut drained);
+        drained.newest = step.newest;
         self.tell_position(&mut drained, now, out);
         if !drained.has_more && self.hears_presence() {
             self.drain_presence(&mut drained, out);

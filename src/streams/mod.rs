@@ -11,6 +11,7 @@
 
 mod cursor;
 mod epochs;
+mod excerpt;
 mod filter_map;
 mod interest;
 mod listener;

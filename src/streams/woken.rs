@@ -8,10 +8,11 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::excerpt::Excerpt;
 use super::listener::Listener;
 use super::ring::Showing;
 use super::stream::Stream;
@@ -38,16 +39,8 @@ pub(crate) struct Woken {
     /// How many events there are in the batch, and the first of them, if anybody cares for it.
     events: usize,
     event: Option<(Arc<Stream>, u64)>,
-    /// The event, if it is the only one, as it is told.
-    newest: Option<Newest>,
-}
-
-/// The newest event of a stream.
-#[derive(Debug)]
-pub(super) struct Newest {
-    pub(super) stream: Arc<Stream>,
-    pub(super) offset: u64,
-    pub(super) frame: Bytes,
+    /// The event, if it is the only one.
+    excerpt: Excerpt,
 }
 
 /// Many listeners that are being told, by as many tasks as there are workers.
@@ -86,16 +79,14 @@ impl Woken {
         let next = if self.batch == 0 { 0 } else { self.batch + 1 };
         let is_single = mem::take(&mut self.events) == 1;
         let single = self.event.take().filter(|_| is_single);
-        let newest = single.map(|(stream, offset)| Newest {
-            stream,
-            offset,
-            frame: frame.split().freeze(),
-        });
+        let excerpt = single
+            .map(|(stream, offset)| Excerpt::of_event(stream, offset, frame.split()))
+            .unwrap_or_default();
         Self {
             listeners: mem::take(&mut self.listeners),
             news: mem::take(&mut self.news),
             batch: mem::replace(&mut self.batch, next),
-            newest,
+            excerpt,
             ..Self::default()
         }
     }
@@ -168,10 +159,10 @@ impl Woken {
     /// Shows what was put into rings, and tells them, past those of their connections that sleep, which are not woken then: a
     /// few at once; many on tasks of their own. What it saves is the waking. What wakes them instead has them take what has
     /// come together meanwhile, and is for when much happens.
-    pub(crate) fn tell(self, now: Instant) {
+    pub(crate) fn tell(mut self, now: Instant) {
         self.show();
         if self.listeners.len() <= TOLD_ALONE {
-            self.tell_some(&self.listeners, now);
+            tell_each(&self.listeners, &mut self.excerpt, now);
             return;
         }
         let workers = Handle::current().metrics().num_workers();
@@ -193,12 +184,6 @@ impl Woken {
         }
     }
 
-    fn tell_some(&self, listeners: &[Arc<Listener>], now: Instant) {
-        for listener in listeners {
-            listener.tell(self.newest.as_ref(), now);
-        }
-    }
-
     /// Shows what was put into rings, and wakes who is to read it, if they are few. Many are told past their connections, by a
     /// thread that does nothing else: to write to very many sockets is much work, for which nobody's commands have to wait,
     /// and whatever comes meanwhile is read together by those whose turn comes late.
@@ -207,10 +192,7 @@ impl Woken {
         let listeners = self.listeners;
         if listeners.len() > WOKEN_AT_ONCE {
             tokio::task::spawn_blocking(move || {
-                let now = Instant::now();
-                listeners
-                    .iter()
-                    .for_each(|listener| listener.tell(None, now));
+                tell_each(&listeners, &mut Excerpt::default(), Instant::now());
             });
             return;
         }
@@ -226,14 +208,22 @@ impl Woken {
 
 impl Spread {
     async fn run(self: Arc<Self>) {
+        let mut excerpt = self.woken.excerpt.clone();
         loop {
             let from = self.next.fetch_add(TOLD_AT_ONCE, Ordering::Relaxed);
             let Some(rest) = self.woken.listeners.get(from..) else {
                 return;
             };
-            self.woken
-                .tell_some(&rest[..TOLD_AT_ONCE.min(rest.len())], self.now);
+            let part = &rest[..TOLD_AT_ONCE.min(rest.len())];
+            tell_each(part, &mut excerpt, self.now);
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Tells some, one after the other.
+fn tell_each(listeners: &[Arc<Listener>], excerpt: &mut Excerpt, now: Instant) {
+    for listener in listeners {
+        listener.tell(excerpt, now);
     }
 }

@@ -1,8 +1,8 @@
-//! A cursor beside the subscriptions that a client keeps, which give an event to whom it matches and is above the last.
+//! Cursors beside the subscriptions that their clients keep, which give an event to whom it matches and is above the last.
 //!
-//! Rule that is tested: whatever the order of subscribing, appending, forgetting and reading, each subscription is given
-//! every event that it is for, once and in order, or hears of a gap that the event lies in; and nothing before it is
-//! shown.
+//! Rule that is tested: whatever the order of subscribing, appending, forgetting and reading, and whoever is given what
+//! another was, each subscription is given every event that it is for, once and in order, or hears of a gap that the event
+//! lies in; nothing before it is shown, and nothing that is for none of the reader's.
 
 use proptest::prelude::*;
 use tenure_engine::{LogTime, Millis};
@@ -17,33 +17,46 @@ const PATHS: [&str; 5] = ["a/b", "a/b/c", "c", "c/d", "e"];
 /// Bytes of a frame: the number of its entry.
 const FRAME: usize = 8;
 
+/// Some read the same, and some do not.
+const READERS: usize = 3;
+
+/// Readers, paths and filters by index.
 #[derive(Debug, Clone)]
 enum Op {
-    /// Paths by index.
     Append(Vec<usize>),
-    /// Filters by index, and how far back from the top.
-    Subscribe(Vec<usize>, u64),
-    Unsubscribe(usize),
+    /// How far back from the top.
+    Subscribe(usize, Vec<usize>, u64),
+    Unsubscribe(usize, usize),
     /// All but so many of the newest.
     Show(u64),
     Step {
+        reader: usize,
         bytes_max: usize,
         looks_max: usize,
     },
     /// Whoever has appended one gives it, and others may have been appended since: how many.
-    TakeNewest(u64),
+    TakeEvent(usize, u64),
+    /// What another was given, and others may have been appended since.
+    TakeExcerpt(usize),
+    /// All are told, beginning with this one, and each may be given what the one before was.
+    Tell(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let filters = proptest::collection::vec(0..FILTERS.len(), 1..3);
+    let reader = 0..READERS;
     prop_oneof![
         6 => proptest::collection::vec(0..PATHS.len(), 1..3).prop_map(Op::Append),
-        1 => (filters, 0..12_u64).prop_map(|(filters, back)| Op::Subscribe(filters, back)),
-        1 => (0..4_usize).prop_map(Op::Unsubscribe),
+        1 => (reader.clone(), filters, 0..12_u64)
+            .prop_map(|(reader, filters, back)| Op::Subscribe(reader, filters, back)),
+        1 => (reader.clone(), 0..4_usize).prop_map(|(reader, index)| Op::Unsubscribe(reader, index)),
         2 => (0..4_u64).prop_map(Op::Show),
-        4 => (prop_oneof![Just(0), Just(64), Just(4096)], prop_oneof![1..4_usize, Just(256)])
-            .prop_map(|(bytes_max, looks_max)| Op::Step { bytes_max, looks_max }),
-        4 => prop_oneof![3 => Just(0), 1 => 1..3_u64].prop_map(Op::TakeNewest),
+        4 => (reader.clone(), prop_oneof![Just(0), Just(64), Just(4096)], prop_oneof![1..4_usize, Just(256)])
+            .prop_map(|(reader, bytes_max, looks_max)| Op::Step { reader, bytes_max, looks_max }),
+        4 => (reader.clone(), prop_oneof![3 => Just(0), 1 => 1..3_u64])
+            .prop_map(|(reader, back)| Op::TakeEvent(reader, back)),
+        2 => reader.clone().prop_map(Op::TakeExcerpt),
+        4 => reader.prop_map(Op::Tell),
     ]
 }
 
@@ -65,11 +78,20 @@ impl Subscription {
     }
 }
 
+#[derive(Default)]
+struct Reader {
+    cursor: Cursor,
+    subscriptions: Vec<Subscription>,
+    /// The highest number that it was given.
+    given: u64,
+}
+
 struct World {
     ring: Ring,
-    cursor: Cursor,
     events: Vec<Vec<&'static str>>,
-    subscriptions: Vec<Subscription>,
+    readers: [Reader; READERS],
+    /// What somebody was given last, if others may be given that, and the numbers in it.
+    excerpt: Option<(Newest, Vec<u64>)>,
 }
 
 impl World {
@@ -81,9 +103,9 @@ impl World {
         };
         Self {
             ring: Ring::new(0, bounds, Room::new(1 << 20), showing),
-            cursor: Cursor::default(),
             events: Vec::new(),
-            subscriptions: Vec::new(),
+            readers: Default::default(),
+            excerpt: None,
         }
     }
 
@@ -91,23 +113,25 @@ impl World {
         let paths: Vec<_> = paths.iter().map(|index| PATHS[*index]).collect();
         let number = self.events.len() as u64 + 1;
         let frame = number.to_be_bytes();
-        let is_for_it = self.subscriptions.iter().any(|one| one.matches(&paths));
         self.ring
             .append(number, LogTime(0), &paths, Frames::Same(&frame), || {
-                if is_for_it {
-                    self.cursor.mark(number);
+                for reader in &self.readers {
+                    if reader.subscriptions.iter().any(|one| one.matches(&paths)) {
+                        reader.cursor.mark(number);
+                    }
                 }
             });
         self.events.push(paths);
     }
 
-    fn subscribe(&mut self, filters: &[usize], back: u64) {
+    fn subscribe(&mut self, reader: usize, filters: &[usize], back: u64) {
+        let reader = &mut self.readers[reader];
         let filters: Vec<_> = filters.iter().map(|index| FILTERS[*index]).collect();
         let (top, lost) = (self.ring.read().top(), self.ring.read().lost());
         let after = top.saturating_sub(back).max(lost);
         let parsed = filters.iter().map(|text| Filter::parse(text).unwrap());
-        self.cursor.add(parsed, after, top);
-        self.subscriptions.push(Subscription {
+        reader.cursor.add(parsed, after, top);
+        reader.subscriptions.push(Subscription {
             filters,
             last: after,
             after,
@@ -115,16 +139,17 @@ impl World {
         });
     }
 
-    fn unsubscribe(&mut self, index: usize) {
-        if index < self.subscriptions.len() {
-            let gone = self.subscriptions.remove(index);
+    fn unsubscribe(&mut self, reader: usize, index: usize) {
+        let reader = &mut self.readers[reader];
+        if index < reader.subscriptions.len() {
+            let gone = reader.subscriptions.remove(index);
             for text in gone.filters {
-                self.cursor.remove(Filter::parse(text).unwrap());
+                reader.cursor.remove(Filter::parse(text).unwrap());
             }
         }
     }
 
-    fn step(&mut self, bytes_max: usize, looks_max: usize) -> bool {
+    fn step(&mut self, reader: usize, bytes_max: usize, looks_max: usize) -> bool {
         let mut out = BytesMut::new();
         let portion = Portion {
             bytes_max,
@@ -136,40 +161,76 @@ impl World {
             gap = Some(lost);
         };
         let (ring, audience) = (&self.ring, Audience::Everyone);
-        let step = self.cursor.step(ring, audience, portion, &mut out, tell);
+        let Reader {
+            cursor,
+            subscriptions,
+            ..
+        } = &mut self.readers[reader];
+        let step = cursor.step(ring, audience, portion, &mut out, tell);
         let shown = ring.shown();
         assert!(step.passed <= shown, "{} is not shown", step.passed);
         assert!(gap.as_ref().is_none_or(|gap| *gap.end() <= shown));
         assert_eq!(out.len(), step.frames as usize * FRAME);
         assert_eq!(step.has_gap, gap.is_some());
         if let Some(gap) = gap {
-            for subscription in &mut self.subscriptions {
+            for subscription in subscriptions {
                 let lost = gap.clone().filter(|number| *number > subscription.last);
                 subscription.accounted.extend(lost);
                 subscription.last = subscription.last.max(*gap.end());
             }
         }
         let numbers = out.chunks_exact(FRAME);
-        self.receive(numbers.map(|frame| u64::from_be_bytes(frame.try_into().unwrap())));
+        let numbers = numbers.map(|frame| u64::from_be_bytes(frame.try_into().unwrap()));
+        let numbers: Vec<_> = numbers.collect();
+        self.receive(reader, &numbers);
+        self.excerpt = step.newest.map(|newest| (newest, numbers));
         step.has_more
     }
 
-    fn take_newest(&mut self, back: u64) {
+    fn take_event(&mut self, reader: usize, back: u64) -> bool {
         let number = (self.events.len() as u64).saturating_sub(back);
-        if self.cursor.take_newest(&self.ring, number) {
-            self.receive(std::iter::once(number));
+        let newest = Newest {
+            first: number,
+            last: number,
+            filter: None,
+        };
+        self.take(reader, &newest, &[number])
+    }
+
+    fn take_excerpt(&mut self, reader: usize) -> bool {
+        let excerpt = self.excerpt.clone();
+        excerpt.is_some_and(|(newest, numbers)| self.take(reader, &newest, &numbers))
+    }
+
+    fn take(&mut self, reader: usize, newest: &Newest, numbers: &[u64]) -> bool {
+        let Reader { cursor, given, .. } = &self.readers[reader];
+        let is_taken = cursor.take_newest(&self.ring, newest);
+        if is_taken {
+            assert!(numbers[0] > *given, "{} was given before", numbers[0]);
+            self.receive(reader, numbers);
+        }
+        is_taken
+    }
+
+    fn tell(&mut self, first: usize) {
+        for reader in (first..READERS).chain(0..first) {
+            if !self.take_excerpt(reader) {
+                self.step(reader, 4096, 256);
+            }
         }
     }
 
-    fn receive(&mut self, numbers: impl Iterator<Item = u64>) {
+    fn receive(&mut self, reader: usize, numbers: &[u64]) {
         let (mut before, shown) = (0, self.ring.shown());
-        for number in numbers {
+        for &number in numbers {
             assert!(number > before, "{number} after {before}");
             assert!(number <= shown, "{number} is not shown");
             before = number;
+            let given = &mut self.readers[reader].given;
+            *given = number.max(*given);
             let paths = &self.events[number as usize - 1];
             // Those who have had it drop it: another subscription with the same filter may have started over.
-            let matching = self
+            let matching = self.readers[reader]
                 .subscriptions
                 .iter_mut()
                 .filter(|one| one.matches(paths));
@@ -184,7 +245,7 @@ impl World {
 
     /// Everything up to the top is accounted for.
     fn check(&self) {
-        for subscription in &self.subscriptions {
+        for subscription in self.readers.iter().flat_map(|one| &one.subscriptions) {
             let numbers = subscription.after + 1..=self.events.len() as u64;
             let missing: Vec<_> = numbers
                 .filter(|number| subscription.matches(&self.events[*number as usize - 1]))
@@ -205,23 +266,35 @@ proptest! {
     fn each_subscription_is_given_each_of_its_events_once_or_a_gap(
         entries_max in prop_oneof![1..8_usize, Just(1_000)],
         showing in prop_oneof![Just(Showing::AtOnce), Just(Showing::WhenTold)],
+        firsts in proptest::array::uniform3(0..FILTERS.len()),
         ops in proptest::collection::vec(op(), 1..120),
     ) {
         let mut world = World::new(entries_max, showing);
+        for (reader, filter) in firsts.into_iter().enumerate() {
+            world.subscribe(reader, &[filter], 0);
+        }
         for op in ops {
             match op {
                 Op::Append(paths) => world.append(&paths),
-                Op::Subscribe(filters, back) => world.subscribe(&filters, back),
-                Op::Unsubscribe(index) => world.unsubscribe(index),
+                Op::Subscribe(reader, filters, back) => world.subscribe(reader, &filters, back),
+                Op::Unsubscribe(reader, index) => world.unsubscribe(reader, index),
                 Op::Show(back) => world.ring.show((world.events.len() as u64).saturating_sub(back)),
-                Op::Step { bytes_max, looks_max } => {
-                    world.step(bytes_max, looks_max);
+                Op::Step { reader, bytes_max, looks_max } => {
+                    world.step(reader, bytes_max, looks_max);
                 }
-                Op::TakeNewest(back) => world.take_newest(back),
+                Op::TakeEvent(reader, back) => {
+                    world.take_event(reader, back);
+                }
+                Op::TakeExcerpt(reader) => {
+                    world.take_excerpt(reader);
+                }
+                Op::Tell(first) => world.tell(first),
             }
         }
         world.ring.show(world.events.len() as u64);
-        while world.step(4096, 256) {}
+        for reader in 0..READERS {
+            while world.step(reader, 4096, 256) {}
+        }
         world.check();
     }
 }
@@ -234,7 +307,7 @@ fn what_is_for_nobody_is_passed_and_never_a_gap() {
         bytes_max: 64,
         looks_max: 4,
     };
-    world.subscribe(&[3], 0);
+    world.subscribe(0, &[3], 0);
     for passed in [10, 20] {
         for _ in 0..10 {
             world.append(&[0]);
@@ -242,12 +315,15 @@ fn what_is_for_nobody_is_passed_and_never_a_gap() {
         let mut out = BytesMut::new();
         let (ring, audience) = (&world.ring, Audience::Everyone);
         let tell = |gap, _: &mut BytesMut| panic!("expected no gap, found {gap:?}");
-        let step = world.cursor.step(ring, audience, portion, &mut out, tell);
+        let step = world.readers[0]
+            .cursor
+            .step(ring, audience, portion, &mut out, tell);
         let expected = Step {
             frames: 0,
             has_gap: false,
             passed,
             has_more: false,
+            newest: None,
         };
         assert_eq!(step, expected);
     }
@@ -256,20 +332,20 @@ fn what_is_for_nobody_is_passed_and_never_a_gap() {
 #[test]
 fn what_older_filters_have_had_is_not_copied_again() {
     let mut world = World::new(100, Showing::AtOnce);
-    world.subscribe(&[0], 0);
+    world.subscribe(0, &[0], 0);
     for path in [0, 2, 4, 2] {
         world.append(&[path]);
     }
-    while world.step(4096, 256) {}
+    while world.step(0, 4096, 256) {}
     // Only what is at `c` is for the one that starts over.
-    world.subscribe(&[3], 4);
+    world.subscribe(0, &[3], 4);
     let mut out = BytesMut::new();
     let portion = Portion {
         bytes_max: 4096,
         looks_max: 256,
     };
     let (ring, audience) = (&world.ring, Audience::Everyone);
-    let step = world
+    let step = world.readers[0]
         .cursor
         .step(ring, audience, portion, &mut out, |_, _| {});
     assert_eq!((step.frames, step.passed), (2, 4));
@@ -279,14 +355,14 @@ fn what_older_filters_have_had_is_not_copied_again() {
 #[test]
 fn who_begins_anew_is_told_of_no_gap_from_before() {
     let mut world = World::new(3, Showing::AtOnce);
-    world.subscribe(&[3], 0);
+    world.subscribe(0, &[3], 0);
     world.append(&[2]);
-    world.unsubscribe(0);
+    world.unsubscribe(0, 0);
     world.append(&[0]);
-    world.subscribe(&[3], 0);
+    world.subscribe(0, &[3], 0);
     for _ in 0..5 {
         world.append(&[0]);
     }
-    assert!(!world.step(4096, 256));
-    assert!(world.subscriptions[0].accounted.is_empty());
+    assert!(!world.step(0, 4096, 256));
+    assert!(world.readers[0].subscriptions[0].accounted.is_empty());
 }
