@@ -76,8 +76,8 @@ impl Serve {
     }
 }
 
-/// Where connections are served, by so many threads. One alone needs no scheduler that steals and wakes. As many more at most
-/// tell the listeners of whatever many listen to.
+/// Where connections are served, by so many threads. One alone needs no scheduler that steals and wakes. As many others, and one
+/// for the core that is left, tell many listeners what they listen to.
 fn runtime(workers: usize) -> io::Result<Runtime> {
     let mut runtime = if workers == 1 {
         runtime::Builder::new_current_thread()
@@ -86,7 +86,10 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
         several.worker_threads(workers);
         several
     };
-    runtime.enable_all().max_blocking_threads(workers).build()
+    runtime
+        .enable_all()
+        .max_blocking_threads(workers + 1)
+        .build()
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ mod interest;
 mod listener;
 mod published;
 mod ring;
+mod spread;
 mod stream;
 mod subscriptions;
 mod woken;

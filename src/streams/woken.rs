@@ -6,26 +6,21 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::excerpt::Excerpt;
 use super::listener::Listener;
 use super::ring::Showing;
+use super::spread::{Spread, tell_each};
 use super::stream::Stream;
 
-/// More listeners than these are told by a thread of its own.
-const WOKEN_AT_ONCE: usize = 64;
+/// More listeners than these are told by threads that do nothing else (ADR 19).
+const WOKEN_AT_ONCE: usize = 16;
 
 /// So many are told by whoever has made the event. To wake another worker for them would cost as much as it saves.
 const TOLD_ALONE: usize = 32;
-
-/// Of more, so many are told before others have their turn: each may be a write to a socket, and others wait a third of a
-/// millisecond. A turn is dear, too: of 16 at once, a thousand cost a tenth more.
-const TOLD_AT_ONCE: usize = 64;
 
 /// See the file's header.
 #[derive(Debug, Default)]
@@ -41,13 +36,6 @@ pub(crate) struct Woken {
     event: Option<(Arc<Stream>, u64)>,
     /// The event, if it is the only one.
     excerpt: Excerpt,
-}
-
-/// Many listeners that are being told, by as many tasks as there are workers.
-struct Spread {
-    woken: Woken,
-    now: Instant,
-    next: AtomicUsize,
 }
 
 /// What has been put into the rings of one stream.
@@ -163,17 +151,8 @@ impl Woken {
         self.show();
         if self.listeners.len() <= TOLD_ALONE {
             tell_each(&self.listeners, &mut self.excerpt, now);
-            return;
-        }
-        let workers = Handle::current().metrics().num_workers();
-        let parts = self.listeners.len().div_ceil(TOLD_AT_ONCE);
-        let spread = Arc::new(Spread {
-            woken: self,
-            now,
-            next: AtomicUsize::new(0),
-        });
-        for _ in 0..workers.min(parts) {
-            tokio::spawn(Arc::clone(&spread).run());
+        } else {
+            Spread::of(self.listeners, self.excerpt, now).by_tasks();
         }
     }
 
@@ -184,16 +163,14 @@ impl Woken {
         }
     }
 
-    /// Shows what was put into rings, and wakes who is to read it, if they are few. Many are told past their connections, by a
-    /// thread that does nothing else: to write to very many sockets is much work, for which nobody's commands have to wait,
+    /// Shows what was put into rings, and wakes who is to read it, if they are few. Many are told past their connections, by
+    /// threads that do nothing else: to write to very many sockets is much work, for which nobody's commands have to wait,
     /// and whatever comes meanwhile is read together by those whose turn comes late.
     pub(crate) fn wake(self) {
         self.show();
         let listeners = self.listeners;
         if listeners.len() > WOKEN_AT_ONCE {
-            tokio::task::spawn_blocking(move || {
-                tell_each(&listeners, &mut Excerpt::default(), Instant::now());
-            });
+            Spread::of(listeners, Excerpt::default(), Instant::now()).by_threads();
             return;
         }
         // Whoever is marked once until they look is woken once; the others would be for each batch.
@@ -203,27 +180,5 @@ impl Woken {
             Listener::wake_once
         };
         listeners.iter().for_each(wake);
-    }
-}
-
-impl Spread {
-    async fn run(self: Arc<Self>) {
-        let mut excerpt = self.woken.excerpt.clone();
-        loop {
-            let from = self.next.fetch_add(TOLD_AT_ONCE, Ordering::Relaxed);
-            let Some(rest) = self.woken.listeners.get(from..) else {
-                return;
-            };
-            let part = &rest[..TOLD_AT_ONCE.min(rest.len())];
-            tell_each(part, &mut excerpt, self.now);
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// Tells some, one after the other.
-fn tell_each(listeners: &[Arc<Listener>], excerpt: &mut Excerpt, now: Instant) {
-    for listener in listeners {
-        listener.tell(excerpt, now);
     }
 }
