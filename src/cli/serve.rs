@@ -77,7 +77,7 @@ impl Serve {
 }
 
 /// Where connections are served, by so many threads. One alone needs no scheduler that steals and wakes. As many others, and one
-/// for the core that is left, tell many listeners what they listen to.
+/// for the core that is left, tell many listeners what they listen to; replay and the journal's end have one of them.
 fn runtime(workers: usize) -> io::Result<Runtime> {
     let mut runtime = if workers == 1 {
         runtime::Builder::new_current_thread()

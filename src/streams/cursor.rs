@@ -79,6 +79,7 @@ impl Cursor {
         let mut place = self.place.lock();
         let (unmarked, order) = (0, Ordering::SeqCst);
         if place.is_behind
+            || ring.top() != last
             || place.passed >= first
             || newest.filter.is_some() && newest.filter != place.only
             || self
@@ -88,6 +89,7 @@ impl Cursor {
         {
             return false;
         }
+        // One may have been appended since, and not marked it, because it was marked.
         let is_newest = ring.top() == last && last <= ring.shown();
         place.passed = if is_newest { last } else { first - 1 };
         place.is_behind = !is_newest;

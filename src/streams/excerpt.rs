@@ -1,7 +1,8 @@
 //! What one listener was given, for the next one: of many who listen to the same, nearly all are given the same.
 //!
 //! Whoever tells many has one of these; so what many are told is looked for and copied once. Must hold: a listener is given
-//! it only if it would have been given exactly that.
+//! it only if it would have been given exactly that, had nothing been let go of meanwhile. An event is the same for every
+//! audience. Presence is not, and is never in what others may be given.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(super) struct Excerpt {
     pub(super) source: Option<(Arc<Stream>, Newest)>,
 }
 
-/// All of a ring from one entry to its newest that is for a reader.
+/// All that is for a reader in a ring, from one entry to the ring's newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Newest {
     pub(super) first: u64,

@@ -50,6 +50,8 @@ pub(crate) struct Listener {
     batch: AtomicU64,
     /// It has been woken so, and its connection has not drained it yet.
     is_called: AtomicBool,
+    /// It is among those who are being told, and its turn has not come.
+    has_turn: AtomicBool,
     reading: Mutex<Reading>,
 }
 
@@ -117,6 +119,7 @@ impl Listener {
             has_presence: AtomicBool::new(false),
             batch: AtomicU64::new(0),
             is_called: AtomicBool::new(false),
+            has_turn: AtomicBool::new(false),
             reading: Mutex::default(),
         }
     }
@@ -145,8 +148,18 @@ impl Listener {
         }
     }
 
-    /// Writes what there is to the connection's socket, if the connection sleeps; if not, wakes it.
-    /// That is what the excerpt is, or else what there is becomes the excerpt.
+    /// It is to be told in its turn. Tells whether it was not to be so already: then it is told of what is shown by now, too.
+    pub(super) fn take_turn(&self) -> bool {
+        !self.has_turn.swap(true, Ordering::AcqRel)
+    }
+
+    /// Its turn has come. What is shown from here on it has to have another for.
+    pub(super) fn begin_turn(&self) {
+        self.has_turn.swap(false, Ordering::AcqRel);
+    }
+
+    /// Writes what there is to the connection's socket, if the connection sleeps; if not, wakes it. If the excerpt is just
+    /// that, it is written; if not, what is written becomes the excerpt.
     pub(super) fn tell(self: &Arc<Self>, excerpt: &mut Excerpt, now: Instant) {
         let Some(outbox) = self.outbox.upgrade() else {
             return;

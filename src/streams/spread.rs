@@ -1,8 +1,8 @@
 //! Many listeners, told past their connections part by part, by several at once.
 //!
-//! Tasks tell them where whoever has made the event waits for it: each on a worker, between what else that one has to do.
-//! Threads do where much happens: a worker takes commands meanwhile, and what comes together while others are told is told
-//! in one go. Must hold: each listener is told by one of them.
+//! Tasks tell them of a single event: each on a worker, between what else that one has to do. Threads do where much happens:
+//! a worker takes commands meanwhile, and what comes together while others are told is told in one go. Must hold: each
+//! listener is told after what it is told of was shown; none waits for more than one turn, however much happens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +16,11 @@ use super::excerpt::Excerpt;
 use super::listener::Listener;
 
 /// So many are told by a worker before others have their turn: each may be a write to a socket, and others wait a third of a
-/// millisecond. A turn is dear, too: of 16 at once, a thousand cost a tenth more.
+/// millisecond. A turn is dear, too: told 16 at once, a thousand cost a tenth more.
 const TOLD_BY_TASK: usize = 64;
 
-/// So many are told by a thread before whoever else wants its core has it: whoever reads what it writes, above all, and whoever
-/// takes commands, which would wait three times as long.
+/// So many are told by a thread before whoever else wants its core has it: whoever reads what it writes, above all, and
+/// commands, which would otherwise wait three times as long.
 const TOLD_BY_THREAD: usize = 16;
 
 /// See the file's header.
@@ -33,7 +33,13 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    pub(super) fn of(listeners: Vec<Arc<Listener>>, excerpt: Excerpt, now: Instant) -> Arc<Self> {
+    /// Whoever waits for a turn already is told in that.
+    pub(super) fn of(
+        mut listeners: Vec<Arc<Listener>>,
+        excerpt: Excerpt,
+        now: Instant,
+    ) -> Arc<Self> {
+        listeners.retain(|listener| listener.take_turn());
         Arc::new(Self {
             listeners,
             excerpt,
@@ -55,7 +61,8 @@ impl Spread {
         }
     }
 
-    /// By as many threads as there are workers, and one for the core that these leave.
+    /// By as many threads as there are workers, and one for the core that these leave. The runtime has no more of them for all
+    /// that are to be told at the same time.
     pub(super) fn by_threads(self: &Arc<Self>) {
         let threads = workers() + 1;
         for _ in 0..threads.min(self.parts(TOLD_BY_THREAD)) {
@@ -75,19 +82,15 @@ impl Spread {
 
     /// Tells the next so many. Tells whether there were any.
     fn tell_part(&self, count: usize, excerpt: &mut Excerpt) -> bool {
-        let from = self.next.fetch_add(count, Ordering::Relaxed);
-        let Some(part) = self.listeners.get(from..) else {
+        let part = self.next.fetch_add(1, Ordering::Relaxed);
+        let Some(part) = self.listeners.chunks(count).nth(part) else {
             return false;
         };
-        tell_each(&part[..count.min(part.len())], excerpt, self.now);
+        for listener in part {
+            listener.begin_turn();
+            listener.tell(excerpt, self.now);
+        }
         true
-    }
-}
-
-/// Tells some, one after the other.
-pub(super) fn tell_each(listeners: &[Arc<Listener>], excerpt: &mut Excerpt, now: Instant) {
-    for listener in listeners {
-        listener.tell(excerpt, now);
     }
 }
 

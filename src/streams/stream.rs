@@ -125,11 +125,12 @@ impl OpenStream {
         let paths = event.paths();
         let mut is_heard = false;
         let mark = || {
-            for listener in paths.iter().flat_map(|path| self.in_events.in_path(path)) {
+            let listeners = paths.iter().flat_map(|path| self.in_events.in_path(path));
+            listeners.for_each(|listener| {
                 is_heard = true;
                 let is_unknown = listener.events.mark(offset);
                 woken.note(listener, is_unknown);
-            }
+            });
         };
         let frames = Frames::Same(frame);
         let ring = &self.stream.events;

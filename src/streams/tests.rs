@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::stream::PRESENCE_BOUNDS;
 use super::*;
 use crate::homes::Homes;
+use crate::outlet::tests::pair;
 
 const ORG: &str = "acme";
 
@@ -40,10 +41,14 @@ struct Connection {
 }
 
 fn world() -> World {
+    world_that_shows(Showing::AtOnce)
+}
+
+fn world_that_shows(showing: Showing) -> World {
     let home = Homes::new(1).all().next().unwrap();
     World {
         streams: Streams::new(
-            (BOUNDS, Showing::AtOnce),
+            (BOUNDS, showing),
             Room::new(1 << 30),
             Epochs::random().of(home),
         ),
@@ -55,6 +60,20 @@ impl World {
     fn subscribe(
         &mut self,
         connection: &mut Connection,
+        filters: &[&'static str],
+        audience: Audience,
+        version: Option<u64>,
+    ) -> Subscribed {
+        let reply = self.subscribe_silently(connection, filters, audience, version);
+        self.streams.woken().into_iter().for_each(Woken::wake);
+        connection.look();
+        reply
+    }
+
+    /// Wakes nobody yet.
+    fn subscribe_silently(
+        &mut self,
+        connection: &Connection,
         filters: &[&'static str],
         audience: Audience,
         version: Option<u64>,
@@ -71,12 +90,17 @@ impl World {
         };
         let version = version.unwrap_or(0);
         let outbox = &connection.outbox;
-        let reply = self
-            .streams
-            .subscribe(&subscribe, outbox, version, self.now);
-        self.streams.woken().into_iter().for_each(Woken::wake);
-        connection.look();
-        reply
+        self.streams
+            .subscribe(&subscribe, outbox, version, self.now)
+    }
+
+    /// So many connections that listen to everything, and know it.
+    fn crowd(&mut self, count: u64) -> Vec<Connection> {
+        let mut crowd: Vec<_> = (1..=count).map(Connection::new).collect();
+        for connection in &mut crowd {
+            self.subscribe(connection, &["**"], Audience::Everyone, None);
+        }
+        crowd
     }
 
     fn publish(&mut self, path: &str, id: Option<&str>) -> Publication {
@@ -489,6 +513,41 @@ fn a_connection_hears_of_a_listener_that_it_is_done_with_as_often_as_it_is_calle
     assert_eq!(called(), 1);
     listener.wake_once();
     assert_eq!(called(), 1);
+}
+
+/// Else it would never be told where it stands, as long as others tell it what happens.
+#[tokio::test]
+async fn a_connection_gets_to_know_its_listener_though_a_crowd_is_told_past_theirs() {
+    let mut world = world();
+    let _crowd = world.crowd(100);
+    let mut connection = Connection::new(0);
+    let (socket, _client) = pair().await;
+    connection.outbox.outlet.lend(socket, BytesMut::new());
+    world.subscribe_silently(&connection, &["**"], Audience::Everyone, None);
+    world.publish("doc/1", None);
+    assert_eq!(connection.look(), 1);
+}
+
+/// As long as nobody comes to be told, it costs nothing more when more happens.
+#[test]
+fn what_a_crowd_is_to_be_told_does_not_pile_up() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).build().unwrap();
+    let _inside = runtime.enter();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let busy = runtime.spawn_blocking(move || ended.recv());
+    for showing in [Showing::AtOnce, Showing::WhenTold] {
+        let mut world = world_that_shows(showing);
+        let crowd = world.crowd(100);
+        let listener = crowd[0].listener.as_ref().unwrap();
+        let before = Arc::strong_count(listener);
+        for _ in 0..1_000 {
+            world.publish("doc/1", None);
+        }
+        assert!(Arc::strong_count(listener) <= before + 1, "{showing:?}");
+    }
+    drop(end);
+    assert!(runtime.block_on(busy).unwrap().is_err());
 }
 
 #[test]

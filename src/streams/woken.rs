@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::excerpt::Excerpt;
 use super::listener::Listener;
 use super::ring::Showing;
-use super::spread::{Spread, tell_each};
+use super::spread::Spread;
 use super::stream::Stream;
 
 /// More listeners than these are told by threads that do nothing else (ADR 19).
@@ -27,6 +27,8 @@ const TOLD_ALONE: usize = 32;
 #[must_use = "whoever is not woken does not read"]
 pub(crate) struct Woken {
     listeners: Vec<Arc<Listener>>,
+    /// Those whose connections have to know of them first.
+    called: Vec<Arc<Listener>>,
     /// What is to be shown.
     news: Vec<News>,
     /// Number of the batch; 0 where everything is shown at once.
@@ -72,6 +74,7 @@ impl Woken {
             .unwrap_or_default();
         Self {
             listeners: mem::take(&mut self.listeners),
+            called: mem::take(&mut self.called),
             news: mem::take(&mut self.news),
             batch: mem::replace(&mut self.batch, next),
             excerpt,
@@ -91,9 +94,9 @@ impl Woken {
         }
     }
 
-    /// This one is to be woken, whatever it has.
+    /// This one is to be woken, whatever it has: who is only told past their connection stays unknown to it.
     pub(super) fn call(&mut self, listener: Arc<Listener>) {
-        self.listeners.push(listener);
+        self.called.push(listener);
     }
 
     pub(super) fn note_event(&mut self, stream: &Arc<Stream>, offset: u64, is_heard: bool) {
@@ -136,7 +139,7 @@ impl Woken {
 
     /// Whether it concerns nobody.
     pub(super) const fn is_empty(&self) -> bool {
-        self.listeners.is_empty() && self.news.is_empty()
+        self.listeners.is_empty() && self.called.is_empty() && self.news.is_empty()
     }
 
     /// Whether it costs the asker little to be answered after they are told.
@@ -150,17 +153,21 @@ impl Woken {
     pub(crate) fn tell(mut self, now: Instant) {
         self.show();
         if self.listeners.len() <= TOLD_ALONE {
-            tell_each(&self.listeners, &mut self.excerpt, now);
+            for listener in &self.listeners {
+                listener.tell(&mut self.excerpt, now);
+            }
         } else {
             Spread::of(self.listeners, self.excerpt, now).by_tasks();
         }
     }
 
+    /// Whoever is called has what is shown, too.
     fn show(&self) {
         for news in &self.news {
             news.stream.events.show(news.offset);
             news.stream.presence.show(news.version);
         }
+        self.called.iter().for_each(Listener::wake);
     }
 
     /// Shows what was put into rings, and wakes who is to read it, if they are few. Many are told past their connections, by
@@ -170,7 +177,7 @@ impl Woken {
         self.show();
         let listeners = self.listeners;
         if listeners.len() > WOKEN_AT_ONCE {
-            Spread::of(listeners, Excerpt::default(), Instant::now()).by_threads();
+            Spread::of(listeners, self.excerpt, Instant::now()).by_threads();
             return;
         }
         // Whoever is marked once until they look is woken once; the others would be for each batch.
