@@ -4,6 +4,7 @@
 //!  a shard, under its mutex                          a connection, without it
 //!    event -> Ring::append, listeners are marked
 //!             Woken, after the mutex, and when it is on disk -> Outbox::wake -> Subscriptions::drain -> frames that match, copied
+//!                                                            \-> Spread, past those that sleep -> Excerpt -> sockets
 //! ```
 //!
 //! Must hold: nothing is encoded for an org that nobody listens to, and what is encoded is encoded once; an offset never

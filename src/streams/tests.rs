@@ -14,8 +14,10 @@ use tenure_engine::Millis;
 use tenure_protocol::frame::Frames as Cut;
 use tenure_protocol::limits::FRAME_FROM_SERVER;
 use tenure_protocol::{Counts, FromServer, Push, push};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
+use super::excerpt::Excerpt;
 use super::stream::PRESENCE_BOUNDS;
 use super::*;
 use crate::homes::Homes;
@@ -167,26 +169,22 @@ impl Connection {
             has_more = listener.drain(Instant::now(), &mut written).has_more;
             out.extend_from_slice(&written);
         }
-        Cut::new(&out, FRAME_FROM_SERVER)
-            .map(
-                |payload| match FromServer::decode(payload.unwrap()).unwrap() {
-                    FromServer::Push(Push::StreamEvent(happened)) => {
-                        format!("event {}", happened.offset)
-                    }
-                    FromServer::Push(Push::StreamGap(gap)) => {
-                        format!("gap {} to {}", gap.from, gap.to)
-                    }
-                    FromServer::Push(Push::PresenceChanged(changed)) => {
-                        format!("presence {} of {}", changed.version, changed.total)
-                    }
-                    FromServer::Push(Push::PresenceGap(gap)) => {
-                        format!("presence gap {}", gap.version)
-                    }
-                    other => panic!("expected a push of a stream, found {other:?}"),
-                },
-            )
-            .collect()
+        in_words(&out)
     }
+}
+
+fn in_words(frames: &[u8]) -> Vec<String> {
+    let in_words = |payload| match FromServer::decode(payload).unwrap() {
+        FromServer::Push(Push::StreamEvent(happened)) => format!("event {}", happened.offset),
+        FromServer::Push(Push::StreamGap(gap)) => format!("gap {} to {}", gap.from, gap.to),
+        FromServer::Push(Push::PresenceChanged(changed)) => {
+            format!("presence {} of {}", changed.version, changed.total)
+        }
+        FromServer::Push(Push::PresenceGap(gap)) => format!("presence gap {}", gap.version),
+        other => panic!("expected a push of a stream, found {other:?}"),
+    };
+    let payloads = Cut::new(frames, FRAME_FROM_SERVER);
+    payloads.map(|payload| in_words(payload.unwrap())).collect()
 }
 
 fn changed(version: u64, path: &str, total: u32) -> BytesMut {
@@ -526,6 +524,42 @@ async fn a_connection_gets_to_know_its_listener_though_a_crowd_is_told_past_thei
     world.subscribe_silently(&connection, &["**"], Audience::Everyone, None);
     world.publish("doc/1", None);
     assert_eq!(connection.look(), 1);
+}
+
+/// Whoever is told first hears presence, which those who listen to the same events have not asked for.
+#[tokio::test]
+async fn presence_is_not_in_what_one_is_given_because_another_was() {
+    let mut world = world();
+    let mut asleep = Vec::new();
+    for version in [Some(0), None, None] {
+        let mut connection = Connection::new(asleep.len() as u64);
+        world.subscribe(&mut connection, &["**"], Audience::Insiders, version);
+        let (socket, client) = pair().await;
+        connection.outbox.outlet.lend(socket, BytesMut::new());
+        asleep.push((connection, client));
+    }
+    world.publish_silently("doc/1", None);
+    let change = PresenceChange {
+        org: ORG,
+        version: 1,
+        path: "doc/1",
+        frames: Frames::Same(&changed(1, "doc/1", 7)),
+    };
+    world.streams.presence_changed(&change, world.now);
+    world.publish_silently("doc/1", None);
+    let mut excerpt = Excerpt::default();
+    let expected: [&[&str]; 3] = [
+        &["event 1", "event 2", "presence 1 of 7"],
+        &["event 1", "event 2"],
+        &["event 1", "event 2"],
+    ];
+    for ((connection, mut client), expected) in asleep.into_iter().zip(expected) {
+        let listener = connection.listener.as_ref().unwrap();
+        listener.tell(&mut excerpt, Instant::now());
+        let mut told = BytesMut::with_capacity(4096);
+        client.read_buf(&mut told).await.unwrap();
+        assert_eq!(in_words(&told), expected);
+    }
 }
 
 /// As long as nobody comes to be told, it costs nothing more when more happens.
