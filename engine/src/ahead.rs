@@ -1,17 +1,16 @@
 //! Looking at what a sweep is about to touch, all of it at once.
 //!
-//! A hold that is over has a lock, a session with losses, a place in a table and one in path order. Where very many are
-//! held, each of these lies where nothing was for a while, and a sweep would wait for one after the other. Here nothing
-//! depends on what is found: a processor fetches many at the same time. Changes nothing and decides nothing: what it finds
-//! out saves the sweep a search, if it still is so then.
+//! A hold that is over has a lock and a session with losses. Where very many are held, each of these lies where nothing was
+//! for a while, and a sweep would wait for one after the other. Here nothing depends on what is found: a processor fetches
+//! many at the same time. Changes nothing and decides nothing.
 
-use alloc::vec::{self, Vec};
+use alloc::vec::Vec;
 use core::hint::black_box;
 
 use crate::engine::Engine;
 use crate::keys::LockKey;
 use crate::limits::SWEEP_MAX;
-use crate::path_order::{self, RunFound};
+use crate::path_order;
 use crate::session::Session;
 
 /// With so few locks, everything is near at hand.
@@ -20,39 +19,17 @@ const FEW: usize = if cfg!(debug_assertions) { 4 } else { 64 * 1024 };
 /// So many are looked at together: more than a processor fetches at once, and few enough to be still there afterwards.
 pub(crate) const TOGETHER: usize = SWEEP_MAX;
 
-/// Where locks were found that a sweep is about to take, in the order in which it takes them.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead(vec::IntoIter<Found>);
-
-/// Where a lock was found in the tables of its org, if it still is there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
-    lock: LockKey,
-    pub(crate) hash: u32,
-    pub(crate) run: RunFound,
-}
-
-impl Ahead {
-    /// Where the lock was found. Those that should have been asked for before are forgotten.
-    pub(crate) fn found(&mut self, lock: LockKey) -> Option<Found> {
-        let mut ahead = self.0.as_slice().iter();
-        let at = ahead.position(|found| found.lock == lock)?;
-        self.0.nth(at)
-    }
-}
-
 impl Engine {
     /// Looks at what the next holds need that are over, as many as one step ends.
-    pub(crate) fn look_ahead(&self) -> Ahead {
+    pub(crate) fn look_ahead(&self) {
         if self.locks.len() <= FEW {
-            return Ahead::default();
+            return;
         }
         let mut due = Vec::with_capacity(TOGETHER);
         let begun = self.deadlines.begun().take(TOGETHER);
         due.extend(begun.map(|(_, _, lock)| lock));
         self.look_at_locks(&due);
         self.look_at_holders(&due);
-        self.find_together(&due)
     }
 
     /// Looks at locks themselves.
@@ -90,39 +67,13 @@ impl Engine {
         let holders = holders.iter().copied();
         look_at(holders.clone(), Session::glance);
         look_at(holders.clone(), |session| session.losses.glance());
-        let notes = holders.filter_map(|session| session.locks.last_note());
-        look_at(notes, |note| note.unsigned_abs().into());
+        look_at(holders, |session| session.locks.glance());
     }
 
     /// The sessions that are in the first holds of locks, once these have been looked at themselves.
     fn holders(&self, locks: &[LockKey]) -> impl Iterator<Item = &Session> {
         let found = locks.iter().filter_map(|key| self.locks.get(*key));
         found.filter_map(|lock| self.sessions.get(lock.holds.first()?.first))
-    }
-
-    /// Finds locks in the tables of their orgs, and looks at where they are there.
-    fn find_together(&self, locks: &[LockKey]) -> Ahead {
-        let mut sought = Vec::with_capacity(TOGETHER);
-        sought.extend(locks.iter().filter_map(|key| {
-            let lock = self.locks.get(*key)?;
-            let at = self.address(lock.org, &lock.path);
-            Some((&self.org(lock.org).paths, at, *key))
-        }));
-        let near = sought.iter().filter_map(|(paths, at, _)| paths.near(at));
-        look_at(near, |hash| u64::from(*hash));
-        let in_order = sought.iter();
-        let in_order = in_order.map(|(paths, at, _)| (&paths.in_order, at.path));
-        let runs = path_order::find_runs(&in_order.collect::<Vec<_>>());
-        let found = sought.iter().zip(runs);
-        let gone = found.clone();
-        let gone = gone.filter_map(|((paths, ..), run)| paths.in_order.last_gone(run));
-        look_at(gone, |lock| lock.place() as u64);
-        let found = found.map(|((_, at, lock), run)| Found {
-            lock: *lock,
-            hash: at.hash(),
-            run,
-        });
-        Ahead(found.collect::<Vec<_>>().into_iter())
     }
 }
 

@@ -139,7 +139,7 @@ impl Engine {
             found.set_stage(Stage::Grown(None));
             let org = found.org;
             let order = &mut self.orgs[org.place()].paths.in_order;
-            order.insert(&self.locks, lock);
+            order.insert(&mut self.locks, lock);
             if let Some(deadline) = self.first_deadline(lock) {
                 self.arm_by(lock, deadline);
             }

@@ -86,9 +86,11 @@ impl HeldLocks {
         self.notes.shrink_to(2 * self.len());
     }
 
-    /// Where the last note lies; see `ahead.rs`.
-    pub(crate) fn last_note(&self) -> Option<&i32> {
-        self.notes.last().map(|note| &note.0)
+    /// Looks at the first of what may have to be looked through, and at the last, behind which the next is written; see
+    /// `ahead.rs`.
+    pub(crate) fn glance(&self) -> u64 {
+        let seen = |note: Option<&Note>| note.map_or(0, |note| u64::from(note.0.unsigned_abs()));
+        seen(self.notes.first()) ^ seen(self.notes.last())
     }
 
     fn note(&mut self, note: Note) {

@@ -34,15 +34,16 @@ use crate::narrow::{Marks, Narrow, Numbers};
 use crate::nursery::Stage;
 use crate::time::{LogTime, Millis, WallTime};
 
-/// A path that somebody holds or awaits.
+/// A path that somebody holds or awaits. Laid out for [`Lock::glance`].
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(crate) struct Lock {
+    pub(crate) org: OrgKey,
+    marks: Marks,
     /// In place, up to 24 bytes.
     pub(crate) path: CompactString,
     /// Oldest first. What is rare of the lock is with them.
     pub(crate) holds: Holds,
-    marks: Marks,
-    pub(crate) org: OrgKey,
 }
 
 /// What a lock without waiters and limit does not have.
@@ -143,11 +144,11 @@ impl Lock {
         }
     }
 
-    /// Looks at all of it; see `ahead.rs`.
+    /// Looks at its beginning and its end, which are in all the lines of memory that it lies in; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
         let hold = self.holds.first();
-        let hold = hold.map_or(0, |hold| hold.id().0 ^ hold.deadline().0);
-        self.token().0 ^ self.path.len() as u64 ^ hold
+        let end = hold.map_or(0, |hold| hold.first.place());
+        (self.org.place() ^ end) as u64
     }
 
     /// Whether nothing is left that makes it worth keeping.

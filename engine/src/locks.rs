@@ -1,12 +1,16 @@
 //! Where locks lie: in one vector, each in a place of its own for as long as it lives.
 //!
-//! As in the crate `slab`, vacant places are a list in themselves. But when no lock is left, no place is in that list, and places
-//! are begun again with the first: so the memory that millions have taken is given back a piece at a time, and no step waits
-//! until all of it has been looked at. Must hold: every place before `fresh` has a lock or is in the list; from there on none.
+//! When no lock is left, places are begun again with the first: so the memory that millions have taken is given back a piece
+//! at a time, and no step waits until all of it has been looked at. The place of a lock that is retired keeps its path, and is
+//! nobody's until those who name it have let go. Then it is vacant, and is not looked at for that: it lies anywhere.
+//!
+//! Must hold: every place before `fresh` has a lock, is retired or is vacant; from there on none.
 
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::{Index, IndexMut};
+
+use compact_str::CompactString;
 
 use crate::keys::LockKey;
 use crate::lock::Lock;
@@ -23,54 +27,133 @@ pub(crate) struct Locks {
     places: Vec<Place>,
     /// The first place that has not been taken since there was no lock.
     fresh: usize,
-    /// The place, of those before, that is taken next.
-    vacant: Option<LockKey>,
+    /// The places, of those before, that are taken next, last first.
+    vacant: Vec<LockKey>,
     len: usize,
+    /// Which retired places each still names: a bit for each, near at hand where places are not.
+    named: [Vec<u64>; NAMERS],
+    /// Which of them have paths that lie apart, in memory that is to be given back.
+    apart: Vec<u64>,
+    retired: usize,
 }
+
+/// Who may still name a lock that is retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Namer {
+    Table,
+    Order,
+}
+
+const NAMERS: usize = 2;
 
 #[derive(Debug, Clone)]
 enum Place {
     Lock(Lock),
-    /// With the next in the list.
-    Vacant(Option<LockKey>),
+    /// Retired, with its path; or vacant, perhaps still with a path that lies in place.
+    Left(CompactString),
 }
 
 impl Locks {
     /// Puts a lock into a vacant place. It is made with the key that it will have.
     pub(crate) fn insert(&mut self, lock: impl FnOnce(LockKey) -> Lock) -> LockKey {
         self.len += 1;
-        let key = self.vacant.unwrap_or_else(|| LockKey::at(self.fresh));
-        let Some(place) = self.places.get_mut(key.place()) else {
+        let key = self.vacant.pop().unwrap_or_else(|| {
             self.fresh += 1;
-            self.places.push(Place::Lock(lock(key)));
-            return key;
-        };
-        match place {
-            Place::Vacant(next) if self.vacant.is_some() => self.vacant = *next,
-            Place::Vacant(_) | Place::Lock(_) => self.fresh += 1,
+            LockKey::at(self.fresh - 1)
+        });
+        let lock = Place::Lock(lock(key));
+        match self.places.get_mut(key.place()) {
+            Some(place) => *place = lock,
+            None => self.places.push(lock),
         }
-        *place = Place::Lock(lock(key));
         key
     }
 
     /// Takes out a lock that is there.
     pub(crate) fn remove(&mut self, key: LockKey) -> Lock {
         let place = &mut self.places[key.place()];
-        let Place::Lock(lock) = mem::replace(place, Place::Vacant(self.vacant)) else {
-            vacant(key);
+        let Place::Lock(lock) = mem::replace(place, Place::Left(CompactString::default())) else {
+            no_lock(key);
         };
-        self.vacant = Some(key);
+        self.vacant.push(key);
         self.len -= 1;
-        if self.len == 0 {
-            self.vacant = None;
-            self.fresh = 0;
-        }
+        self.begin_again_if_empty();
         lock
+    }
+
+    /// Takes out a lock that is there, and keeps its place with its path for those who still name it.
+    pub(crate) fn retire(&mut self, key: LockKey) {
+        let path = mem::take(&mut self[key].path);
+        let is_apart = path.is_heap_allocated();
+        self.places[key.place()] = Place::Left(path);
+        let (word, bit) = bit_of(key);
+        if word >= self.apart.len() {
+            let words = self.places.len().div_ceil(64);
+            self.named
+                .iter_mut()
+                .for_each(|named| named.resize(words, 0));
+            self.apart.resize(words, 0);
+        }
+        self.named.iter_mut().for_each(|named| named[word] |= bit);
+        self.apart[word] |= if is_apart { bit } else { 0 };
+        self.retired += 1;
+        self.len -= 1;
+    }
+
+    /// Whether it is the key of a lock that is retired, for one who names it.
+    pub(crate) fn is_retired(&self, key: LockKey, by: Namer) -> bool {
+        let (word, bit) = bit_of(key);
+        let named = self.named[by as usize].get(word);
+        named.is_some_and(|word| word & bit != 0)
+    }
+
+    /// Has one name some retired locks no more. The place of which nobody does may be taken again.
+    pub(crate) fn let_go(&mut self, keys: &[LockKey], by: Namer) {
+        let [table, order] = &mut self.named;
+        let (named, other) = match by {
+            Namer::Table => (table, order),
+            Namer::Order => (order, table),
+        };
+        for &key in keys {
+            let (word, bit) = bit_of(key);
+            named[word] &= !bit;
+            if other[word] & bit == 0 {
+                self.vacant.push(key);
+                self.retired -= 1;
+                if self.apart[word] & bit != 0 {
+                    self.apart[word] &= !bit;
+                    self.places[key.place()] = Place::Left(CompactString::default());
+                }
+            }
+        }
+        self.begin_again_if_empty();
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn has_retired(&self) -> bool {
+        self.retired > 0
+    }
+
+    fn begin_again_if_empty(&mut self) {
+        if self.len == 0 && self.retired == 0 {
+            self.vacant = Vec::new();
+            self.fresh = 0;
+            self.named = Default::default();
+            self.apart = Vec::new();
+        }
+    }
+
+    /// The path of a lock that is there, or is retired.
+    pub(crate) fn path(&self, key: LockKey) -> &str {
+        match &self.places[key.place()] {
+            Place::Lock(lock) => &lock.path,
+            Place::Left(path) => path,
+        }
     }
 
     /// Whether more room is kept than may be.
     pub(crate) fn has_room_to_give_back(&self) -> bool {
-        self.len == 0 && self.places.len() > KEPT
+        self.fresh == 0 && self.places.len() > KEPT
     }
 
     /// Gives a piece of it back.
@@ -85,14 +168,14 @@ impl Locks {
     pub(crate) fn get(&self, key: LockKey) -> Option<&Lock> {
         match self.places.get(key.place())? {
             Place::Lock(lock) => Some(lock),
-            Place::Vacant(_) => None,
+            Place::Left(_) => None,
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: LockKey) -> Option<&mut Lock> {
         match self.places.get_mut(key.place())? {
             Place::Lock(lock) => Some(lock),
-            Place::Vacant(_) => None,
+            Place::Left(_) => None,
         }
     }
 
@@ -108,7 +191,7 @@ impl Locks {
         let places = self.places.iter().enumerate();
         places.filter_map(|(at, place)| match place {
             Place::Lock(lock) => Some((LockKey::at(at), lock)),
-            Place::Vacant(_) => None,
+            Place::Left(_) => None,
         })
     }
 }
@@ -117,18 +200,23 @@ impl Index<LockKey> for Locks {
     type Output = Lock;
 
     fn index(&self, key: LockKey) -> &Lock {
-        self.get(key).unwrap_or_else(|| vacant(key))
+        self.get(key).unwrap_or_else(|| no_lock(key))
     }
 }
 
 impl IndexMut<LockKey> for Locks {
     fn index_mut(&mut self, key: LockKey) -> &mut Lock {
-        self.get_mut(key).unwrap_or_else(|| vacant(key))
+        self.get_mut(key).unwrap_or_else(|| no_lock(key))
     }
 }
 
+/// Where the bit of a key is: in which word, and which.
+const fn bit_of(key: LockKey) -> (usize, u64) {
+    (key.place() / 64, 1 << (key.place() % 64))
+}
+
 #[cold]
-fn vacant(key: LockKey) -> ! {
+fn no_lock(key: LockKey) -> ! {
     panic!("expected a lock at place {}, found none", key.place())
 }
 
@@ -136,6 +224,7 @@ fn vacant(key: LockKey) -> ! {
 mod tests {
     use alloc::collections::BTreeMap;
     use alloc::format;
+    use alloc::string::String;
 
     use proptest::prelude::*;
 
@@ -154,13 +243,27 @@ mod tests {
         #[test]
         fn a_lock_is_found_at_its_place(steps in prop::collection::vec(0_usize..40, 1..200)) {
             let (mut locks, mut expected) = (Locks::default(), BTreeMap::new());
+            let mut retired = BTreeMap::new();
             for (number, step) in steps.into_iter().enumerate() {
                 if let Some(key) = expected.keys().nth(step).copied() {
-                    let gone = locks.remove(key);
-                    let path = expected.remove(&key);
-                    prop_assert_eq!(Some(gone.path.as_str()), path.as_deref());
+                    let path = expected.remove(&key).expect("it is one of them");
+                    prop_assert_eq!(locks.path(key), &path);
+                    if step % 2 == 0 {
+                        locks.remove(key);
+                    } else {
+                        locks.retire(key);
+                        prop_assert!(locks.is_retired(key, Namer::Table));
+                        locks.let_go(&[key], Namer::Table);
+                        prop_assert!(!locks.is_retired(key, Namer::Table));
+                        retired.insert(key, path);
+                    }
+                } else if step % 3 == 2 && let Some((key, _)) = retired.pop_first() {
+                    locks.let_go(&[key], Namer::Order);
                 } else {
-                    let path = format!("path/{number}");
+                    let path = match number % 3 {
+                        0 => format!("path/of-some-length/that-lies-apart/{number}"),
+                        _ => format!("path/{number}"),
+                    };
                     let stage = Stage::Grown(None);
                     let key = locks.insert(|_| Lock::new(OrgKey::at(0), &path, stage));
                     prop_assert!(expected.insert(key, path).is_none());
@@ -174,10 +277,25 @@ mod tests {
                 prop_assert!(all.eq(expected.iter().map(|(key, path)| (*key, path.as_str()))));
                 for (key, path) in &expected {
                     prop_assert_eq!(locks[*key].path.as_str(), path);
+                    prop_assert!(!locks.is_retired(*key, Namer::Order));
                 }
+                for (key, path) in &retired {
+                    prop_assert_eq!(locks.path(*key), path);
+                    prop_assert!(locks.is_retired(*key, Namer::Order) && !locks.contains(*key));
+                }
+                prop_assert_eq!(locks.has_retired(), !retired.is_empty());
+                let apart = |path: &&String| path.len() > size_of::<CompactString>();
+                let kept = locks.places.iter().filter(|place| match place {
+                    Place::Left(path) => path.is_heap_allocated(),
+                    Place::Lock(_) => false,
+                });
+                prop_assert_eq!(kept.count(), retired.values().filter(apart).count());
             }
             for key in expected.into_keys() {
                 locks.remove(key);
+            }
+            for key in retired.into_keys() {
+                locks.let_go(&[key], Namer::Order);
             }
             while locks.has_room_to_give_back() {
                 locks.give_back();

@@ -47,7 +47,7 @@ impl Losses {
                 self.pop();
             }
         }
-        self.push((now, Some(Kept::of(missed.clone()))));
+        self.push((now, Some(Kept::of(missed))));
     }
 
     /// Whoever holds a lock need not be told that it was lost before.
@@ -160,14 +160,14 @@ impl FromIterator<(LogTime, Missed)> for Losses {
     fn from_iter<I: IntoIterator<Item = (LogTime, Missed)>>(missed: I) -> Self {
         let mut losses = Self::default();
         for (at, missed) in missed {
-            losses.push((at, Some(Kept::of(missed))));
+            losses.push((at, Some(Kept::of(&missed))));
         }
         losses
     }
 }
 
 impl Kept {
-    fn of<S: AsRef<str> + Into<Arc<str>>>(missed: Missed<S>) -> Self {
+    fn of<S: AsRef<str> + Clone + Into<Arc<str>>>(missed: &Missed<S>) -> Self {
         match missed {
             Missed::Lost {
                 path,
@@ -175,10 +175,10 @@ impl Kept {
                 cause: Cause::Expired,
             } => Self::Expired {
                 path: CompactString::new(path),
-                token,
+                token: *token,
             },
             other @ (Missed::Lost { .. } | Missed::WaitEnded { .. }) => {
-                Self::Other(Box::new(other.into_owned()))
+                Self::Other(Box::new(other.clone().into_owned()))
             }
         }
     }

@@ -164,26 +164,13 @@ impl<'p> Address<'p> {
             hash: (hashing.hash_one(path) >> 32) as u32,
         }
     }
-
-    /// That of a path whose hash is known.
-    pub(crate) const fn known(org: OrgKey, path: &'p str, hash: u32) -> Self {
-        Self { org, path, hash }
-    }
-
-    pub(crate) const fn hash(&self) -> u32 {
-        self.hash
-    }
 }
 
 impl Paths {
     pub(crate) fn get(&self, locks: &Locks, at: &Address<'_>) -> Option<LockKey> {
-        let is_there = |lock: LockKey| locks[lock].path == at.path;
+        // Not one that is retired.
+        let is_there = |lock: LockKey| locks.get(lock).is_some_and(|lock| lock.path == at.path);
         self.by_path.find(at.hash, is_there)
-    }
-
-    /// Where an address stands, or near to that; see `ahead.rs`.
-    pub(crate) fn near(&self, at: &Address<'_>) -> Option<&u32> {
-        self.by_path.near(at.hash)
     }
 
     /// Takes in a lock whose path is not in here.
@@ -191,9 +178,23 @@ impl Paths {
         self.by_path.insert(at.hash, lock);
     }
 
-    /// Takes out a lock, which may lie nowhere any more.
-    pub(crate) fn remove(&mut self, at: &Address<'_>, lock: LockKey) {
-        self.by_path.remove(at.hash, lock);
+    /// Takes out a young lock.
+    pub(crate) fn remove(
+        &mut self,
+        locks: &mut Locks,
+        hashing: &DefaultHashBuilder,
+        lock: LockKey,
+    ) {
+        let gone = locks.remove(lock);
+        let at = Address::new(hashing, gone.org, &gone.path);
+        self.by_path.remove(locks, at.hash, lock);
+    }
+
+    /// Takes out a grown one, whose place is kept until neither the table nor the order names it.
+    pub(crate) fn retire(&mut self, locks: &mut Locks, lock: LockKey) {
+        locks.retire(lock);
+        self.by_path.pass(locks);
+        self.in_order.pass(locks);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

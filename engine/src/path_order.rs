@@ -2,19 +2,22 @@
 //!
 //! A B-tree of height two, like the sorted list of lists of Grant Jenks' sortedcontainers. The paths lie with the locks, all
 //! over memory; so bytes in which paths differ first stand beside the keys, eight for a run and four for a lock, and a path
-//! is looked at only where these are equal. Eight bytes a lock. Whoever goes is only noted with its run, and not looked for in
-//! it; when more are gone than there are, all of them are taken out.
+//! is looked at only where these are equal. Eight bytes a lock.
+//!
+//! Whoever goes is not looked for. It is retired: its place among the locks keeps its path, and is nobody else's. Behind
+//! those who go a hand goes round, [`ROUND`] entries for each of them, run by run, and takes out who is retired. So no more
+//! are retired than a quarter of all that stand in here.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::hint::black_box;
 use core::mem;
-use core::ops::{Bound, Range};
+use core::ops::Bound;
 
 use compact_str::CompactString;
 
 use crate::keys::LockKey;
-use crate::locks::Locks;
+use crate::locks::{Locks, Namer};
 
 /// A run that has become longer is cut in two. Few where mistakes are looked for.
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
@@ -29,8 +32,8 @@ const JOINED_MAX: usize = if cfg!(debug_assertions) {
 /// A run that is full grows by so many.
 const RUN_STEP: usize = RUN_MAX.div_ceil(32);
 
-/// More with the same head are not looked at one by one because some of them may be gone.
-const ALIKE_FEW: usize = 4;
+/// So many entries are gone through for each lock that goes.
+pub(crate) const ROUND: usize = 4;
 
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +44,11 @@ pub(crate) struct PathOrder {
     heads: Vec<u64>,
     /// None is empty.
     runs: Vec<Run>,
-    /// How often there has been another run at a place of these.
-    moved: u64,
+    /// The locks in here that are not retired.
+    len: usize,
+    /// Where the hand is: at this run, and so many entries may be gone through.
+    hand: usize,
+    allowed: usize,
 }
 
 /// Locks whose paths follow each other.
@@ -54,28 +60,25 @@ struct Run {
     skip: usize,
     /// What comes after these, and whose it is.
     places: Vec<(u32, LockKey)>,
-    /// Who of these is gone. When one of them comes again, all are taken out.
-    gone: Vec<LockKey>,
-}
-
-/// In which run a path was found, as long as none has moved.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RunFound {
-    at: usize,
-    moved: u64,
 }
 
 impl PathOrder {
-    /// Takes in a lock whose path is not in here.
-    pub(crate) fn insert(&mut self, locks: &Locks, lock: LockKey) {
-        let path = path_of(locks, lock);
-        let at = self.run_of(path);
+    /// Takes in a lock whose path only such may have in here that are retired.
+    pub(crate) fn insert(&mut self, locks: &mut Locks, lock: LockKey) {
+        self.len += 1;
+        let at = self.run_of(locks.path(lock));
+        if let Some(run) = self.runs.get_mut(at)
+            && run.places.len() >= RUN_MAX
+        {
+            run.let_go_of_retired(locks);
+        }
+        let path = locks.path(lock);
         let Some(run) = self.runs.get_mut(at) else {
             self.runs.push(Run::of(locks, path, &[lock]));
             self.mark_all();
             return;
         };
-        run.share_with(locks, path);
+        run.share(locks, in_common(&run.from, path));
         if *path < *run.from {
             run.from = CompactString::new(path);
             self.heads.remove(at);
@@ -84,43 +87,49 @@ impl PathOrder {
         if let Some(rest) = self.runs[at].insert(locks, path, lock) {
             self.runs.insert(at + 1, rest);
             self.mark(at + 1);
-            self.moved += 1;
+            if at < self.hand {
+                self.hand += 1;
+            }
         }
     }
 
-    /// Takes out a lock that is in here under that path, and whose run was found to be that one.
-    pub(crate) fn remove(
-        &mut self,
-        locks: &Locks,
-        (path, lock): (&str, LockKey),
-        found: Option<RunFound>,
-    ) {
-        let found = found.filter(|found| found.moved == self.moved);
-        let at = found.map_or_else(|| self.run_of(path), |found| found.at);
-        let run = &mut self.runs[at];
-        run.gone.push(lock);
-        if run.len() == 0 {
-            self.runs.remove(at);
-            self.heads.remove(at);
-            self.moved += 1;
-        } else if run.gone.len() > run.len() {
-            run.settle();
-            self.join_with_next(locks, at);
-        }
-    }
-
-    /// Few runs cost less than many short ones; but to join them, all of their locks are looked at.
-    fn join_with_next(&mut self, locks: &Locks, at: usize) {
-        let next = self.runs.get(at + 1).map_or(RUN_MAX, Run::len);
-        if self.runs[at].len() + next > JOINED_MAX {
+    /// A lock that is in here has been retired.
+    pub(crate) fn pass(&mut self, locks: &mut Locks) {
+        self.len -= 1;
+        if self.len == 0 {
+            let mut rest = mem::take(self).runs;
+            rest.iter_mut().for_each(|run| run.let_go_of_retired(locks));
             return;
         }
-        let next = self.runs.remove(at + 1);
-        self.heads.remove(at + 1);
-        self.moved += 1;
+        self.allowed += ROUND;
+        while let Some(run) = self.runs.get(self.hand)
+            && run.places.len() <= self.allowed
+        {
+            self.allowed -= run.places.len();
+            self.go_on(locks);
+        }
+    }
+
+    /// The hand takes out who is retired of its run, and goes on to the next. Few runs cost less than many short ones.
+    fn go_on(&mut self, locks: &mut Locks) {
+        let at = self.hand;
         let run = &mut self.runs[at];
-        let joined: Vec<_> = run.settled(0).chain(next.settled(0)).collect();
-        *run = Run::of(locks, &run.from, &joined);
+        run.let_go_of_retired(locks);
+        let len = run.places.len();
+        let before = at.checked_sub(1).map(|before| &mut self.runs[before]);
+        let before = before.filter(|before| before.places.len() + len <= JOINED_MAX);
+        if len == 0 || before.is_some() {
+            let run = self.runs.remove(at);
+            self.heads.remove(at);
+            if let Some(before) = at.checked_sub(1) {
+                self.runs[before].join(locks, run);
+            }
+        } else {
+            self.hand += 1;
+        }
+        if self.hand >= self.runs.len() {
+            self.hand = 0;
+        }
     }
 
     /// The locks in path order, from `start` on.
@@ -137,15 +146,17 @@ impl PathOrder {
         let at = self.run_of(path);
         let first = self.runs.get(at).map(|run| {
             let is_before = |known: &str| *known < *path || is_excluded && *known == *path;
-            run.settled(run.place_after(locks, path, is_before))
+            &run.places[run.place_after(locks, path, is_before)..]
         });
         let later = self.runs.get(at + 1..).unwrap_or_default();
-        let later = later.iter().flat_map(|run| run.settled(0));
-        first.into_iter().flatten().chain(later)
+        let later = later.iter().flat_map(|run| &run.places);
+        let all = first.into_iter().flatten().chain(later);
+        all.map(|(_, lock)| *lock)
+            .filter(|lock| !locks.is_retired(*lock, Namer::Order))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.runs.iter().map(Run::len).sum()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// The run that has the path, or would have it.
@@ -166,11 +177,6 @@ impl PathOrder {
             }
         };
         beyond.saturating_sub(1)
-    }
-
-    /// Who went last of a run, if it was found; see `ahead.rs`.
-    pub(crate) fn last_gone(&self, found: RunFound) -> Option<&LockKey> {
-        self.runs.get(found.at)?.gone.last()
     }
 
     /// The search for the run of a path.
@@ -213,60 +219,57 @@ impl PathOrder {
 impl Run {
     /// A run of these locks, which are some and in order.
     fn of(all: &Locks, from: &str, locks: &[LockKey]) -> Self {
-        let last = locks.last().map_or(from, |lock| path_of(all, *lock));
+        let last = locks.last().map_or(from, |lock| all.path(*lock));
         let skip = in_common(from, last);
-        let place = |lock: &LockKey| (head(path_of(all, *lock), skip), *lock);
+        let place = |lock: &LockKey| (head(all.path(*lock), skip), *lock);
         Self {
             from: CompactString::new(from),
             skip,
             places: locks.iter().map(place).collect(),
-            gone: Vec::new(),
         }
     }
 
-    fn len(&self) -> usize {
-        self.places.len() - self.gone.len()
+    /// Takes out who is retired.
+    fn let_go_of_retired(&mut self, locks: &mut Locks) {
+        // Without a branch for each, and before anything else is done with them: their places lie all over memory.
+        let mut retired: Vec<_> = self.places.iter().map(|(_, lock)| *lock).collect();
+        let (mut kept, mut gone) = (0, 0);
+        for at in 0..self.places.len() {
+            let place = self.places[at];
+            let is_retired = locks.is_retired(place.1, Namer::Order);
+            (self.places[kept], retired[gone]) = (place, place.1);
+            kept += usize::from(!is_retired);
+            gone += usize::from(is_retired);
+        }
+        self.places.truncate(kept);
+        retired.truncate(gone);
+        locks.let_go(&retired, Namer::Order);
+        if self.places.capacity() > self.places.len() + RUN_STEP {
+            self.places.shrink_to(self.places.len() + RUN_STEP);
+        }
     }
 
-    /// Those from that place on who are not gone.
-    fn settled(&self, place: usize) -> impl Iterator<Item = LockKey> + '_ {
-        let mut gone = self.gone.clone();
-        gone.sort_unstable();
-        let there = self.places[place..].iter().map(|(_, lock)| *lock);
-        there.filter(move |lock| gone.binary_search(lock).is_err())
+    /// Takes in the run that follows.
+    fn join(&mut self, all: &Locks, mut next: Self) {
+        let skip = in_common(&self.from, &next.from);
+        self.share(all, skip.min(next.skip));
+        next.share(all, self.skip);
+        self.places.append(&mut next.places);
     }
 
-    /// Takes out all who are gone. No lock is looked at for that: they lie all over memory.
-    fn settle(&mut self) {
-        let mut gone = mem::take(&mut self.gone);
-        gone.sort_unstable();
-        self.places
-            .retain(|(_, lock)| gone.binary_search(lock).is_err());
-        self.places.shrink_to(self.places.len() + RUN_STEP);
-    }
-
-    /// Lets the paths have no more in common than they will have with this one.
-    fn share_with(&mut self, all: &Locks, path: &str) {
-        let skip = in_common(&self.from, path);
-        if skip < self.skip {
-            self.settle();
-            self.skip = skip;
+    /// Lets all paths have no more in common than so much.
+    fn share(&mut self, all: &Locks, most: usize) {
+        if most < self.skip {
+            self.skip = most;
             for (known, lock) in &mut self.places {
-                *known = head(path_of(all, *lock), skip);
+                *known = head(all.path(*lock), most);
             }
         }
     }
 
     /// Takes in a lock with whose path it shares what it has in common. Gives what has become too much, as another run.
     fn insert(&mut self, all: &Locks, path: &str, lock: LockKey) -> Option<Self> {
-        let is_before = |known: &str| *known < *path;
-        if !self.gone.is_empty() {
-            let is_full = self.places.len() >= RUN_MAX || self.alike(path).len() > ALIKE_FEW;
-            if is_full || self.gone.contains(&lock) {
-                self.settle();
-            }
-        }
-        let at = self.place_after(all, path, is_before);
+        let at = self.place_after(all, path, |known| *known < *path);
         if self.places.len() == self.places.capacity() {
             self.places.reserve_exact(RUN_STEP);
         }
@@ -274,68 +277,43 @@ impl Run {
         (self.places.len() > RUN_MAX).then(|| {
             // Whoever inserts in order leaves full runs behind.
             let keep = if at == RUN_MAX { RUN_MAX } else { RUN_MAX / 2 };
-            let locks: Vec<_> = self.settled(0).collect();
+            let locks: Vec<_> = self.places.iter().map(|(_, lock)| *lock).collect();
             let (first, rest) = locks.split_at(keep);
             *self = Self::of(all, &self.from, first);
-            let from = rest.first().map_or("", |lock| path_of(all, *lock));
+            let from = rest.first().map_or("", |lock| all.path(*lock));
             Self::of(all, from, rest)
         })
     }
 
-    /// The places whose heads are as that of the path.
-    fn alike(&self, path: &str) -> Range<usize> {
-        let head = head(path, self.skip);
-        let start = self.places.partition_point(|(known, _)| *known < head);
-        let alike = self.places[start..].iter();
-        let count = alike.take_while(|(known, _)| *known == head).count();
-        start..start + count
-    }
-
-    /// The place after all that are before the path. If some are gone, those with the same head are looked at one by one.
+    /// The place after all that are before the path.
     fn place_after(&self, all: &Locks, path: &str, is_before: impl Fn(&str) -> bool) -> usize {
         match compare_prefix(path, &self.from, self.skip) {
             Ordering::Less => return 0,
             Ordering::Greater => return self.places.len(),
             Ordering::Equal => {}
         }
-        let Range { start, end } = self.alike(path);
-        let alike = &self.places[start..end];
-        start
-            + if self.gone.is_empty() {
-                alike.partition_point(|(_, lock)| is_before(path_of(all, *lock)))
-            } else {
-                let is_before = |(_, lock): &(u32, LockKey)| {
-                    !self.gone.contains(lock) && is_before(path_of(all, *lock))
-                };
-                let last = alike.iter().rposition(is_before);
-                last.map_or(0, |last| last + 1)
-            }
+        let head = head(path, self.skip);
+        let start = self.places.partition_point(|(known, _)| *known < head);
+        let alike = self.places[start..].iter();
+        let count = alike.take_while(|(known, _)| *known == head).count();
+        let alike = &self.places[start..start + count];
+        start + alike.partition_point(|(_, lock)| is_before(all.path(*lock)))
     }
 }
 
-/// Finds the runs of paths, all at the same time; see `ahead.rs`.
-pub(crate) fn find_runs(sought: &[(&PathOrder, &str)]) -> Vec<RunFound> {
+/// Looks at the places that paths would have, all at the same time; see `ahead.rs`.
+pub(crate) fn look_at_places(sought: &[(&PathOrder, &str)]) {
     let searches = sought.iter().map(|(order, path)| order.search(path));
     let ended = search_together(searches.collect(), |head| *head);
-    let found = sought.iter().zip(ended);
-    let found = found.map(|((order, path), (first, head))| {
-        let is_alike = order.heads.get(first) == Some(&head);
+    let runs = sought.iter().zip(ended);
+    let searches = runs.filter_map(|((order, path), (first, head_of_run))| {
+        let is_alike = order.heads.get(first) == Some(&head_of_run);
         let at = if is_alike {
             order.run_of(path)
         } else {
             first.saturating_sub(1)
         };
-        let moved = order.moved;
-        RunFound { at, moved }
-    });
-    found.collect()
-}
-
-/// Looks at the places that paths would have, all at the same time; see `ahead.rs`.
-pub(crate) fn look_at_places(sought: &[(&PathOrder, &str)]) {
-    let runs = sought.iter().zip(find_runs(sought));
-    let searches = runs.filter_map(|((order, path), found)| {
-        let run = order.runs.get(found.at)?;
+        let run = order.runs.get(at)?;
         Some(Search {
             head: head(path, run.skip),
             first: 0,
@@ -408,10 +386,6 @@ fn in_common(one: &str, other: &str) -> usize {
     bytes.take_while(|(one, other)| one == other).count()
 }
 
-fn path_of(locks: &Locks, lock: LockKey) -> &str {
-    &locks[lock].path
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeMap;
@@ -424,8 +398,14 @@ mod tests {
     use crate::lock::Lock;
     use crate::nursery::Stage;
 
+    fn retire(locks: &mut Locks, order: &mut PathOrder, lock: LockKey) {
+        locks.retire(lock);
+        locks.let_go(&[lock], Namer::Table);
+        order.pass(locks);
+    }
+
     proptest! {
-        /// As a `BTreeMap` would have it.
+        /// As a `BTreeMap` would have it; and hardly more than that.
         #[test]
         fn locks_are_found_in_the_order_of_their_paths(
             paths in prop::collection::vec(("(aaaaa)?[ab]{1,9}", prop::bool::weighted(0.2)), 1..200),
@@ -433,33 +413,27 @@ mod tests {
         ) {
             let (mut locks, mut order) = (Locks::default(), PathOrder::default());
             let mut expected = BTreeMap::<String, LockKey>::new();
-            let mut known = BTreeMap::<LockKey, RunFound>::new();
             for (path, looks) in paths {
                 let elsewhere = path.clone();
-                // Whoever comes again goes, and its place is taken by the next who comes.
+                // Whoever comes again goes.
                 if let Some(gone) = expected.remove(&path) {
-                    locks.remove(gone);
-                    order.remove(&locks, (&path, gone), known.remove(&gone));
+                    retire(&mut locks, &mut order, gone);
                 } else {
                     let stage = Stage::Grown(None);
                     let lock = locks.insert(|_| Lock::new(OrgKey::at(0), &path, stage));
-                    order.insert(&locks, lock);
-                    known.remove(&lock);
+                    order.insert(&mut locks, lock);
                     expected.insert(path, lock);
                 }
                 if looks {
                     let paths = expected.keys().chain([&elsewhere]);
                     let sought: Vec<_> = paths.map(|path| (&order, path.as_str())).collect();
-                    let found = find_runs(&sought);
-                    for ((_, path), found) in sought.iter().zip(&found) {
-                        prop_assert_eq!(found.at, order.run_of(path));
-                    }
                     look_at_places(&sought);
-                    // What was found out may be known for long.
-                    known = expected.values().copied().zip(found).collect();
                 }
-                prop_assert_eq!(order.len(), expected.len());
-                prop_assert!(order.runs.iter().all(|run| run.len() > 0 && run.places.len() <= RUN_MAX));
+                prop_assert_eq!((order.len(), locks.len()), (expected.len(), expected.len()));
+                let entries: usize = order.runs.iter().map(|run| run.places.len()).sum();
+                prop_assert!(entries <= expected.len() + expected.len() / 4 + 2 * RUN_MAX);
+                prop_assert!(order.runs.iter().all(|run| (1..=RUN_MAX).contains(&run.places.len())));
+                prop_assert!(order.runs.is_empty() || order.hand < order.runs.len());
                 let heads = order.runs.iter().map(|run| head_of_run(&run.from, order.skip));
                 prop_assert!(order.heads.iter().copied().eq(heads));
             }
@@ -468,6 +442,10 @@ mod tests {
                 let range = expected.range::<str, _>((start, Bound::Unbounded));
                 prop_assert!(found.eq(range.map(|(_, lock)| *lock)));
             }
+            for gone in expected.into_values() {
+                retire(&mut locks, &mut order, gone);
+            }
+            prop_assert!(order.runs.is_empty() && !locks.has_retired());
         }
     }
 }

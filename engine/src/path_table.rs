@@ -5,6 +5,8 @@
 //! entries stand by hash, as near to where it points as others let them (Robin Hood, Celis 1986): a look at one line of
 //! memory nearly always, and no look at a lock but the one that is meant. A part grows in steps of an eighth, and three
 //! quarters of it are full; half, where there is only one. Eight bytes an entry. Knows paths only as their hashes.
+//!
+//! Who is retired is not looked for: a hand goes round, as in path order, and takes them out part by part.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -12,6 +14,8 @@ use core::mem;
 use slab::Slab;
 
 use crate::keys::LockKey;
+use crate::locks::{Locks, Namer};
+use crate::path_order::ROUND;
 
 /// A part with more is cut in two: so much is moved at once, and no more. Few where mistakes are looked for.
 const PART_MAX: usize = if cfg!(debug_assertions) { 8 } else { 4096 };
@@ -35,7 +39,11 @@ pub(crate) struct PathTable {
     parts: Slab<Part>,
     /// How many parts are as deep as the directory.
     deepest: usize,
+    /// The locks in here that are not retired.
     len: usize,
+    /// Where the hand is: at the part with this hash, and so many entries may be gone through.
+    hand: u32,
+    allowed: usize,
 }
 
 /// The entries whose hashes begin alike.
@@ -59,13 +67,7 @@ impl PathTable {
         part.place_of(hash, is_it).and_then(|at| part.places[at].1)
     }
 
-    /// Where an entry stands, or near to that; see `ahead.rs`.
-    pub(crate) fn near(&self, hash: u32) -> Option<&u32> {
-        let part = &self.parts[self.part_of(hash)?];
-        part.places.get(part.home(hash)).map(|(known, _)| known)
-    }
-
-    /// Takes in a lock that is not in here.
+    /// Takes in a lock that is not in here, or only as one that is retired.
     pub(crate) fn insert(&mut self, hash: u32, lock: LockKey) {
         let mut at = self.part_of(hash).unwrap_or_else(|| self.first_part());
         while self.parts[at].len >= PART_MAX && self.parts[at].depth < DEPTH_MAX {
@@ -79,13 +81,42 @@ impl PathTable {
     }
 
     /// Takes out a lock. Gives room back when little of it is used.
-    pub(crate) fn remove(&mut self, hash: u32, lock: LockKey) {
+    pub(crate) fn remove(&mut self, locks: &mut Locks, hash: u32, lock: LockKey) {
         let Some(at) = self.part_of(hash) else {
             return;
         };
         if self.parts[at].remove(hash, lock) {
             self.len -= 1;
             self.join(at, hash);
+            self.begin_again_if_empty(locks);
+        }
+    }
+
+    /// A lock that is in here has been retired.
+    pub(crate) fn pass(&mut self, locks: &mut Locks) {
+        self.len -= 1;
+        self.allowed += ROUND;
+        while let Some(at) = self.part_of(self.hand)
+            && self.parts[at].len <= self.allowed
+        {
+            let part = &mut self.parts[at];
+            self.allowed -= part.len;
+            part.let_go_of_retired(locks);
+            let (hand, span) = (self.hand, 1 << (32 - part.depth));
+            self.hand = (u64::from(hand) / span * span + span) as u32;
+            self.join(at, hand);
+            if self.hand == 0 {
+                break;
+            }
+        }
+        self.begin_again_if_empty(locks);
+    }
+
+    fn begin_again_if_empty(&mut self, locks: &mut Locks) {
+        if self.len == 0 {
+            for (_, mut part) in mem::take(self).parts {
+                part.let_go_of_retired(locks);
+            }
         }
     }
 
@@ -147,9 +178,6 @@ impl PathTable {
                 self.deepest = parts.filter(|(_, part)| part.depth == self.bits).count();
             }
         }
-        if self.len == 0 {
-            *self = Self::default();
-        }
     }
 
     fn neighbour_to_join(&self, at: usize, hash: u32) -> Option<usize> {
@@ -202,10 +230,35 @@ impl Part {
         }
         self.places[hole] = (0, None);
         self.len -= 1;
+        self.shrink_if_few();
+        true
+    }
+
+    /// Takes out who is retired. Whoever stays comes nearer to home.
+    fn let_go_of_retired(&mut self, locks: &mut Locks) {
+        let mut retired = Vec::new();
+        let mut free = 0;
+        for at in 0..self.places.len() {
+            let (hash, Some(lock)) = mem::take(&mut self.places[at]) else {
+                continue;
+            };
+            if locks.is_retired(lock, Namer::Table) {
+                retired.push(lock);
+            } else {
+                let to = self.home(hash).max(free);
+                self.places[to] = (hash, Some(lock));
+                free = to + 1;
+            }
+        }
+        self.len -= retired.len();
+        locks.let_go(&retired, Namer::Table);
+        self.shrink_if_few();
+    }
+
+    fn shrink_if_few(&mut self) {
         if self.homes > 4 * (self.len + LEAST) {
             self.resize(2 * (self.len + LEAST));
         }
-        true
     }
 
     /// By the bits that not all have in common.
@@ -294,10 +347,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keys::OrgKey;
+    use crate::lock::Lock;
+    use crate::nursery::Stage;
 
     impl PathTable {
-        /// Every part is led to from all of its places in the directory, which is no larger than it has to be.
-        fn assert_whole(&self) {
+        /// Every part is led to from all of its places in the directory, which is no larger than it has to be; and there are
+        /// hardly more entries than so many.
+        fn assert_whole(&self, expected: usize) {
             let bits = self.bits;
             assert_eq!(self.directory.len(), usize::from(self.len > 0) << bits);
             let mut led = BTreeMap::<usize, u32>::new();
@@ -323,44 +380,61 @@ mod tests {
                 );
                 assert!(entries.is_sorted_by_key(|(hash, _)| *hash));
             }
-            assert_eq!(
-                self.parts.iter().map(|(_, part)| part.len).sum::<usize>(),
-                self.len
-            );
+            let entries: usize = self.parts.iter().map(|(_, part)| part.len).sum();
+            assert_eq!(self.len, expected);
+            assert!((expected..=expected + expected / 2 + 3 * PART_MAX).contains(&entries));
         }
     }
 
     proptest! {
-        /// As a `BTreeMap` would have it, with few hashes and at both ends of them.
+        /// As a `BTreeMap` would have it, with few hashes and at both ends of them; and hardly more than that.
         #[test]
         fn whoever_is_in_the_table_is_found(
             steps in prop::collection::vec(
-                (0_usize..80, prop_oneof![0_u32..5, any::<u32>(), any::<u32>(), u32::MAX - 5..]),
+                (0_usize..80, prop_oneof![0_u32..5, any::<u32>(), any::<u32>(), u32::MAX - 5..], any::<bool>()),
                 1..400,
             ),
         ) {
-            let mut table = PathTable::default();
+            let (mut locks, mut table) = (Locks::default(), PathTable::default());
             let mut expected = BTreeMap::<LockKey, u32>::new();
-            for (place, hash) in steps {
-                let lock = LockKey::at(place);
-                // Whoever comes again goes.
-                if let Some(hash) = expected.remove(&lock) {
-                    table.remove(hash, lock);
-                    prop_assert_eq!(table.find(hash, |known| known == lock), None);
+            for (index, hash, is_young) in steps {
+                if let Some((&lock, &hash)) = expected.iter().nth(index) {
+                    expected.remove(&lock);
+                    take_out(&mut locks, &mut table, (lock, hash), is_young);
+                    let found = table.find(hash, |known| known == lock && locks.contains(known));
+                    prop_assert_eq!(found, None);
                 } else {
+                    let lock = locks.insert(|_| Lock::new(OrgKey::at(0), "path", Stage::Grown(None)));
                     table.insert(hash, lock);
                     expected.insert(lock, hash);
                 }
-                prop_assert_eq!(table.len(), expected.len());
+                prop_assert_eq!((table.len(), locks.len()), (expected.len(), expected.len()));
                 for (&lock, &hash) in &expected {
                     prop_assert_eq!(table.find(hash, |known| known == lock), Some(lock));
                 }
-                table.assert_whole();
+                table.assert_whole(expected.len());
             }
             for (lock, hash) in expected {
-                table.remove(hash, lock);
-                table.assert_whole();
+                take_out(&mut locks, &mut table, (lock, hash), hash % 2 == 0);
+                table.assert_whole(table.len());
             }
+            prop_assert!(!locks.has_retired());
+        }
+    }
+
+    fn take_out(
+        locks: &mut Locks,
+        table: &mut PathTable,
+        (lock, hash): (LockKey, u32),
+        is_young: bool,
+    ) {
+        if is_young {
+            locks.remove(lock);
+            table.remove(locks, hash, lock);
+        } else {
+            locks.retire(lock);
+            locks.let_go(&[lock], Namer::Order);
+            table.pass(locks);
         }
     }
 }

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use crate::command::{Disconnect, OpenSession, ResumeSession, Role};
 use crate::deadlines::Due;
 use crate::engine::Engine;
-use crate::event::{Notice, SessionEnd, WaitEnd, What, Who};
+use crate::event::{Missed, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::held_locks::HeldLocks;
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
@@ -67,15 +67,9 @@ pub(crate) enum Link {
 }
 
 impl Session {
-    /// Looks at all of it; see `ahead.rs`.
+    /// Looks at the two lines of memory that nearly every command looks at; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
-        self.id.0
-            ^ self.renewed_at.0
-            ^ self.idle_since.0
-            ^ self.locks.len() as u64
-            ^ u64::from(self.attach.0)
-            ^ u64::from(self.armed.is_some())
-            ^ u64::from(self.losses.is_empty())
+        self.id.0 ^ self.locks.len() as u64
     }
 
     /// How others see it, lent.
@@ -100,6 +94,21 @@ impl Session {
             session: self.id,
             attach: self.attach,
         })
+    }
+
+    /// Keeps what the session must hear of, now or at its resume; gives the attachment that hears now. An ended session has
+    /// nobody who could ask.
+    pub(crate) fn keep_in_mind(
+        &mut self,
+        now: LogTime,
+        missed: &Missed<&str>,
+    ) -> Option<SessionRef> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let attached = self.attached();
+        self.losses.keep(now, missed, attached.is_some());
+        attached
     }
 
     /// When it is over, as things stand.

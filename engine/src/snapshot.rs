@@ -292,7 +292,7 @@ impl Engine {
         }
         let paths = &mut self.orgs[org.place()].paths;
         paths.insert(&at, key);
-        paths.in_order.insert(&self.locks, key);
+        paths.in_order.insert(&mut self.locks, key);
         for _ in 0..u64::read(reader)? {
             self.read_hold(org, key, reader)?;
         }

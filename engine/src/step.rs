@@ -7,7 +7,6 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::ahead::Ahead;
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
@@ -32,8 +31,6 @@ pub(crate) struct Step<'a> {
     pub(crate) to_try: VecDeque<LockKey>,
     /// How many waits in queues may still have their turn in this step.
     pub(crate) turns_left: usize,
-    /// Where a sweep has found what it is about to take.
-    pub(crate) ahead: Option<Ahead>,
 }
 
 impl<'a> Step<'a> {
@@ -51,7 +48,6 @@ impl<'a> Step<'a> {
             changed: false,
             to_try: VecDeque::new(),
             turns_left: SERVE_MAX,
-            ahead: None,
         }
     }
 
@@ -107,16 +103,10 @@ impl<'a> Step<'a> {
         self.effects.notice(to, notice);
     }
 
-    /// Tells a session what it must hear of, now or at its resume. An ended session has nobody who could ask.
+    /// Tells a session what it must hear of, now or at its resume.
     fn tell_of(&mut self, session: SessionKey, missed: Missed<&str>) {
         let now = self.now;
-        let told = self.session_mut(session);
-        if told.ended.is_some() {
-            return;
-        }
-        let attached = told.attached();
-        told.losses.keep(now, &missed, attached.is_some());
-        if let Some(to) = attached {
+        if let Some(to) = self.session_mut(session).keep_in_mind(now, &missed) {
             self.effects.notice(to, missed.into());
         }
     }
@@ -173,7 +163,6 @@ impl<'a> Step<'a> {
     #[inline(never)]
     fn drop_lock(&mut self, lock: LockKey) {
         self.engine.take_unserved(lock);
-        let ahead = self.ahead.as_mut().and_then(|ahead| ahead.found(lock));
         let Engine {
             orgs,
             locks,
@@ -185,18 +174,12 @@ impl<'a> Step<'a> {
         let org = found.org;
         let paths = &mut orgs[org.place()].paths;
         match found.stage() {
-            Stage::Young(number) => nursery.remove(number),
-            Stage::Grown(_) => {
-                let run = ahead.map(|found| found.run);
-                paths.in_order.remove(locks, (&found.path, lock), run);
+            Stage::Young(number) => {
+                nursery.remove(number);
+                paths.remove(locks, hashing, lock);
             }
+            Stage::Grown(_) => paths.retire(locks, lock),
         }
-        let at = match ahead {
-            Some(ahead) => Address::known(org, &found.path, ahead.hash),
-            None => Address::new(hashing, org, &found.path),
-        };
-        paths.remove(&at, lock);
-        locks.remove(lock);
         if paths.is_empty() {
             self.drop_org_if_unused(org);
         }
@@ -357,22 +340,33 @@ impl<'a> Step<'a> {
 
     /// What follows when a hold has been taken out.
     fn hold_ended(&mut self, lock: LockKey, hold: &Hold, cause: &Cause, quiet: Option<SessionKey>) {
-        let found = self.engine.lock(lock);
-        let (org, token) = (found.org, found.token());
-        self.engine.org_mut(org).holds -= 1;
-        self.engine.tally.holds -= 1;
-        if self.engine.attached(hold) == 0 {
-            self.engine.tally.holds_orphaned -= 1;
-        }
-        self.touch();
+        let Engine {
+            orgs,
+            locks,
+            sessions,
+            tally,
+            ..
+        } = &mut *self.engine;
+        let found = &locks[lock];
+        let (path, org, token) = (&*found.path, found.org, found.token());
+        let mut is_attended = false;
         hold.members().for_each(|member| {
-            self.session_mut(member).locks.let_go(lock);
-            if Some(member) != quiet {
-                let path = self.engine.lock(lock).path.clone();
-                let (path, cause) = (&*path, cause.clone());
-                self.tell_of(member, Missed::Lost { path, token, cause });
+            let session = &mut sessions[member];
+            is_attended |= session.link == Link::Attached;
+            session.locks.let_go(lock);
+            if Some(member) == quiet {
+                return;
+            }
+            let cause = cause.clone();
+            let missed = Missed::Lost { path, token, cause };
+            if let Some(to) = session.keep_in_mind(self.now, &missed) {
+                self.effects.notice(to, missed.into());
             }
         });
+        orgs[org.place()].holds -= 1;
+        tally.holds -= 1;
+        tally.holds_orphaned -= u64::from(!is_attended);
+        self.changed = true;
         let held = hold.since().until(self.now);
         self.event(|engine| {
             let what = What::Ended {

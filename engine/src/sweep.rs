@@ -244,7 +244,7 @@ impl Step<'_> {
     pub(crate) fn tick(&mut self) -> Reply {
         self.engine.locks.give_back();
         self.engine.bring_near(self.now);
-        self.ahead = Some(self.engine.look_ahead());
+        self.engine.look_ahead();
         self.go_on_serving();
         for _ in 0..SWEEP_MAX {
             if !self.sweep_one() {
@@ -271,7 +271,21 @@ impl Step<'_> {
                 continue;
             }
             match due {
-                Due::Hold(_, lock) | Due::Wait(_, lock) => self.take_due(lock, due),
+                Due::Hold(hold, lock) => {
+                    self.engine.deadlines.pass_begun();
+                    let index = self.hold_index(lock, hold);
+                    self.end_hold(lock, index, &Cause::Expired, None);
+                    self.settle(lock);
+                }
+                Due::Wait(wait, lock) => {
+                    let index = self.engine.lock(lock).wait_index(wait);
+                    self.end_wait(
+                        lock,
+                        index.expect("a timer goes with its wait"),
+                        WaitEnd::TimedOut,
+                    );
+                    self.settle(lock);
+                }
                 Due::Group(wait) => {
                     let locks = self.engine.groups[&wait].locks();
                     self.end_group(wait, WaitEnd::TimedOut);
@@ -286,26 +300,6 @@ impl Step<'_> {
             }
             return true;
         }
-    }
-
-    fn take_due(&mut self, lock: LockKey, due: Due) {
-        match due {
-            Due::Hold(hold, _) => {
-                self.engine.deadlines.pass_begun();
-                let index = self.hold_index(lock, hold);
-                self.end_hold(lock, index, &Cause::Expired, None);
-            }
-            Due::Wait(wait, _) => {
-                let index = self
-                    .engine
-                    .lock(lock)
-                    .wait_index(wait)
-                    .expect("a timer goes with its wait");
-                self.end_wait(lock, index, WaitEnd::TimedOut);
-            }
-            Due::Group(_) | Due::Session(_) => {}
-        }
-        self.settle(lock);
     }
 
     /// Takes the first thing that an ended session has left behind, if there is one.

@@ -59,6 +59,7 @@ impl Engine {
     }
 
     /// Takes a lock out of the line, if it stands in it; tells whether it did.
+    #[inline]
     pub(crate) fn take_unserved(&mut self, lock: LockKey) -> bool {
         if self.unserved.is_empty() {
             return false;
