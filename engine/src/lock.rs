@@ -151,6 +151,17 @@ impl Lock {
         (self.org.place() ^ end) as u64
     }
 
+    /// Takes leave of all but its path.
+    pub(crate) fn leave(&mut self) {
+        self.holds = Holds::default();
+        self.marks.set_gone();
+    }
+
+    /// Whether nothing is here but a path.
+    pub(crate) const fn is_gone(&self) -> bool {
+        self.marks.is_gone()
+    }
+
     /// Whether nothing is left that makes it worth keeping.
     pub(crate) fn is_unused(&self) -> bool {
         self.holds.is_empty() && !self.is_awaited()

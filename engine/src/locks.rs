@@ -24,7 +24,8 @@ const PIECE: usize = if cfg!(debug_assertions) { 4 } else { 16 * 1024 };
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Locks {
-    places: Vec<Place>,
+    /// Those that are gone are retired, or their places are vacant; then perhaps still with a path that lies in place.
+    places: Vec<Lock>,
     /// The first place that has not been taken since there was no lock.
     fresh: usize,
     /// The places, of those before, that are taken next, last first.
@@ -46,13 +47,6 @@ pub(crate) enum Namer {
 
 const NAMERS: usize = 2;
 
-#[derive(Debug, Clone)]
-enum Place {
-    Lock(Lock),
-    /// Retired, with its path; or vacant, perhaps still with a path that lies in place.
-    Left(CompactString),
-}
-
 impl Locks {
     /// Puts a lock into a vacant place. It is made with the key that it will have.
     pub(crate) fn insert(&mut self, lock: impl FnOnce(LockKey) -> Lock) -> LockKey {
@@ -61,31 +55,32 @@ impl Locks {
             self.fresh += 1;
             LockKey::at(self.fresh - 1)
         });
-        let lock = Place::Lock(lock(key));
+        let lock = lock(key);
         match self.places.get_mut(key.place()) {
-            Some(place) => *place = lock,
+            // A lock that is gone owns nothing.
+            Some(place) => mem::forget(mem::replace(place, lock)),
             None => self.places.push(lock),
         }
         key
     }
 
     /// Takes out a lock that is there.
-    pub(crate) fn remove(&mut self, key: LockKey) -> Lock {
-        let place = &mut self.places[key.place()];
-        let Place::Lock(lock) = mem::replace(place, Place::Left(CompactString::default())) else {
-            no_lock(key);
-        };
+    pub(crate) fn remove(&mut self, key: LockKey) {
+        let lock = &mut self[key];
+        lock.leave();
+        if lock.path.is_heap_allocated() {
+            lock.path = CompactString::default();
+        }
         self.vacant.push(key);
         self.len -= 1;
         self.begin_again_if_empty();
-        lock
     }
 
     /// Takes out a lock that is there, and keeps its place with its path for those who still name it.
     pub(crate) fn retire(&mut self, key: LockKey) {
-        let path = mem::take(&mut self[key].path);
-        let is_apart = path.is_heap_allocated();
-        self.places[key.place()] = Place::Left(path);
+        let lock = &mut self[key];
+        lock.leave();
+        let is_apart = lock.path.is_heap_allocated();
         let (word, bit) = bit_of(key);
         if word >= self.apart.len() {
             let words = self.places.len().div_ceil(64);
@@ -122,7 +117,7 @@ impl Locks {
                 self.retired -= 1;
                 if self.apart[word] & bit != 0 {
                     self.apart[word] &= !bit;
-                    self.places[key.place()] = Place::Left(CompactString::default());
+                    self.places[key.place()].path = CompactString::default();
                 }
             }
         }
@@ -145,10 +140,7 @@ impl Locks {
 
     /// The path of a lock that is there, or is retired.
     pub(crate) fn path(&self, key: LockKey) -> &str {
-        match &self.places[key.place()] {
-            Place::Lock(lock) => &lock.path,
-            Place::Left(path) => path,
-        }
+        &self.places[key.place()].path
     }
 
     /// Whether more room is kept than may be.
@@ -166,17 +158,13 @@ impl Locks {
     }
 
     pub(crate) fn get(&self, key: LockKey) -> Option<&Lock> {
-        match self.places.get(key.place())? {
-            Place::Lock(lock) => Some(lock),
-            Place::Left(_) => None,
-        }
+        let lock = self.places.get(key.place());
+        lock.filter(|lock| !lock.is_gone())
     }
 
     pub(crate) fn get_mut(&mut self, key: LockKey) -> Option<&mut Lock> {
-        match self.places.get_mut(key.place())? {
-            Place::Lock(lock) => Some(lock),
-            Place::Left(_) => None,
-        }
+        let lock = self.places.get_mut(key.place());
+        lock.filter(|lock| !lock.is_gone())
     }
 
     pub(crate) fn contains(&self, key: LockKey) -> bool {
@@ -189,10 +177,8 @@ impl Locks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LockKey, &Lock)> + Clone {
         let places = self.places.iter().enumerate();
-        places.filter_map(|(at, place)| match place {
-            Place::Lock(lock) => Some((LockKey::at(at), lock)),
-            Place::Left(_) => None,
-        })
+        let there = places.filter(|(_, lock)| !lock.is_gone());
+        there.map(|(at, lock)| (LockKey::at(at), lock))
     }
 }
 
@@ -231,12 +217,6 @@ mod tests {
     use super::*;
     use crate::keys::OrgKey;
     use crate::nursery::Stage;
-
-    /// Of each there may be millions.
-    #[test]
-    fn a_place_is_no_larger_than_a_lock() {
-        assert_eq!(size_of::<Place>(), size_of::<Lock>());
-    }
 
     proptest! {
         /// As a `BTreeMap` would have it; and when all are gone, no more room than is kept.
@@ -285,10 +265,8 @@ mod tests {
                 }
                 prop_assert_eq!(locks.has_retired(), !retired.is_empty());
                 let apart = |path: &&String| path.len() > size_of::<CompactString>();
-                let kept = locks.places.iter().filter(|place| match place {
-                    Place::Left(path) => path.is_heap_allocated(),
-                    Place::Lock(_) => false,
-                });
+                let gone = locks.places.iter().filter(|lock| lock.is_gone());
+                let kept = gone.filter(|lock| lock.path.is_heap_allocated());
                 prop_assert_eq!(kept.count(), retired.values().filter(apart).count());
             }
             for key in expected.into_keys() {

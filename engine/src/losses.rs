@@ -23,6 +23,8 @@ pub(crate) struct Losses {
     /// The slot of the oldest.
     first: u32,
     len: u32,
+    /// When the oldest happened, or before: so it is looked at only when it may be old.
+    since: LogTime,
 }
 
 /// Whatever was told, and when. Slots in which nothing is are there all the same: so the next can be looked at before it is
@@ -42,12 +44,22 @@ impl Losses {
     /// Keeps what a session is told, or is to be told at its resume.
     pub(crate) fn keep(&mut self, now: LogTime, missed: &Missed<&str>, is_attached: bool) {
         if is_attached {
-            let is_old = |(at, _): &Slot| *at + LOSS_KEPT < now;
-            while self.len() >= LOSSES_MAX || self.all().next().is_some_and(is_old) {
+            self.forget_old(now);
+        }
+        self.push((now, Some(Kept::of(missed))));
+    }
+
+    /// Forgets what somebody who is attached is not reminded of any more.
+    fn forget_old(&mut self, now: LogTime) {
+        while self.len() >= LOSSES_MAX || self.since + LOSS_KEPT < now {
+            let Some((oldest, _)) = self.all().next() else {
+                return;
+            };
+            self.since = *oldest;
+            if self.len() >= LOSSES_MAX || self.since + LOSS_KEPT < now {
                 self.pop();
             }
         }
-        self.push((now, Some(Kept::of(missed))));
     }
 
     /// Whoever holds a lock need not be told that it was lost before.
@@ -70,12 +82,10 @@ impl Losses {
         self.len == 0
     }
 
-    /// Looks at the first, and at the slot of the next; see `ahead.rs`.
+    /// Looks at the slot of the next; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
-        let seen =
-            |slot: Option<&Slot>| slot.map_or(0, |(at, kept)| at.0 ^ u64::from(kept.is_some()));
         let next = self.slots.get(self.slot(self.len()));
-        seen(self.slots.get(self.first as usize)) ^ seen(next)
+        next.map_or(0, |(at, kept)| at.0 ^ u64::from(kept.is_some()))
     }
 
     /// The last loss of a lock.
@@ -113,6 +123,9 @@ impl Losses {
 
     fn push(&mut self, slot: Slot) {
         let len = self.len();
+        if len == 0 {
+            self.since = slot.0;
+        }
         if len == self.slots.len() {
             self.slots.rotate_left(self.first as usize);
             self.first = 0;

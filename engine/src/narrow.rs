@@ -111,6 +111,7 @@ const TOKEN_SHIFT: u32 = 8;
 const IS_EXCLUSIVE: u64 = 1;
 const IS_GROWN: u64 = 2;
 const IS_LISTED: u64 = 4;
+const IS_GONE: u64 = 8;
 
 impl Marks {
     pub(crate) fn new(stage: Stage) -> Self {
@@ -150,6 +151,15 @@ impl Marks {
             Mode::Shared => 0,
         };
         self.set_bits(token.0 << TOKEN_SHIFT | stage | mode);
+    }
+
+    /// Whether the lock is there no more.
+    pub(crate) const fn is_gone(self) -> bool {
+        self.token[0] & IS_GONE as u32 != 0
+    }
+
+    pub(crate) const fn set_gone(&mut self) {
+        self.set_bits(self.bits() | IS_GONE);
     }
 
     pub(crate) fn stage(self) -> Stage {
@@ -223,7 +233,11 @@ mod tests {
                     marks.set_stage(expected.2);
                 }
                 prop_assert_eq!((marks.token(), marks.mode(), marks.stage()), expected);
+                prop_assert!(!marks.is_gone());
             }
+            marks.set_gone();
+            prop_assert_eq!((marks.token(), marks.mode(), marks.stage()), expected);
+            prop_assert!(marks.is_gone());
         }
     }
 }

@@ -185,9 +185,10 @@ impl Paths {
         hashing: &DefaultHashBuilder,
         lock: LockKey,
     ) {
-        let gone = locks.remove(lock);
-        let at = Address::new(hashing, gone.org, &gone.path);
-        self.by_path.remove(locks, at.hash, lock);
+        let young = &locks[lock];
+        let hash = Address::new(hashing, young.org, &young.path).hash;
+        locks.remove(lock);
+        self.by_path.remove(locks, hash, lock);
     }
 
     /// Takes out a grown one, whose place is kept until neither the table nor the order names it.

@@ -210,7 +210,7 @@ impl Part {
         // The only one costs little, and is quicker with more room.
         let full = if self.depth == 0 { 8 } else { 13 };
         if 16 * (self.len + 1) > full * self.homes {
-            self.resize(self.homes + self.homes / 8 + LEAST);
+            self.lay_out(self.homes + self.homes / 8 + LEAST);
         }
         self.put(hash, lock);
         self.len += 1;
@@ -236,8 +236,7 @@ impl Part {
 
     /// Takes out who is retired. Whoever stays comes nearer to home.
     fn let_go_of_retired(&mut self, locks: &mut Locks) {
-        let mut retired = Vec::new();
-        let mut free = 0;
+        let (mut retired, mut free) = (Vec::new(), 0);
         for at in 0..self.places.len() {
             let (hash, Some(lock)) = mem::take(&mut self.places[at]) else {
                 continue;
@@ -256,8 +255,14 @@ impl Part {
     }
 
     fn shrink_if_few(&mut self) {
-        if self.homes > 4 * (self.len + LEAST) {
-            self.resize(2 * (self.len + LEAST));
+        let room = self.len + LEAST;
+        let room = if self.depth == 0 {
+            2 * room
+        } else {
+            room + room / 3
+        };
+        if 2 * self.homes > 3 * room {
+            self.lay_out(room);
         }
     }
 
@@ -271,10 +276,7 @@ impl Part {
         let mut at = self.home(hash);
         loop {
             let Some(place) = self.places.get_mut(at) else {
-                if self.places.len() == self.places.capacity() {
-                    self.places.reserve_exact(LEAST);
-                }
-                self.places.push((carried.0, Some(carried.1)));
+                self.push((carried.0, Some(carried.1)));
                 return;
             };
             match *place {
@@ -292,16 +294,30 @@ impl Part {
         }
     }
 
-    fn resize(&mut self, homes: usize) {
+    /// Puts a place behind all others.
+    fn push(&mut self, place: Place) {
+        if self.places.len() == self.places.capacity() {
+            self.places.reserve_exact(LEAST);
+        }
+        self.places.push(place);
+    }
+
+    /// Lays all entries out anew, over so many homes.
+    fn lay_out(&mut self, homes: usize) {
         let places = mem::take(&mut self.places);
         self.homes = homes;
         self.places.reserve_exact(homes + LEAST);
-        self.places.resize(homes, (0, None));
         for (hash, lock) in places {
-            if let Some(lock) = lock {
-                self.put(hash, lock);
+            if lock.is_some() {
+                let at = self.home(hash).max(self.places.len());
+                while self.places.len() < at {
+                    self.places.push((0, None));
+                }
+                self.push((hash, lock));
             }
         }
+        let len = self.places.len().max(homes);
+        self.places.resize(len, (0, None));
     }
 
     /// Gives the upper half of it.
@@ -311,31 +327,29 @@ impl Part {
         let entries = entries.filter(|(_, lock)| lock.is_some());
         let (upper, lower) = entries.partition::<Vec<_>, _>(|(hash, _)| is_upper(*hash));
         let depth = self.depth + 1;
-        *self = Self::of(&lower, depth);
-        Self::of(&upper, depth)
+        *self = Self::of(lower, depth);
+        Self::of(upper, depth)
     }
 
     /// Takes in what its neighbour has.
     fn join(&mut self, neighbour: Self) {
-        let both = mem::take(&mut self.places)
-            .into_iter()
-            .chain(neighbour.places);
-        let both: Vec<_> = both.filter(|(_, lock)| lock.is_some()).collect();
-        *self = Self::of(&both, self.depth - 1);
+        let mut both = mem::take(&mut self.places);
+        both.extend(neighbour.places);
+        both.retain(|(_, lock)| lock.is_some());
+        both.sort_by_key(|(hash, _)| *hash);
+        *self = Self::of(both, self.depth - 1);
     }
 
-    fn of(entries: &[Place], depth: u32) -> Self {
+    /// Of entries by hash.
+    fn of(entries: Vec<Place>, depth: u32) -> Self {
+        let len = entries.len();
         let mut part = Self {
+            places: entries,
+            homes: 0,
+            len,
             depth,
-            len: entries.len(),
-            ..Self::default()
         };
-        part.resize(entries.len() + entries.len() / 4 + LEAST);
-        for (hash, lock) in entries {
-            if let Some(lock) = lock {
-                part.put(*hash, *lock);
-            }
-        }
+        part.lay_out(len + len / 4 + LEAST);
         part
     }
 }

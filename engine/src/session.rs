@@ -67,9 +67,9 @@ pub(crate) enum Link {
 }
 
 impl Session {
-    /// Looks at the two lines of memory that nearly every command looks at; see `ahead.rs`.
+    /// Looks at the two lines of memory that nearly every command looks at, and at that with the names; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
-        self.id.0 ^ self.locks.len() as u64
+        self.id.0 ^ self.locks.len() as u64 ^ (self.owner_name.len() ^ self.name.len()) as u64
     }
 
     /// How others see it, lent.
