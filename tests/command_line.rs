@@ -119,6 +119,19 @@ fn help_is_yes_and_a_mistake_is_trouble() {
     }
 }
 
+/// It looks like a flag, and is what somebody took for a duration.
+#[test]
+fn a_duration_below_zero_is_refused_under_its_name() {
+    let asked = tenure()
+        .args(["acquire", "acme", "doc/1", "--ttl", "-5s"])
+        .output()
+        .unwrap();
+    assert_eq!(asked.status.code(), Some(2));
+    let said = stderr(&asked);
+    assert!(said.contains("'-5s' for '--ttl <DURATION>'"), "{said}");
+    assert!(said.contains("expected a duration such as"), "{said}");
+}
+
 #[test]
 fn a_flag_is_over_a_variable_is_over_the_file_is_over_the_default() {
     let (_folder, path) = file(1001);

@@ -32,11 +32,11 @@ pub(super) struct Asking {
     pub(super) name: String,
 
     /// How long the hold lives without renewal [default: the policy's, 5m unless it was changed]
-    #[arg(long, value_name = "DURATION", value_parser = duration::ttl)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::ttl, allow_hyphen_values = true)]
     pub(super) ttl: Option<Duration>,
 
     /// Stand in line for as long as this if it is held by others
-    #[arg(long, value_name = "DURATION", value_parser = duration::wait)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::wait, allow_hyphen_values = true)]
     #[arg(default_value = "0s", hide_default_value = true)]
     pub(super) wait: Duration,
 

@@ -25,7 +25,7 @@ pub(super) struct Audit {
     org: String,
 
     /// Only what was done within this time
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     since: Option<Duration>,
 }
 

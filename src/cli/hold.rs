@@ -30,7 +30,7 @@ pub(super) struct Hold {
     asking: Asking,
 
     /// How long the lock outlives this process, or its connection [default: the policy's, 10s unless it was changed]
-    #[arg(long, value_name = "DURATION", value_parser = duration::grace)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::grace, allow_hyphen_values = true)]
     grace: Option<Duration>,
 }
 

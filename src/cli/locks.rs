@@ -36,7 +36,7 @@ pub(super) struct Locks {
     mode: Option<HeldMode>,
 
     /// Only what has been held for as long as this already
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     older_than: Option<Duration>,
 }
 

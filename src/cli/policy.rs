@@ -80,15 +80,15 @@ Exit status: 0 done, 2 trouble";
 #[command(next_help_heading = "What to change")]
 struct Change {
     /// TTL of a hold whose acquire names none
-    #[arg(long, value_name = "DURATION", value_parser = duration::ttl)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::ttl, allow_hyphen_values = true)]
     ttl_default: Option<Duration>,
 
     /// Shortest TTL; a shorter request gets this one
-    #[arg(long, value_name = "DURATION", value_parser = duration::ttl)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::ttl, allow_hyphen_values = true)]
     ttl_min: Option<Duration>,
 
     /// Longest TTL; a longer request gets this one
-    #[arg(long, value_name = "DURATION", value_parser = duration::ttl)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::ttl, allow_hyphen_values = true)]
     ttl_max: Option<Duration>,
 
     /// Waits on one path at most
@@ -96,7 +96,7 @@ struct Change {
     queue_max: Option<u32>,
 
     /// How long a disconnected session may come back
-    #[arg(long, value_name = "DURATION", value_parser = duration::grace)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::grace, allow_hyphen_values = true)]
     grace: Option<Duration>,
 
     /// Whether a session that does not say gives its holds back when its grace is over

@@ -25,7 +25,7 @@ pub(super) struct Renew {
     caller: Caller,
 
     /// How long it lives without renewal from now on [default: as before]
-    #[arg(long, value_name = "DURATION", value_parser = duration::ttl)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::ttl, allow_hyphen_values = true)]
     ttl: Option<Duration>,
 
     /// Only if this is still its token: if nobody else has had it meanwhile

@@ -41,7 +41,7 @@ pub(super) struct Run {
     asking: Asking,
 
     /// How long the command may take to end after SIGTERM when the lock is lost
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true, default_value = "10s")]
     kill_after: Duration,
 
     /// Exit status when the lock is refused or lost, to tell it from the command's own
