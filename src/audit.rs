@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use tenure_engine::{
-    Cause, Command, Effects, Event, Notice, Outcome, PolicyLayer, Scope, SessionRef, Token,
+    Cause, Command, Effects, Event, Millis, Notice, Outcome, PolicyLayer, Scope, SessionRef, Token,
     WallTime, What,
 };
 
@@ -181,6 +181,28 @@ impl Acts {
     }
 }
 
+/// What the layer says is said as in a configuration file; what it does not say, not at all.
+fn log_policy(principal: &str, org: &str, kind: Option<&str>, layer: &PolicyLayer) {
+    let ms = |span: Option<Millis>| span.map(|span| span.0);
+    tracing::info!(
+        target: "audit",
+        act = "policy_set",
+        principal,
+        org,
+        kind,
+        ttl_default_ms = ms(layer.ttl_default),
+        ttl_min_ms = ms(layer.ttl_min),
+        ttl_max_ms = ms(layer.ttl_max),
+        queue_max = layer.queue_max,
+        grace_ms = ms(layer.grace),
+        release_on_disconnect = layer.release_on_disconnect,
+        sessions_max = layer.sessions_max,
+        holds_max = layer.holds_max,
+        session_holds_max = layer.session_holds_max,
+        session_waits_max = layer.session_waits_max,
+    );
+}
+
 impl Act {
     fn log(&self) {
         let (principal, org) = (&*self.principal, &*self.org);
@@ -188,8 +210,7 @@ impl Act {
             Deed::ForceRelease(loss) => ("force_release", loss),
             Deed::Seize(loss) => ("seize", loss),
             Deed::Policy { kind, layer } => {
-                let kind = kind.as_deref();
-                tracing::info!(target: "audit", act = "policy_set", principal, org, kind, ?layer);
+                log_policy(principal, org, kind.as_deref(), layer);
                 return;
             }
         };

@@ -188,6 +188,17 @@ async fn the_audit_trail_is_there_after_a_kill_and_after_a_stop() {
 async fn the_log_says_what_the_trail_says() {
     let server = Process::start(&[]);
     let mut client = Client::introduced(server.addr).await;
+    let layer = PolicyLayer {
+        ttl_max_ms: Some(60_000),
+        queue_max: Some(7),
+        ..PolicyLayer::default()
+    };
+    let policy = request::SetPolicy {
+        org: ORG,
+        kind: Some("doc"),
+        layer,
+    };
+    client.ask(Request::PolicySet(policy)).await;
     let annas = client.open(ORG, "anna").await;
     let token = client.take(exclusive(annas.number, PATH)).await.token;
     let mos = client.open(ORG, "mo").await;
@@ -196,16 +207,26 @@ async fn the_log_says_what_the_trail_says() {
         ..exclusive(mos.number, PATH)
     };
     client.take(seize).await;
-    let line = within(Duration::from_secs(10), "the line", async {
-        loop {
-            if let Some(line) = server.logged("\"seize\"") {
-                break line;
+    let server = &server;
+    let logged = async |act: &str| {
+        let line = within(Duration::from_secs(10), "the line", async {
+            loop {
+                if let Some(line) = server.logged(act) {
+                    break line;
+                }
+                tokio::time::sleep(millis(10)).await;
             }
-            tokio::time::sleep(millis(10)).await;
-        }
-    });
-    let line: serde_json::Value = serde_json::from_str(&line.await).unwrap();
-    assert_eq!(line["target"], "audit");
+        });
+        let line: serde_json::Value = serde_json::from_str(&line.await).unwrap();
+        assert_eq!(line["target"], "audit");
+        line
+    };
+    let line = logged("\"policy_set\"").await;
+    assert_eq!(line["kind"], "doc", "{line}");
+    assert_eq!(line["ttl_max_ms"], 60_000, "{line}");
+    assert_eq!(line["queue_max"], 7, "{line}");
+    assert!(line.get("grace_ms").is_none(), "{line}");
+    let line = logged("\"seize\"").await;
     for (field, expected) in [
         ("org", ORG),
         ("path", PATH),
