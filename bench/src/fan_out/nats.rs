@@ -8,6 +8,9 @@ use crate::dialect::Conversation;
 
 const SUBJECT: &str = "bench";
 
+/// Is answered by whoever lives.
+const PING: &[u8] = b"PING\r\n";
+
 /// See the file's header.
 pub(super) struct NatsFeed {
     /// How every message begins, before its payload.
@@ -45,11 +48,17 @@ impl Feed for NatsFeed {
     }
 
     fn hear(&mut self, bytes: &[u8]) -> Result<Heard> {
-        let messages = alike(bytes, &self.head, self.message_bytes);
-        let mut used = messages as usize * self.message_bytes;
-        // It asks for a sign of life every two minutes, and forgives the first times that there is none.
-        if bytes[used..].starts_with(b"PING\r\n") {
-            used += b"PING\r\n".len();
+        let (mut messages, mut used) = (0, 0);
+        loop {
+            let alike = alike(&bytes[used..], &self.head, self.message_bytes);
+            messages += alike;
+            used += alike as usize * self.message_bytes;
+            // It asks for a sign of life after two seconds and then every two minutes, and forgives the first times that there
+            // is none. What comes behind it may be the last that comes for long.
+            if !bytes[used..].starts_with(PING) {
+                break;
+            }
+            used += PING.len();
         }
         if bytes[used..].starts_with(b"-ERR") {
             bail!(
@@ -75,4 +84,21 @@ fn answered(conversation: &mut Conversation, request: &str) -> Result<()> {
             found => Ok(found.map(|start| ((), start + 6))),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_behind_a_ping_is_heard() {
+        let mut feed = NatsFeed::new(3);
+        let message = b"MSG bench 1 3\r\nabc\r\n";
+        let said = [&message[..], message, PING, message, b"MSG ben"].concat();
+        let Ok(heard) = feed.hear(&said) else {
+            panic!("expected nothing but messages and a ping");
+        };
+        let whole = said.len() - b"MSG ben".len();
+        assert_eq!((heard.messages, heard.bytes), (3, whole));
+    }
 }
