@@ -28,8 +28,10 @@ pub(crate) struct Locks {
     places: Vec<Lock>,
     /// The first place that has not been taken since there was no lock.
     fresh: usize,
-    /// The places, of those before, that are taken next, last first.
+    /// The places, of those before, that are taken next, last first; and others, in pieces that are full, so that very many
+    /// are never moved at once.
     vacant: Vec<LockKey>,
+    more_vacant: Vec<Vec<LockKey>>,
     len: usize,
     /// Which retired places each still names: a bit for each, near at hand where places are not.
     named: [Vec<u64>; NAMERS],
@@ -51,14 +53,18 @@ impl Locks {
     /// Puts a lock into a vacant place. It is made with the key that it will have.
     pub(crate) fn insert(&mut self, lock: impl FnOnce(LockKey) -> Lock) -> LockKey {
         self.len += 1;
-        let key = self.vacant.pop().unwrap_or_else(|| {
+        let key = self.take_vacant().unwrap_or_else(|| {
             self.fresh += 1;
             LockKey::at(self.fresh - 1)
         });
         let lock = lock(key);
         match self.places.get_mut(key.place()) {
-            // A lock that is gone owns nothing.
-            Some(place) => mem::forget(mem::replace(place, lock)),
+            Some(place) => {
+                let gone = mem::replace(place, lock);
+                debug_assert!(gone.is_gone() && !gone.path.is_heap_allocated());
+                // It owns nothing.
+                mem::forget(gone);
+            }
             None => self.places.push(lock),
         }
         key
@@ -71,7 +77,7 @@ impl Locks {
         if lock.path.is_heap_allocated() {
             lock.path = CompactString::default();
         }
-        self.vacant.push(key);
+        self.add_vacant(key);
         self.len -= 1;
         self.begin_again_if_empty();
     }
@@ -83,7 +89,7 @@ impl Locks {
         let is_apart = lock.path.is_heap_allocated();
         let (word, bit) = bit_of(key);
         if word >= self.apart.len() {
-            let words = self.places.len().div_ceil(64);
+            let words = self.fresh.div_ceil(64);
             self.named
                 .iter_mut()
                 .for_each(|named| named.resize(words, 0));
@@ -104,16 +110,13 @@ impl Locks {
 
     /// Has one name some retired locks no more. The place of which nobody does may be taken again.
     pub(crate) fn let_go(&mut self, keys: &[LockKey], by: Namer) {
-        let [table, order] = &mut self.named;
-        let (named, other) = match by {
-            Namer::Table => (table, order),
-            Namer::Order => (order, table),
-        };
+        let by = by as usize;
+        let other = NAMERS - 1 - by;
         for &key in keys {
             let (word, bit) = bit_of(key);
-            named[word] &= !bit;
-            if other[word] & bit == 0 {
-                self.vacant.push(key);
+            self.named[by][word] &= !bit;
+            if self.named[other][word] & bit == 0 {
+                self.add_vacant(key);
                 self.retired -= 1;
                 if self.apart[word] & bit != 0 {
                     self.apart[word] &= !bit;
@@ -124,18 +127,33 @@ impl Locks {
         self.begin_again_if_empty();
     }
 
-    #[cfg(test)]
     pub(crate) const fn has_retired(&self) -> bool {
         self.retired > 0
     }
 
     fn begin_again_if_empty(&mut self) {
         if self.len == 0 && self.retired == 0 {
-            self.vacant = Vec::new();
+            self.vacant.clear();
+            self.more_vacant = Vec::new();
             self.fresh = 0;
             self.named = Default::default();
             self.apart = Vec::new();
         }
+    }
+
+    fn add_vacant(&mut self, key: LockKey) {
+        if self.vacant.len() == PIECE {
+            let next = Vec::with_capacity(PIECE);
+            self.more_vacant.push(mem::replace(&mut self.vacant, next));
+        }
+        self.vacant.push(key);
+    }
+
+    fn take_vacant(&mut self) -> Option<LockKey> {
+        self.vacant.pop().or_else(|| {
+            self.vacant = self.more_vacant.pop()?;
+            self.vacant.pop()
+        })
     }
 
     /// The path of a lock that is there, or is retired.

@@ -174,8 +174,8 @@ impl Paths {
     }
 
     /// Takes in a lock whose path is not in here.
-    pub(crate) fn insert(&mut self, at: &Address<'_>, lock: LockKey) {
-        self.by_path.insert(at.hash, lock);
+    pub(crate) fn insert(&mut self, locks: &mut Locks, at: &Address<'_>, lock: LockKey) {
+        self.by_path.insert(locks, at.hash, lock);
     }
 
     /// Takes out a young lock.

@@ -5,7 +5,7 @@
 //! is looked at only where these are equal. Eight bytes a lock.
 //!
 //! Whoever goes is not looked for. It is retired: its place among the locks keeps its path, and is nobody else's. Behind
-//! those who go a hand goes round, [`ROUND`] entries for each of them, run by run, and takes out who is retired. So no more
+//! those who go a hand goes round, [`ROUND`] entries for each of them, run by run, and takes out who is retired. So hardly more
 //! are retired than a third of all that stand in here.
 
 use alloc::vec::Vec;
@@ -67,10 +67,13 @@ impl PathOrder {
     pub(crate) fn insert(&mut self, locks: &mut Locks, lock: LockKey) {
         self.len += 1;
         let at = self.run_of(locks.path(lock));
+        let mut most = RUN_MAX;
         if let Some(run) = self.runs.get_mut(at)
             && run.places.len() >= RUN_MAX
         {
             run.let_go_of_retired(locks);
+            // One that is nearly full then would be gone through again soon.
+            most = RUN_MAX * 3 / 4;
         }
         let path = locks.path(lock);
         let Some(run) = self.runs.get_mut(at) else {
@@ -84,7 +87,7 @@ impl PathOrder {
             self.heads.remove(at);
             self.mark(at);
         }
-        if let Some(rest) = self.runs[at].insert(locks, path, lock) {
+        if let Some(rest) = self.runs[at].insert(locks, (path, lock), most) {
             self.runs.insert(at + 1, rest);
             self.mark(at + 1);
             if at < self.hand {
@@ -121,8 +124,8 @@ impl PathOrder {
         if len == 0 || before.is_some() {
             let run = self.runs.remove(at);
             self.heads.remove(at);
-            if let Some(before) = at.checked_sub(1) {
-                self.runs[before].join(locks, run);
+            if len > 0 {
+                self.runs[at - 1].join(locks, run);
             }
         } else {
             self.hand += 1;
@@ -267,16 +270,18 @@ impl Run {
         }
     }
 
-    /// Takes in a lock with whose path it shares what it has in common. Gives what has become too much, as another run.
-    fn insert(&mut self, all: &Locks, path: &str, lock: LockKey) -> Option<Self> {
+    /// Takes in a lock with whose path it shares what it has in common. If there are more than `most` then, gives half of them
+    /// as another run.
+    fn insert(&mut self, all: &Locks, (path, lock): (&str, LockKey), most: usize) -> Option<Self> {
         let at = self.place_after(all, path, |known| *known < *path);
         if self.places.len() == self.places.capacity() {
             self.places.reserve_exact(RUN_STEP);
         }
         self.places.insert(at, (head(path, self.skip), lock));
-        (self.places.len() > RUN_MAX).then(|| {
+        let len = self.places.len();
+        (len > most).then(|| {
             // Whoever inserts in order leaves full runs behind.
-            let keep = if at == RUN_MAX { RUN_MAX } else { RUN_MAX / 2 };
+            let keep = if at + 1 == len { at } else { len / 2 };
             let locks: Vec<_> = self.places.iter().map(|(_, lock)| *lock).collect();
             let (first, rest) = locks.split_at(keep);
             *self = Self::of(all, &self.from, first);

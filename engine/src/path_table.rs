@@ -67,8 +67,22 @@ impl PathTable {
         part.place_of(hash, is_it).and_then(|at| part.places[at].1)
     }
 
-    /// Takes in a lock that is not in here, or only as one that is retired.
-    pub(crate) fn insert(&mut self, hash: u32, lock: LockKey) {
+    /// Takes in a lock that is not in here. It takes the entry of one with its hash that is retired, if there is one: so an
+    /// entry is passed on by whoever goes and comes back, and there are never more than were held at once.
+    pub(crate) fn insert(&mut self, locks: &mut Locks, hash: u32, lock: LockKey) {
+        if locks.has_retired()
+            && let Some(at) = self.part_of(hash)
+        {
+            let part = &mut self.parts[at];
+            let is_retired = |known| locks.is_retired(known, Namer::Table);
+            if let Some(place) = part.place_of(hash, is_retired)
+                && let Some(retired) = part.places[place].1.replace(lock)
+            {
+                self.len += 1;
+                locks.let_go(&[retired], Namer::Table);
+                return;
+            }
+        }
         let mut at = self.part_of(hash).unwrap_or_else(|| self.first_part());
         while self.parts[at].len >= PART_MAX && self.parts[at].depth < DEPTH_MAX {
             self.cut(at, hash);
@@ -106,6 +120,8 @@ impl PathTable {
             self.hand = (u64::from(hand) / span * span + span) as u32;
             self.join(at, hand);
             if self.hand == 0 {
+                // Who has been all around has done enough.
+                self.allowed = 0;
                 break;
             }
         }
@@ -366,6 +382,14 @@ mod tests {
     use crate::nursery::Stage;
 
     impl PathTable {
+        fn entries_of(&self, hash: u32) -> usize {
+            let part = self.part_of(hash).map(|at| &self.parts[at]);
+            let places = part.into_iter().flat_map(|part| &part.places);
+            places
+                .filter(|(known, lock)| *known == hash && lock.is_some())
+                .count()
+        }
+
         /// Every part is led to from all of its places in the directory, which is no larger than it has to be; and there are
         /// hardly more entries than so many.
         fn assert_whole(&self, expected: usize) {
@@ -394,6 +418,8 @@ mod tests {
                 );
                 assert!(entries.is_sorted_by_key(|(hash, _)| *hash));
             }
+            let largest = self.parts.iter().map(|(_, part)| part.len).max();
+            assert!(self.allowed <= largest.unwrap_or(0) + ROUND);
             let entries: usize = self.parts.iter().map(|(_, part)| part.len).sum();
             assert_eq!(self.len, expected);
             assert!((expected..=expected + expected / 2 + 3 * PART_MAX).contains(&entries));
@@ -410,7 +436,7 @@ mod tests {
             ),
         ) {
             let (mut locks, mut table) = (Locks::default(), PathTable::default());
-            let mut expected = BTreeMap::<LockKey, u32>::new();
+            let (mut expected, mut most) = (BTreeMap::<LockKey, u32>::new(), BTreeMap::new());
             for (index, hash, is_young) in steps {
                 if let Some((&lock, &hash)) = expected.iter().nth(index) {
                     expected.remove(&lock);
@@ -419,20 +445,40 @@ mod tests {
                     prop_assert_eq!(found, None);
                 } else {
                     let lock = locks.insert(|_| Lock::new(OrgKey::at(0), "path", Stage::Grown(None)));
-                    table.insert(hash, lock);
+                    table.insert(&mut locks, hash, lock);
                     expected.insert(lock, hash);
+                    let alike = expected.values().filter(|known| **known == hash).count();
+                    let most = most.entry(hash).or_insert(0);
+                    *most = alike.max(*most);
                 }
                 prop_assert_eq!((table.len(), locks.len()), (expected.len(), expected.len()));
                 for (&lock, &hash) in &expected {
                     prop_assert_eq!(table.find(hash, |known| known == lock), Some(lock));
                 }
                 table.assert_whole(expected.len());
+                for (hash, most) in &most {
+                    prop_assert!(table.entries_of(*hash) <= *most);
+                }
             }
             for (lock, hash) in expected {
                 take_out(&mut locks, &mut table, (lock, hash), hash % 2 == 0);
                 table.assert_whole(table.len());
             }
             prop_assert!(!locks.has_retired());
+        }
+    }
+
+    /// The hand may not go through more at once because it had little to do before.
+    #[test]
+    fn whoever_comes_and_goes_beside_one_who_stays_saves_up_no_work() {
+        let (mut locks, mut table) = (Locks::default(), PathTable::default());
+        for hash in [0, 1].into_iter().cycle().take(200) {
+            let lock = locks.insert(|_| Lock::new(OrgKey::at(0), "path", Stage::Grown(None)));
+            table.insert(&mut locks, hash, lock);
+            if table.len() > 1 {
+                take_out(&mut locks, &mut table, (lock, hash), false);
+            }
+            table.assert_whole(1);
         }
     }
 

@@ -291,7 +291,7 @@ impl Engine {
             return Err(reader.error("things out of order"));
         }
         let paths = &mut self.orgs[org.place()].paths;
-        paths.insert(&at, key);
+        paths.insert(&mut self.locks, &at, key);
         paths.in_order.insert(&mut self.locks, key);
         for _ in 0..u64::read(reader)? {
             self.read_hold(org, key, reader)?;

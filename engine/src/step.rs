@@ -144,9 +144,14 @@ impl<'a> Step<'a> {
             let oldest: Vec<_> = self.engine.nursery.oldest().collect();
             self.engine.grow_up(&oldest);
         }
-        let Engine { locks, nursery, .. } = &mut *self.engine;
+        let Engine {
+            orgs,
+            locks,
+            nursery,
+            ..
+        } = &mut *self.engine;
         let key = locks.insert(|key| Lock::new(at.org, at.path, nursery.admit(key)));
-        self.engine.org_mut(at.org).paths.insert(at, key);
+        orgs[at.org.place()].paths.insert(locks, at, key);
         key
     }
 
