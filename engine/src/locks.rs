@@ -49,6 +49,9 @@ pub(crate) enum Namer {
 
 const NAMERS: usize = 2;
 
+/// Whoever names locks goes through so many entries for each that is retired: fewer cost less, and keep more that is retired.
+pub(crate) const ROUND: usize = 3;
+
 impl Locks {
     /// Puts a lock into a vacant place. It is made with the key that it will have.
     pub(crate) fn insert(&mut self, lock: impl FnOnce(LockKey) -> Lock) -> LockKey {

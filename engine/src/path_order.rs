@@ -17,7 +17,7 @@ use core::ops::Bound;
 use compact_str::CompactString;
 
 use crate::keys::LockKey;
-use crate::locks::{Locks, Namer};
+use crate::locks::{Locks, Namer, ROUND};
 
 /// A run that has become longer is cut in two. Few where mistakes are looked for.
 const RUN_MAX: usize = if cfg!(debug_assertions) { 8 } else { 512 };
@@ -31,9 +31,6 @@ const JOINED_MAX: usize = if cfg!(debug_assertions) {
 
 /// A run that is full grows by so many.
 const RUN_STEP: usize = RUN_MAX.div_ceil(32);
-
-/// So many entries are gone through for each lock that goes.
-pub(crate) const ROUND: usize = 3;
 
 /// See the file's header.
 #[derive(Debug, Clone, Default)]

@@ -14,8 +14,7 @@ use core::mem;
 use slab::Slab;
 
 use crate::keys::LockKey;
-use crate::locks::{Locks, Namer};
-use crate::path_order::ROUND;
+use crate::locks::{Locks, Namer, ROUND};
 
 /// A part with more is cut in two: so much is moved at once, and no more. Few where mistakes are looked for.
 const PART_MAX: usize = if cfg!(debug_assertions) { 8 } else { 4096 };
