@@ -2,19 +2,24 @@
 //!
 //! Where they are few, the one is looked for and taken out. Where they are many, that it was let go is noted behind all that was
 //! taken; when there is as much of that as is held, what was taken and let go again is looked for, all at once, and forgotten. So
-//! no lock is looked at, and a lock remembers no place in here. Must hold: what was taken and not let go is what is held.
+//! no lock is looked at, and a lock remembers no place in here.
+//!
+//! Must hold: what was taken and not let go is what is held, and none of it lives for less than is known here.
 
 use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
 use crate::keys::LockKey;
+use crate::time::Millis;
 
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeldLocks {
     notes: Vec<Note>,
     held: u32,
+    /// In milliseconds: the least time that any of them lives without renewal, or less.
+    ttl_least: u32,
 }
 
 /// That a lock was taken, by its place, counted from 1; or the same below zero: that it was let go.
@@ -28,9 +33,22 @@ const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 const FEW: usize = if cfg!(debug_assertions) { 4 } else { 48 };
 
 impl HeldLocks {
-    pub(crate) fn add(&mut self, lock: LockKey) {
+    /// One more, whose hold lives for so long without renewal, and never for less.
+    pub(crate) fn add(&mut self, lock: LockKey, ttl: Millis) {
+        let ttl = u32::try_from(ttl.0).unwrap_or(u32::MAX);
+        let is_first = self.held == 0;
+        self.ttl_least = if is_first {
+            ttl
+        } else {
+            ttl.min(self.ttl_least)
+        };
         self.note(Note::taken(lock));
         self.held += 1;
+    }
+
+    /// None of their holds lives for less without renewal.
+    pub(crate) fn ttl_least(&self) -> Millis {
+        Millis(self.ttl_least.into())
     }
 
     /// One of them is held no more.
@@ -134,16 +152,18 @@ mod tests {
         fn whatever_is_taken_is_held_until_it_is_let_go(places in prop::collection::vec(0_usize..24, 1..200)) {
             let (mut held, mut expected) = (HeldLocks::default(), BTreeSet::new());
             for place in places {
-                let lock = LockKey::at(place);
+                let (lock, ttl) = (LockKey::at(place), Millis(1 << (2 * place)));
                 // Whoever comes again goes.
                 if expected.remove(&lock) {
                     held.let_go(lock);
                 } else {
-                    held.add(lock);
+                    held.add(lock, ttl);
                     expected.insert(lock);
                 }
                 let mut settled: Vec<_> = held.settled().collect();
                 settled.sort_unstable();
+                let ttl = |lock: &LockKey| Millis(1 << (2 * lock.place()));
+                prop_assert!(expected.iter().all(|lock| held.ttl_least() <= ttl(lock)));
                 prop_assert!(settled.iter().eq(&expected));
                 prop_assert_eq!((held.len(), held.is_empty()), (expected.len(), expected.is_empty()));
                 prop_assert!(held.notes.len() <= (3 * expected.len() + LET_GO_KEPT).max(FEW));

@@ -279,6 +279,14 @@ impl Engine {
             session.locks.len() == self.holds_by_age(key).len(),
             "what a session holds is counted"
         );
+        let mut holds = self.holds_by_age(key).into_iter().map(|(hold, lock)| {
+            let lock = self.lock(lock);
+            &lock.holds[lock.hold_index(hold).expect("it was found by its age")]
+        });
+        hold_that!(
+            holds.all(|hold| hold.ttl() >= session.locks.ttl_least()),
+            "no hold of a session lives for less than it knows"
+        );
         let left = self.ending.get(&id);
         let is_left = |hold: &(HoldId, LockKey)| left.is_some_and(|left| left.contains(hold));
         hold_that!(

@@ -111,6 +111,11 @@ impl Session {
         attached
     }
 
+    /// None of its holds is over before this. Some may live longer.
+    pub(crate) fn holds_until(&self) -> LogTime {
+        self.renewed_at + self.locks.ttl_least()
+    }
+
     /// When it is over, as things stand.
     pub(crate) fn deadline(&self) -> Option<LogTime> {
         match self.link {

@@ -324,7 +324,7 @@ impl Engine {
             if hold.as_ref().is_some_and(|hold| hold.has_member(session)) {
                 return Err(reader.error("a session is in a hold twice"));
             }
-            self.sessions[session].locks.add(lock);
+            self.sessions[session].locks.add(lock, ttl);
             let hold = match &mut hold {
                 Some(hold) => {
                     hold.add_member(session);

@@ -247,7 +247,8 @@ impl<'a> Step<'a> {
         if is_member {
             return;
         }
-        self.session_mut(session).locks.add(lock);
+        let ttl = self.engine.lock(lock).holds[index].ttl();
+        self.session_mut(session).locks.add(lock, ttl);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         hold.add_member(session);
         self.touch();
@@ -399,7 +400,7 @@ impl<'a> Step<'a> {
         let id = HoldId(self.engine.next.hold);
         self.engine.next.hold += 1;
         let holder = self.session_mut(session);
-        holder.locks.add(lock);
+        holder.locks.add(lock, ttl);
         let mut hold = Hold::new(id, holder.owner, session, ttl, (self.now, self.wall));
         hold.set_metadata(metadata);
         if let Some(from) = from {

@@ -228,7 +228,9 @@ impl Step<'_> {
 
     /// The paths of the session's over holds are settled, oldest first.
     pub(crate) fn settle_over_holds(&mut self, session: SessionKey) {
-        if self.engine.nothing_is_over(self.now) {
+        if self.engine.nothing_is_over(self.now)
+            || self.now < self.engine.session(session).holds_until()
+        {
             return;
         }
         for (id, lock) in self.engine.holds_by_age(session) {
