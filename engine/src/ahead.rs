@@ -26,8 +26,7 @@ impl Engine {
             return;
         }
         let mut due = Vec::with_capacity(TOGETHER);
-        let begun = self.deadlines.begun().take(TOGETHER);
-        due.extend(begun.map(|(_, _, lock)| lock));
+        self.deadlines.begun().look_up_next(&mut due);
         self.look_at_locks(&due);
         self.look_at_holders(&due);
     }

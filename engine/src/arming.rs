@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::ahead::TOGETHER;
-use crate::deadlines::{Deadlines, Due};
+use crate::deadlines::{Deadlines, Due, LIST_MAX};
 use crate::engine::Engine;
 use crate::keys::{LockKey, SlotKey};
 use crate::lock::Hold;
@@ -17,16 +17,39 @@ use crate::time::{LogTime, Millis};
 /// What is over so soon is not left young.
 const SOON: Millis = Millis(64);
 
+/// So many of these grow up in one step. Few where mistakes are looked for.
+const GROW_UP_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 256 };
+
 impl Engine {
+    /// Looks through what may be over by `at`, so far as one step goes, and tells whether that is all of it: then a
+    /// [`Tick`](crate::Command::Tick) at that time finds what it ends at hand. One that comes before looks through the rest
+    /// itself, and ends the same; but where very many holds come up together it takes as long as all of them need. Changes
+    /// nothing that can be told.
+    pub fn prepare(&mut self, at: LogTime) -> bool {
+        let mut looked = 0;
+        while let Some(locks) = self.bring_some_near(self.now.max(at)) {
+            looked += locks;
+            if looked >= LIST_MAX {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Sees to it that the first near timer is the first of all that come up by `now`. What is over later is left for when
     /// its turn comes.
     pub(crate) fn bring_near(&mut self, now: LogTime) {
+        while self.bring_some_near(now).is_some() {}
+    }
+
+    /// The same, as far as one list goes. Tells how many locks it had to look at, if there was anything to be done.
+    fn bring_some_near(&mut self, now: LogTime) -> Option<usize> {
         if self.nursery.due() <= now {
-            self.grow_up_in_time(now);
+            return Some(self.grow_up_in_time(now));
         }
-        while let Some((up, slot, locks)) = self.deadlines.take_far(now) {
-            self.begin(up, slot, &locks);
-        }
+        let (up, slot, locks) = self.deadlines.take_far(now)?;
+        self.begin(up, slot, &locks);
+        Some(locks.len())
     }
 
     /// Takes a list apart. Nothing is done to a lock before the next is looked at, as long as that goes: they lie all over
@@ -54,7 +77,7 @@ impl Engine {
                 }
             }
         }
-        self.deadlines.begin(&mut due);
+        self.deadlines.begin(due);
         for (deadline, lock) in later {
             self.arm_by(lock, deadline);
         }
@@ -113,19 +136,27 @@ impl Engine {
 
     // Growing up.
 
-    /// Lets the young grow up of which something is over soon, and looks when something will be of the others. To look at
-    /// all of them is dear: whoever is looked at in vain has the time that there is before the next look.
-    fn grow_up_in_time(&mut self, now: LogTime) {
+    /// Lets the young grow up of which something is over soon, so many at once, and looks when something will be of the
+    /// others. To look at all of them is dear: whoever is looked at in vain has the time that there is before the next look.
+    /// Tells at how many it has looked.
+    fn grow_up_in_time(&mut self, now: LogTime) -> usize {
         let soon = now + SOON;
-        let (mut grown, mut first) = (Vec::new(), LogTime::NEVER);
+        let (mut grown, mut first, mut looked) = (Vec::new(), LogTime::NEVER, 0);
         for young in self.nursery.iter() {
+            looked += 1;
             match self.first_deadline(young) {
                 Some(deadline) if deadline <= soon => grown.push(young),
                 deadline => first = first.min(deadline.unwrap_or(first)),
             }
+            if grown.len() == GROW_UP_AT_ONCE {
+                break;
+            }
         }
         self.grow_up(&grown);
-        self.nursery.expect_first(first);
+        if grown.len() < GROW_UP_AT_ONCE {
+            self.nursery.expect_first(first);
+        }
+        looked
     }
 
     /// Gives young locks what they have done without.

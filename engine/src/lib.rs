@@ -9,11 +9,12 @@
 //! - **Total.** `apply` returns an answer, never an error, and does not panic on any input.
 //! - **Changed or not.** [`Outcome::changed`] says whether the entry has to be kept. An entry that changed nothing left
 //!   state, counters and time as they were.
-//! - **Bounded.** A step ends a bounded number of holds; [`Engine::next_deadline`] says when more is to be swept.
+//! - **Bounded.** A step ends a bounded number of holds; [`Engine::next_deadline`] says when more is to be swept, and
+//!   [`Engine::prepare`] looks through what may be over, a bounded part at a time.
 //! - **Ordered.** A loser's notice is emitted before the winner's grant.
 //!
-//! What is asked of a caller: apply the entries in one order; propose `Tick` when `next_deadline` is due; propose
-//! `Settle` before a `Status` query that must be exact.
+//! What is asked of a caller: apply the entries in one order; when `next_deadline` is due, `prepare` until it says that all
+//! is ready, and propose `Tick`; propose `Settle` before a `Status` query that must be exact.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ mod acquire;
 mod acquire_all;
 mod ahead;
 mod arming;
+mod begun;
 mod command;
 mod configuring;
 mod crowd;

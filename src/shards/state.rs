@@ -267,7 +267,7 @@ impl State {
             {
                 break;
             }
-            self.propose(&Command::Tick, stamp);
+            self.sweep(stamp);
         }
         self.hearers.streams.position(list.org)
     }
@@ -282,10 +282,17 @@ impl State {
         let is_due =
             |deadline: Option<LogTime>| deadline.is_some_and(|deadline| deadline <= stamp.at);
         if is_due(self.engine.next_deadline()) {
-            self.propose(&Command::Tick, stamp);
+            self.sweep(stamp);
         }
         if is_due(self.presence.next_deadline()) {
             self.apply_presence(&PresenceCommand::Tick, stamp, None);
+        }
+    }
+
+    /// One step towards there being nothing that is over.
+    fn sweep(&mut self, stamp: Stamp) {
+        if self.engine.prepare(stamp.at) {
+            self.propose(&Command::Tick, stamp);
         }
     }
 

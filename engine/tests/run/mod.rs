@@ -48,6 +48,11 @@ impl Run {
     pub(crate) fn take(&mut self, step: &Step) -> Result<(), String> {
         self.script.push(writing::step(step));
         let before = (self.engine.digest(), self.engine.now());
+        if self.script.len() % 3 == 0 {
+            self.engine.prepare(LogTime(step.at));
+            self.engine.check();
+            assert_eq!((self.engine.digest(), self.engine.now()), before);
+        }
         let (outcome, recorded) = step.apply(&mut self.engine);
         self.script
             .push(format!("    -> {}", writing::reply(&outcome.reply)));

@@ -56,6 +56,9 @@ impl Life {
     /// Takes a step with both; tells what is answered, and whether it changed anything.
     fn step(&mut self, command: Owned) -> (Reply, bool) {
         let (at, command) = (self.at, command);
+        if self.chance.once_in(3) {
+            self.engine.prepare(LogTime(at));
+        }
         let step = Step { at, command };
         let (outcome, recorded) = step.apply(&mut self.engine);
         let (expected, told) = step.apply(&mut self.other);

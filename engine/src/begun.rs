@@ -1,0 +1,149 @@
+//! The holds whose lists have been begun, in the order in which they are over.
+//!
+//! Each list is put in order by itself, and the first of all is the first of the lists' firsts (a heap of runs, as in the
+//! merge of Knuth's external sorting): so a step never goes through more than one list, however many holds are due together.
+//! Nearly always there is one list, or two. Knows no rule: whether a hold is over, it says itself.
+
+use alloc::collections::BinaryHeap;
+use alloc::collections::binary_heap::PeekMut;
+use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
+
+use crate::keys::{HoldId, LockKey};
+use crate::time::LogTime;
+
+/// A hold that may be over at a time. Over for certain it is only if that is still its deadline.
+pub(crate) type DueHold = (LogTime, HoldId, LockKey);
+
+/// See the file's header.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Begun {
+    lists: BinaryHeap<List<Vec<DueHold>>>,
+}
+
+/// What is left of a list, last first. Never nothing.
+#[derive(Debug, Clone)]
+struct List<H>(H);
+
+impl Begun {
+    /// Puts the holds of a list in order, among those of others.
+    pub(crate) fn add(&mut self, mut holds: Vec<DueHold>) {
+        if !holds.is_empty() {
+            sort_last_first(&mut holds);
+            self.lists.push(List(holds));
+        }
+    }
+
+    /// What comes first.
+    pub(crate) fn first(&self) -> Option<DueHold> {
+        self.lists.peek()?.first()
+    }
+
+    /// Forgets what comes first.
+    pub(crate) fn pass(&mut self) {
+        if let Some(mut list) = self.lists.peek_mut() {
+            list.0.pop();
+            if list.0.is_empty() {
+                PeekMut::pop(list);
+            }
+        }
+    }
+
+    /// Puts what comes next behind what is in a list of locks already, as far as there is room.
+    pub(crate) fn look_up_next(&self, locks: &mut Vec<LockKey>) {
+        let lists = self.lists.iter().map(|list| List(&*list.0));
+        let mut lists: BinaryHeap<_> = lists.collect();
+        while locks.len() < locks.capacity()
+            && let Some(mut list) = lists.peek_mut()
+            && let [left @ .., (_, _, lock)] = list.0
+        {
+            locks.push(*lock);
+            list.0 = left;
+            if left.is_empty() {
+                PeekMut::pop(list);
+            }
+        }
+    }
+
+    /// All of them, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = DueHold> + '_ {
+        self.lists.iter().flat_map(|list| list.0.iter().copied())
+    }
+}
+
+impl<H: AsRef<[DueHold]>> List<H> {
+    fn first(&self) -> Option<DueHold> {
+        self.0.as_ref().last().copied()
+    }
+}
+
+/// A heap gives its greatest: that is the list that comes first.
+impl<H: AsRef<[DueHold]>> Ord for List<H> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.first().cmp(&self.first())
+    }
+}
+
+impl<H: AsRef<[DueHold]>> PartialOrd for List<H> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<H: AsRef<[DueHold]>> PartialEq for List<H> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<H: AsRef<[DueHold]>> Eq for List<H> {}
+
+/// A list has few deadlines, and its holds mostly stand by age: to part them by the first is nearly all there is to do.
+fn sort_last_first(holds: &mut [DueHold]) {
+    holds.sort_by_key(|(at, ..)| Reverse(*at));
+    for alike in holds.chunk_by_mut(|(at, ..), (next, ..)| at == next) {
+        alike.sort_unstable_by_key(|hold| Reverse(*hold));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However they are begun, holds come up by time and age; lists are begun while others are gone through.
+        #[test]
+        fn holds_that_have_been_begun_come_in_order(
+            lists in prop::collection::vec((prop::collection::vec((0_u64..20, 0_u64..50), 0..20), 0_usize..30), 0..10),
+            room in 1_usize..20,
+        ) {
+            let (mut begun, mut expected) = (Begun::default(), Vec::new());
+            // A lock for each hold, so that the order of locks tells that of holds.
+            let mut locks = (0..).map(LockKey::at);
+            for (list, passed) in lists {
+                let hold = |((at, id), lock)| (LogTime(at), HoldId(id), lock);
+                let holds: Vec<_> = list.into_iter().zip(&mut locks).map(hold).collect();
+                expected.extend(&holds);
+                expected.sort_unstable();
+                begun.add(holds);
+                let mut next = Vec::with_capacity(room);
+                begun.look_up_next(&mut next);
+                let locks = expected.iter().map(|(_, _, lock)| *lock);
+                prop_assert_eq!(&next, &locks.take(room).collect::<Vec<_>>());
+                for _ in 0..passed {
+                    prop_assert_eq!(begun.first(), expected.first().copied());
+                    prop_assert_eq!(begun.iter().count(), expected.len());
+                    begun.pass();
+                    expected.drain(..1.min(expected.len()));
+                }
+            }
+            for hold in expected {
+                prop_assert_eq!(begun.first(), Some(hold));
+                begun.pass();
+            }
+            prop_assert_eq!(begun.first(), None);
+        }
+    }
+}
