@@ -10,6 +10,7 @@ mod expiry;
 mod fan_out;
 mod floor;
 mod idle;
+mod keep;
 mod load;
 mod memory;
 mod progress;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     FanOut(fan_out::FanOutArguments),
     Idle(idle::IdleArguments),
     Floor(floor::FloorArguments),
+    Keep(keep::KeepArguments),
     Load(load::LoadArguments),
     Memory(memory::MemoryArguments),
     Replay(replay::ReplayArguments),
@@ -54,6 +56,7 @@ impl Command {
             Self::FanOut(arguments) => arguments.run(),
             Self::Idle(arguments) => arguments.run(),
             Self::Floor(arguments) => arguments.run(),
+            Self::Keep(arguments) => arguments.run(),
             Self::Load(arguments) => arguments.run(),
             Self::Memory(arguments) => arguments.run(),
             Self::Replay(arguments) => arguments.run(),

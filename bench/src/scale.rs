@@ -1,4 +1,4 @@
-//! What very many holds, sessions and connections come to: [`memory`], [`expiry`] and [`idle`].
+//! What very many holds, sessions and connections come to: [`memory`], [`keep`], [`expiry`] and [`idle`].
 //!
 //! ```text
 //!  measurement --> bulk (a connection that asks in bulk) --> crowd (the sessions on it, in its system's words) --> server
@@ -10,15 +10,19 @@
 mod bulk;
 pub mod expiry;
 pub mod idle;
+pub mod keep;
 pub mod memory;
+mod probe;
 mod redis;
 mod tenure;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::BytesMut;
+use hdrhistogram::Histogram;
 
 pub use self::bulk::Bulk;
 use self::redis::RedisCrowd;
@@ -106,6 +110,12 @@ pub trait Crowd: Send {
     /// Appends the request to let go of it.
     fn release(&mut self, number: u32, out: &mut BytesMut);
 
+    /// The numbers of the requests that it takes to renew these locks, which are all that its sessions hold.
+    fn renewals(&self, holds: Range<u32>) -> Range<u32>;
+
+    /// Appends the one of them with this number, after which its locks live for so long.
+    fn renew(&mut self, number: u32, ttl: Duration, out: &mut BytesMut);
+
     /// Appends a sign of life, which is answered.
     fn beat(&mut self, out: &mut BytesMut);
 
@@ -125,4 +135,12 @@ pub struct Heard {
     pub refused: u32,
     /// Numbers of the locks whose time was told to be over.
     pub expired: Vec<u32>,
+}
+
+fn microseconds() -> Result<Histogram<u64>> {
+    Ok(Histogram::new_with_max(120_000_000, 3)?)
+}
+
+fn record(histogram: &mut Histogram<u64>, took: Duration) {
+    histogram.saturating_record(took.as_micros() as u64);
 }

@@ -17,8 +17,9 @@ use tenure_bench::dialect::{Resp, Tenure};
 use tenure_bench::replay::{Model, Replay, Schedule, Trace};
 use tenure_bench::scale::expiry::{self, Due};
 use tenure_bench::scale::idle::{self, Idle};
+use tenure_bench::scale::keep::{self, Keep};
 use tenure_bench::scale::memory::{self, Fill, Progress};
-use tenure_bench::scale::{Shape, System};
+use tenure_bench::scale::{Bulk, Shape, System};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +105,42 @@ fn holds_that_cannot_be_had_in_time_are_an_error() {
     let error = expiry::measure(&due, &TENURE, &mut |_| {}).unwrap_err();
     let expected = "acquiring took too long: 100 of 100 after 1.5 s; give it a longer lead";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn whatever_is_kept_is_renewed_and_not_lost() {
+    let server = TestServer::start();
+    let measured = keep::measure(&keep(&server, 3000), &TENURE, &mut |_| {}).unwrap();
+    assert!(measured.renewed_in.len() >= 3 && !measured.others.is_empty());
+    assert!(measured.server.is_some());
+}
+
+#[test]
+fn what_cannot_be_kept_is_an_error() {
+    let server = TestServer::start();
+    let mut bulk = Bulk::connect(server.address).unwrap();
+    let mut crowd = TENURE.crowd(9, 1, Shape::InTheHold);
+    crowd.open(&mut bulk).unwrap();
+    let held = bulk.ask_all(crowd.as_mut(), 9..10, |crowd, number, out| {
+        crowd.acquire(number, Duration::from_secs(60), out);
+    });
+    held.unwrap();
+    let error = keep::measure(&keep(&server, 10), &TENURE, &mut |_| {}).unwrap_err();
+    let expected = "expected 4 times yes, found 1 times no";
+    assert_eq!(error.to_string(), expected);
+}
+
+fn keep(server: &TestServer, holds: u32) -> Keep {
+    Keep {
+        address: server.address,
+        pid: Some(std::process::id()),
+        holds,
+        sessions: 90,
+        connections: 3,
+        ttl: Duration::from_secs(1),
+        duration: Duration::from_secs(1),
+        probe_rate: 200,
+    }
 }
 
 #[test]

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
-use super::{Bulk, Crowd, Heard, Shape, System};
+use super::probe::{Probe, Probed};
+use super::{Bulk, Crowd, Heard, Shape, System, microseconds, record};
 use crate::cpu::CpuTime;
 
 /// How long the last notice may take.
@@ -28,12 +29,6 @@ const CALM: Duration = Duration::from_secs(2);
 
 /// How long the probe is given, once all locks are held, to make up for what it could not ask before.
 const SETTLE: Duration = Duration::from_secs(1);
-
-/// Lifetime of the probe's locks, which it lets go of at once.
-const PROBE_TTL: Duration = Duration::from_secs(60);
-
-/// How many paths the probe goes through.
-const PROBE_PATHS: u32 = 1000;
 
 /// How many requests there are between two looks at the time.
 const PART: u32 = 20_000;
@@ -104,9 +99,6 @@ struct Notices {
     last: Instant,
 }
 
-/// One request of the probe: when it should have been sent, and how long it took from then.
-type Probed = (Instant, Duration);
-
 /// Acquires, waits and listens, and tells `watch` now and then how far it is.
 ///
 /// # Errors
@@ -120,6 +112,7 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         crowds.push((bulk, crowd));
     }
     let probe = open(due, system, connections, 1)?;
+    let probe = Probe::new(probe, due.holds, due.probe_rate);
     let shared = Shared {
         due,
         first_due: Instant::now() + due.lead,
@@ -133,7 +126,7 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         of(number) as u32..of(number + 1) as u32
     };
     thread::scope(|scope| {
-        let probe = scope.spawn(move || shared.probe(probe.0, probe.1));
+        let probe = scope.spawn(move || probe.ask_until(&shared.is_over));
         let listeners: Vec<_> = (0..)
             .zip(crowds)
             .map(|(number, (bulk, crowd))| {
@@ -239,32 +232,6 @@ impl Shared<'_> {
         })
     }
 
-    /// Pairs at a fixed rate, whatever becomes of them: who is asked late because of those before counts from when it
-    /// should have been asked.
-    fn probe(&self, mut bulk: Bulk, mut crowd: Box<dyn Crowd>) -> Result<Vec<Probed>> {
-        let mut probed = Vec::new();
-        let began = Instant::now();
-        let every = Duration::from_secs(1) / self.due.probe_rate.max(1);
-        for pair in 0.. {
-            let asked = began + every * pair;
-            thread::sleep(asked.saturating_duration_since(Instant::now()));
-            if self.is_over.load(Ordering::Relaxed) {
-                break;
-            }
-            let number = self.due.holds + pair % PROBE_PATHS;
-            bulk.ask_all(crowd.as_mut(), number..number + 1, |crowd, number, out| {
-                crowd.acquire(number, PROBE_TTL, out);
-            })?;
-            let acquired = Instant::now();
-            probed.push((asked, acquired - asked));
-            bulk.ask_all(crowd.as_mut(), number..number + 1, |crowd, number, out| {
-                crowd.release(number, out);
-            })?;
-            probed.push((acquired, acquired.elapsed()));
-        }
-        Ok(probed)
-    }
-
     /// All connections taken together, and the probe's requests by when they were due.
     fn summed_up(&self, notices: &[Notices], probed: &[Probed]) -> Result<Measured> {
         let mut measured = Measured {
@@ -307,12 +274,4 @@ impl Shared<'_> {
             });
         }
     }
-}
-
-fn microseconds() -> Result<Histogram<u64>> {
-    Ok(Histogram::new_with_max(120_000_000, 3)?)
-}
-
-fn record(histogram: &mut Histogram<u64>, took: Duration) {
-    histogram.saturating_record(took.as_micros() as u64);
 }

@@ -3,6 +3,7 @@
 //!
 //! Speaks RESP3, in which answers and notifications come over one connection.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -70,6 +71,17 @@ impl Crowd for RedisCrowd {
 
     fn release(&mut self, number: u32, out: &mut BytesMut) {
         command(&[b"DEL", Path::at(number).as_bytes()], out);
+    }
+
+    /// Every key by itself, without looking whose it is.
+    fn renewals(&self, holds: Range<u32>) -> Range<u32> {
+        holds
+    }
+
+    fn renew(&mut self, number: u32, ttl: Duration, out: &mut BytesMut) {
+        let ttl_ms = ttl.as_millis().to_string();
+        let path = Path::at(number);
+        command(&[b"PEXPIRE", path.as_bytes(), ttl_ms.as_bytes()], out);
     }
 
     fn beat(&mut self, out: &mut BytesMut) {

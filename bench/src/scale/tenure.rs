@@ -2,6 +2,7 @@
 //!
 //! Rule: only a hold that was not there before counts as acquired, and only one that is over as released.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,9 +82,13 @@ impl TenureCrowd {
                 matches!(acquire, reply::Acquire::Granted { grant } if grant.kind == GrantKind::Fresh),
             ),
             Reply::LockRelease(release) => Ok(*release == reply::Release::Ended),
+            Reply::SessionRenew(renewed) => {
+                let is_renewed =
+                    |result: &_| matches!(result, reply::SessionRenewal::Renewed { .. });
+                Ok(renewed.results.iter().all(is_renewed))
+            }
             Reply::Hello(_) | Reply::SessionClose(_) | Reply::Ping(_) => Ok(true),
             other @ (Reply::SessionResume(_)
-            | Reply::SessionRenew(_)
             | Reply::LockAcquireAll(_)
             | Reply::LockRenew(_)
             | Reply::LockCancel(_)
@@ -170,6 +175,20 @@ impl Crowd for TenureCrowd {
             token: None,
         });
         release.encode(id_of(number), out);
+    }
+
+    /// A session is renewed with all that it holds.
+    fn renewals(&self, _: Range<u32>) -> Range<u32> {
+        0..self.sessions.len().div_ceil(limits::SESSIONS.max) as u32
+    }
+
+    fn renew(&mut self, number: u32, _: Duration, out: &mut BytesMut) {
+        let sessions = self
+            .sessions
+            .chunks(limits::SESSIONS.max)
+            .nth(number as usize);
+        let sessions = sessions.unwrap_or_default().to_vec();
+        Request::SessionRenew(request::RenewSessions { sessions }).encode(id_of(number), out);
     }
 
     fn beat(&mut self, out: &mut BytesMut) {
