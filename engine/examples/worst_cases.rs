@@ -63,21 +63,27 @@ impl World {
         reply
     }
 
-    /// Ticks until none is wanted at once; tells of the longest.
+    /// Prepares and ticks, as a server does, until nothing is wanted at once; tells of the longest step.
     fn ticked(&mut self, what: &str) {
-        let (mut ticks, mut longest) = (0, Duration::ZERO);
+        let (mut steps, mut longest) = (0, Duration::ZERO);
         while self
             .engine
             .next_deadline()
             .is_some_and(|at| at.0 <= self.at)
         {
             let begin = Instant::now();
-            self.apply(Command::Tick);
+            let is_ready = self.engine.prepare(LogTime(self.at));
             longest = longest.max(begin.elapsed());
-            ticks += 1;
+            steps += 1;
+            if is_ready {
+                let begin = Instant::now();
+                self.apply(Command::Tick);
+                longest = longest.max(begin.elapsed());
+                steps += 1;
+            }
         }
         tell(
-            &format!("{what}: the longest of {ticks} ticks"),
+            &format!("{what}: the longest of {steps} steps"),
             longest,
             "",
         );
@@ -228,6 +234,29 @@ fn many_holds(holds: u32) {
     );
     world.timed("session.close", Command::CloseSession(by));
     world.timed("a tick after it", Command::Tick);
+}
+
+/// Sessions with very many holds that are renewed together, and are over together.
+fn kept(sessions: u32, holds: u32) {
+    println!("-- {sessions} sessions with {holds} holds, all renewed in the same moment");
+    let mut world = World::new(PolicyLayer::default());
+    let by: Vec<_> = (0..sessions)
+        .map(|number| world.open(&format!("owner-{number}")))
+        .collect();
+    for number in 0..holds {
+        let by = by[(number % sessions) as usize];
+        world.acquire(by, &format!("doc/{number}"), Mode::Exclusive, Millis(0));
+        world.at += u64::from(number % 1000 == 0);
+    }
+    let (renewed, step) = (world.at + DAY.0 / 2, DAY.0 / 200);
+    world.at = renewed;
+    for by in &by {
+        world.apply(Command::RenewSession(*by));
+    }
+    world.at = renewed + DAY.0 / 2 + step;
+    world.ticked("what they had before the renewal");
+    world.at = renewed + DAY.0;
+    world.ticked("all of it is over");
 }
 
 /// A lock that is shared by as many as may, and awaited.
@@ -558,6 +587,7 @@ fn main() {
     for holds in [10_000, 1_000_000] {
         many_holds(holds);
     }
+    kept(10_000, 1_000_000);
     for waiters in [0, 1000, 4000, 100_000] {
         crowd(waiters);
     }
