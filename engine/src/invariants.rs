@@ -416,7 +416,7 @@ impl Engine {
             .filter(|session| session.link != Link::Attached && session.ended.is_none());
         Tally {
             holds: holds().count() as u64,
-            holds_orphaned: holds().filter(|hold| self.attached(hold) == 0).count() as u64,
+            holds_orphaned: holds().filter(|hold| self.is_orphaned(hold)).count() as u64,
             waits: (queued + self.groups.len()) as u64,
             sessions_detached: detached.count() as u64,
         }

@@ -256,7 +256,10 @@ impl Step<'_> {
         self.session_event(key, |session, who| What::SessionResumed { session, who });
         for (hold, lock) in self.engine.holds_by_age(key) {
             let index = self.hold_index(lock, hold);
-            if self.engine.attached(&self.engine.lock(lock).holds[index]) == 1 {
+            if self
+                .engine
+                .has_one_attached(&self.engine.lock(lock).holds[index])
+            {
                 self.adopted(lock, index);
             }
         }
@@ -424,7 +427,8 @@ impl Step<'_> {
         let holds = self.engine.holds_by_age(key);
         let orphaned = holds.into_iter().filter(|&(hold, lock)| {
             let index = self.hold_index(lock, hold);
-            self.engine.attached(&self.engine.lock(lock).holds[index]) == 0
+            self.engine
+                .is_orphaned(&self.engine.lock(lock).holds[index])
         });
         self.engine.tally.holds_orphaned += orphaned.count() as u64;
     }

@@ -340,7 +340,7 @@ impl Engine {
         hold.renew(deadline, ttl);
         hold.set_metadata(metadata);
         self.tally.holds += 1;
-        self.tally.holds_orphaned += u64::from(self.attached(&hold) == 0);
+        self.tally.holds_orphaned += u64::from(self.is_orphaned(&hold));
         self.org_mut(org).holds += 1;
         self.lock_mut(lock).push_hold(hold);
         self.arm_newest_hold(lock);

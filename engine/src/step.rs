@@ -253,7 +253,8 @@ impl<'a> Step<'a> {
         hold.add_member(session);
         self.touch();
         let hold = &self.engine.lock(lock).holds[index];
-        if self.engine.session(session).link == Link::Attached && self.engine.attached(hold) == 1 {
+        if self.engine.session(session).link == Link::Attached && self.engine.has_one_attached(hold)
+        {
             self.adopted(lock, index);
         }
     }
@@ -287,7 +288,7 @@ impl<'a> Step<'a> {
     /// Looks whether a hold has lost its last attached session.
     pub(crate) fn orphaned_perhaps(&mut self, lock: LockKey, index: usize) {
         let hold = &self.engine.lock(lock).holds[index];
-        if self.engine.attached(hold) > 0 {
+        if !self.engine.is_orphaned(hold) {
             return;
         }
         self.engine.tally.holds_orphaned += 1;
@@ -496,10 +497,19 @@ impl Engine {
         self.session(hold.first).who()
     }
 
-    /// How many sessions in a hold are attached.
-    pub(crate) fn attached(&self, hold: &Hold) -> usize {
+    /// Whether no session in a hold is attached. Looks at no more of them than it has to.
+    pub(crate) fn is_orphaned(&self, hold: &Hold) -> bool {
+        self.attached(hold).next().is_none()
+    }
+
+    /// Whether one session in a hold is attached, and no other. Looks at no more of them than it has to.
+    pub(crate) fn has_one_attached(&self, hold: &Hold) -> bool {
+        self.attached(hold).take(2).count() == 1
+    }
+
+    fn attached(&self, hold: &Hold) -> impl Iterator<Item = SessionKey> {
         let is_attached = |member: &SessionKey| self.session(*member).link == Link::Attached;
-        hold.members().filter(is_attached).count()
+        hold.members().filter(is_attached)
     }
 
     /// A copy of a lock's path.
