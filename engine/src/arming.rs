@@ -17,7 +17,7 @@ use crate::time::{LogTime, Millis};
 /// What is over so soon is not left young.
 const SOON: Millis = Millis(64);
 
-/// So many of these grow up in one step. Few where mistakes are looked for.
+/// So many of these grow up at once, which takes about as long as taking a list apart. Few where mistakes are looked for.
 const GROW_UP_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 256 };
 
 impl Engine {
@@ -26,26 +26,29 @@ impl Engine {
     /// itself, and ends the same; but where very many holds come up together it takes as long as all of them need. Changes
     /// nothing that can be told.
     pub fn prepare(&mut self, at: LogTime) -> bool {
+        let at = self.now.max(at);
         let mut looked = 0;
-        while let Some(locks) = self.bring_some_near(self.now.max(at)) {
-            looked += locks;
-            if looked >= LIST_MAX {
-                return false;
-            }
+        while looked < LIST_MAX / 2 {
+            looked += match (self.bring_some_near(at), self.deadlines.first_near()) {
+                (Some(locks), _) => locks,
+                (None, Some((armed, due))) if armed <= at && self.rearm_if_early(armed, due) => 1,
+                (None, _) => return true,
+            };
         }
-        true
+        false
     }
 
-    /// Sees to it that the first near timer is the first of all that come up by `now`. What is over later is left for when
-    /// its turn comes.
+    /// Sees to it that the first near timer is the first of all that come up by `now`.
     pub(crate) fn bring_near(&mut self, now: LogTime) {
         while self.bring_some_near(now).is_some() {}
     }
 
-    /// The same, as far as one list goes. Tells how many locks it had to look at, if there was anything to be done.
+    /// The same, as far as one list goes, or one look at the young. Tells how many locks that are, if there was anything to
+    /// be done.
     fn bring_some_near(&mut self, now: LogTime) -> Option<usize> {
         if self.nursery.due() <= now {
-            return Some(self.grow_up_in_time(now));
+            self.grow_up_in_time(now);
+            return Some(LIST_MAX);
         }
         let (up, slot, locks) = self.deadlines.take_far(now)?;
         self.begin(up, slot, &locks);
@@ -138,12 +141,10 @@ impl Engine {
 
     /// Lets the young grow up of which something is over soon, so many at once, and looks when something will be of the
     /// others. To look at all of them is dear: whoever is looked at in vain has the time that there is before the next look.
-    /// Tells at how many it has looked.
-    fn grow_up_in_time(&mut self, now: LogTime) -> usize {
+    fn grow_up_in_time(&mut self, now: LogTime) {
         let soon = now + SOON;
-        let (mut grown, mut first, mut looked) = (Vec::new(), LogTime::NEVER, 0);
+        let (mut grown, mut first) = (Vec::new(), LogTime::NEVER);
         for young in self.nursery.iter() {
-            looked += 1;
             match self.first_deadline(young) {
                 Some(deadline) if deadline <= soon => grown.push(young),
                 deadline => first = first.min(deadline.unwrap_or(first)),
@@ -156,7 +157,6 @@ impl Engine {
         if grown.len() < GROW_UP_AT_ONCE {
             self.nursery.expect_first(first);
         }
-        looked
     }
 
     /// Gives young locks what they have done without.

@@ -90,12 +90,13 @@ impl Deadlines {
         self.far.slots[slot.place()].up
     }
 
-    /// Takes out the list that comes up first, if it does by `now`, and before all that is near: when, its name, and its
-    /// locks. Of these only those are in it that remember it.
+    /// Takes out the list that comes up first, if it does by `now`: when, its name, and its locks. Of these only those are in
+    /// it that remember it.
     pub(crate) fn take_far(&mut self, now: LogTime) -> Option<(LogTime, SlotKey, Vec<LockKey>)> {
-        let up = self.far.first()?;
-        // In a list that has not been begun, every lock may be the first.
-        (up <= now && up <= self.first_near_at()).then(|| self.far.take_first())?
+        if self.far.first()? > now {
+            return None;
+        }
+        self.far.take_first()
     }
 
     /// Puts holds in order that are over in the time of a list that has been begun.
