@@ -276,8 +276,9 @@ impl Shards {
         if state.begin(bytes_of_commands(&[Command::Tick])).is_err() {
             return Turn::Full;
         }
-        state.hearers.counters.tick(deadline, stamp.at);
-        state.tick(stamp);
+        if state.tick(stamp) {
+            state.hearers.counters.tick(deadline, stamp.at);
+        }
         let mark = state.finish(stamp);
         let woken = state.hearers.streams.woken();
         called.join(state.hearers.notes.called());

@@ -17,8 +17,8 @@ use crate::time::{LogTime, Millis};
 /// What is over so soon is not left young.
 const SOON: Millis = Millis(64);
 
-/// So many of these grow up at once, which takes about as long as taking a list apart. Few where mistakes are looked for.
-const GROW_UP_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 256 };
+/// So many of these grow up in one step. Few where mistakes are looked for.
+const GROW_UP_IN_A_STEP: usize = if cfg!(debug_assertions) { 2 } else { 256 };
 
 impl Engine {
     /// Looks through what may be over by `at`, so far as one step goes, and tells whether that is all of it: then a
@@ -43,23 +43,22 @@ impl Engine {
         while self.bring_some_near(now).is_some() {}
     }
 
-    /// The same, as far as one list goes, or one look at the young. Tells how many locks that are, if there was anything to
-    /// be done.
+    /// The same, as far as one list goes, or some of the young. Tells at how many holds it has looked, if there was anything
+    /// to be done.
     fn bring_some_near(&mut self, now: LogTime) -> Option<usize> {
-        if self.nursery.due() <= now {
-            self.grow_up_in_time(now);
+        if self.nursery.due() <= now && self.grow_up_in_time(now) {
             return Some(LIST_MAX);
         }
         let (up, slot, locks) = self.deadlines.take_far(now)?;
-        self.begin(up, slot, &locks);
-        Some(locks.len())
+        Some(locks.len().max(self.begin(up, slot, &locks)))
     }
 
     /// Takes a list apart. Nothing is done to a lock before the next is looked at, as long as that goes: they lie all over
-    /// memory, and waiting for one of them takes as long as waiting for many.
-    fn begin(&mut self, up: LogTime, slot: SlotKey, locks: &[LockKey]) {
+    /// memory, and waiting for one of them takes as long as waiting for many. Tells how many holds they have.
+    fn begin(&mut self, up: LogTime, slot: SlotKey, locks: &[LockKey]) -> usize {
         let end = Deadlines::end_of(up);
         let (mut due, mut later) = (Vec::with_capacity(locks.len()), Vec::new());
+        let mut holds = 0;
         for (index, &lock) in locks.iter().enumerate() {
             if index % TOGETHER == 0 {
                 let next = &locks[index..locks.len().min(index + TOGETHER)];
@@ -71,19 +70,23 @@ impl Engine {
                 continue;
             };
             found.set_stage(Stage::Grown(None));
+            let mut first_later = None;
             for hold in found.holds.iter() {
                 let deadline = hold_deadline(&self.sessions, hold);
                 if deadline <= end {
                     due.push((deadline, hold.id(), lock));
                 } else {
-                    later.push((deadline, lock));
+                    first_later = Some(first_later.map_or(deadline, |first| deadline.min(first)));
                 }
             }
+            holds += found.holds.len();
+            later.extend(first_later.map(|deadline| (deadline, lock)));
         }
         self.deadlines.begin(due);
         for (deadline, lock) in later {
             self.arm_by(lock, deadline);
         }
+        holds
     }
 
     /// Arms a timer anew whose deadline has moved on, or drops it when there is none any more; tells whether it did.
@@ -141,7 +144,8 @@ impl Engine {
 
     /// Lets the young grow up of which something is over soon, so many at once, and looks when something will be of the
     /// others. To look at all of them is dear: whoever is looked at in vain has the time that there is before the next look.
-    fn grow_up_in_time(&mut self, now: LogTime) {
+    /// Tells whether any has grown up.
+    fn grow_up_in_time(&mut self, now: LogTime) -> bool {
         let soon = now + SOON;
         let (mut grown, mut first) = (Vec::new(), LogTime::NEVER);
         for young in self.nursery.iter() {
@@ -149,14 +153,15 @@ impl Engine {
                 Some(deadline) if deadline <= soon => grown.push(young),
                 deadline => first = first.min(deadline.unwrap_or(first)),
             }
-            if grown.len() == GROW_UP_AT_ONCE {
+            if grown.len() == GROW_UP_IN_A_STEP {
                 break;
             }
         }
         self.grow_up(&grown);
-        if grown.len() < GROW_UP_AT_ONCE {
+        if grown.len() < GROW_UP_IN_A_STEP {
             self.nursery.expect_first(first);
         }
+        !grown.is_empty()
     }
 
     /// Gives young locks what they have done without.

@@ -1,7 +1,7 @@
 //! The holds whose lists have been begun, in the order in which they are over.
 //!
 //! Each list is put in order by itself, and the first of all is the first of the lists' firsts (a heap of runs, as in the
-//! merge of Knuth's external sorting): so a step never goes through more than one list, however many holds are due together.
+//! merge of Knuth's external sorting): so nothing here goes through more than one list, however many holds are due together.
 //! Nearly always there is one list, or two. Knows no rule: whether a hold is over, it says itself.
 
 use alloc::collections::BinaryHeap;
@@ -29,6 +29,9 @@ impl Begun {
     /// Puts the holds of a list in order, among those of others.
     pub(crate) fn add(&mut self, mut holds: Vec<DueHold>) {
         if !holds.is_empty() {
+            if holds.len() < holds.capacity() / 2 {
+                holds.shrink_to_fit();
+            }
             sort_last_first(&mut holds);
             self.lists.push(List(holds));
         }
@@ -51,16 +54,20 @@ impl Begun {
 
     /// Puts what comes next behind what is in a list of locks already, as far as there is room.
     pub(crate) fn look_up_next(&self, locks: &mut Vec<LockKey>) {
-        let lists = self.lists.iter().map(|list| List(&*list.0));
-        let mut lists: BinaryHeap<_> = lists.collect();
+        let all = self.lists.as_slice();
+        let list_at = |at: usize| all.get(at).map(|list| (List(&*list.0), at));
+        let mut next: BinaryHeap<_> = list_at(0).into_iter().collect();
         while locks.len() < locks.capacity()
-            && let Some(mut list) = lists.peek_mut()
-            && let [left @ .., (_, _, lock)] = list.0
+            && let Some((List(left), at)) = next.pop()
+            && let [rest @ .., (_, _, lock)] = left
         {
             locks.push(*lock);
-            list.0 = left;
-            if left.is_empty() {
-                PeekMut::pop(list);
+            if left.len() == all[at].0.len() {
+                // It is the first of its list: those below in the heap come after it.
+                next.extend([2 * at + 1, 2 * at + 2].into_iter().filter_map(list_at));
+            }
+            if !rest.is_empty() {
+                next.push((List(rest), at));
             }
         }
     }

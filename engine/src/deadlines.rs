@@ -10,7 +10,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::mem;
+use core::{iter, mem};
 
 use slab::Slab;
 
@@ -102,7 +102,6 @@ impl Deadlines {
     /// Puts holds in order that are over in the time of a list that has been begun.
     pub(crate) fn begin(&mut self, holds: Vec<DueHold>) {
         self.begun.add(holds);
-        self.none_before = self.none_before.min(self.first_near_at());
     }
 
     /// The holds that have been begun.
@@ -166,13 +165,15 @@ impl Deadlines {
         (up >= self.none_before).then_some(up)
     }
 
-    /// All lists and the locks that are named in them, each once.
+    /// All lists, by when they come up, and the locks that are named in them, each once.
     pub(crate) fn lists(&self) -> impl Iterator<Item = (SlotKey, Vec<LockKey>)> {
-        self.far.slots.iter().map(|(place, slot)| {
-            let mut locks = slot.locks.clone();
+        let times = self.far.by_time.keys();
+        let lists = times.flat_map(|up| self.far.of_time(*up));
+        lists.map(|slot| {
+            let mut locks = self.far.slots[slot.place()].locks.clone();
             locks.sort_unstable();
             locks.dedup();
-            (SlotKey::at(place), locks)
+            (slot, locks)
         })
     }
 
@@ -261,22 +262,27 @@ impl Far {
         }
     }
 
+    /// Takes out a list, wherever among those of its time it hangs.
     fn remove(&mut self, key: SlotKey) {
         let Slot { up, next, .. } = self.slots.remove(key.place());
-        let Some(first) = self.by_time.get_mut(&up) else {
-            return;
-        };
+        let first = self.by_time.get_mut(&up);
+        let first = first.expect("a list stands among those of its time");
         if *first != key {
-            let mut before = *first;
-            while let Some(other) = self.slots[before.place()].next.filter(|next| *next != key) {
-                before = other;
-            }
+            let is_before = |slot: &SlotKey| self.slots[slot.place()].next == Some(key);
+            let before = self.of_time(up).find(is_before);
+            let before = before.expect("a list stands among those of its time");
             self.slots[before.place()].next = next;
         } else if let Some(next) = next {
             *first = next;
         } else {
             self.by_time.remove(&up);
         }
+    }
+
+    /// The lists of a slot of time, the one first that whoever comes is put into.
+    fn of_time(&self, up: LogTime) -> impl Iterator<Item = SlotKey> + '_ {
+        let first = self.by_time.get(&up).copied();
+        iter::successors(first, |slot| self.slots[slot.place()].next)
     }
 
     /// When the first timer comes up.
@@ -363,5 +369,31 @@ mod tests {
         }
         far.count_off(slot, |_| false);
         assert!(far.slots.is_empty() && far.by_time.is_empty());
+    }
+
+    /// Whichever of the lists of a time goes, the others are taken when theirs comes, each once.
+    #[test]
+    fn a_list_that_goes_takes_no_other_with_it() {
+        const LISTS: usize = 4;
+        for goes in 0..LISTS {
+            let mut far = Far::default();
+            let insert = |far: &mut Far, number| far.insert(LogTime(8), LockKey::at(number)).1;
+            let all = (0..LISTS * LIST_MAX).map(|number| insert(&mut far, number));
+            let key = all.collect::<Vec<_>>()[goes * LIST_MAX];
+            let gone = (0..LIST_MAX).map(|number| LockKey::at(goes * LIST_MAX + number));
+            for gone in gone {
+                far.count_off(key, |lock| lock > gone);
+            }
+            let taken = iter::from_fn(|| far.take_first());
+            let mut taken: Vec<_> = taken.flat_map(|(_, _, locks)| locks).collect();
+            taken.sort_unstable();
+            let others = (0..LISTS * LIST_MAX).filter(|number| number / LIST_MAX != goes);
+            assert_eq!(
+                taken,
+                others.map(LockKey::at).collect::<Vec<_>>(),
+                "list {goes} went"
+            );
+            assert!(far.slots.is_empty() && far.by_time.is_empty());
+        }
     }
 }

@@ -51,6 +51,11 @@ impl HeldLocks {
         Millis(self.ttl_least.into())
     }
 
+    /// Says that none of them lives for less, after all of them were looked at.
+    pub(crate) fn expect_ttl(&mut self, least: Millis) {
+        self.ttl_least = u32::try_from(least.0).unwrap_or(u32::MAX);
+    }
+
     /// One of them is held no more.
     pub(crate) fn let_go(&mut self, lock: LockKey) {
         self.held -= 1;

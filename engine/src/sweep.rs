@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::deadlines::Due;
 use crate::event::{Cause, SessionEnd, WaitEnd};
 use crate::ids::{SessionId, WaitId};
-use crate::keys::{LockKey, SessionKey};
+use crate::keys::{HoldId, LockKey, SessionKey};
 use crate::limits::SWEEP_MAX;
 use crate::lock::{Hold, Wait};
 use crate::reply::Reply;
@@ -233,7 +233,15 @@ impl Step<'_> {
         {
             return;
         }
-        for (id, lock) in self.engine.holds_by_age(session) {
+        let holds = self.engine.holds_by_age(session);
+        let ttl = |(hold, lock): &(HoldId, LockKey)| {
+            self.engine.lock(*lock).holds[self.hold_index(*lock, *hold)].ttl()
+        };
+        let least = holds.iter().map(ttl).min();
+        self.session_mut(session)
+            .locks
+            .expect_ttl(least.unwrap_or_default());
+        for (id, lock) in holds {
             // An earlier one's settling may have taken this one along.
             let hold = self.engine.locks.get(lock);
             let hold = hold.and_then(|lock| Some(&lock.holds[lock.hold_index(id)?]));

@@ -26,7 +26,7 @@ use crate::streams::Moment;
 pub(crate) const NO_ROOM: &str =
     "what is decided cannot be kept at the moment, since the disk is full or too slow; ask again";
 
-/// Steps that a page is preceded by, of which each ends what is over as far as it gets.
+/// Steps that a page is preceded by: each looks through what may be over, or ends what is, as far as it gets.
 pub(super) const SWEEPS_MAX: usize = 16;
 
 /// See the file's header.
@@ -278,22 +278,25 @@ impl State {
         deadlines.into_iter().flatten().min()
     }
 
-    pub(super) fn tick(&mut self, stamp: Stamp) {
+    /// Tells whether it was a tick of anything, and not only prepared.
+    pub(super) fn tick(&mut self, stamp: Stamp) -> bool {
         let is_due =
             |deadline: Option<LogTime>| deadline.is_some_and(|deadline| deadline <= stamp.at);
-        if is_due(self.engine.next_deadline()) {
-            self.sweep(stamp);
-        }
+        let mut has_ticked = is_due(self.engine.next_deadline()) && self.sweep(stamp);
         if is_due(self.presence.next_deadline()) {
             self.apply_presence(&PresenceCommand::Tick, stamp, None);
+            has_ticked = true;
         }
+        has_ticked
     }
 
-    /// One step towards there being nothing that is over.
-    fn sweep(&mut self, stamp: Stamp) {
-        if self.engine.prepare(stamp.at) {
+    /// One step towards there being nothing that is over. Tells whether it was a tick, and not only prepared one.
+    fn sweep(&mut self, stamp: Stamp) -> bool {
+        let is_ready = self.engine.prepare(stamp.at);
+        if is_ready {
             self.propose(&Command::Tick, stamp);
         }
+        is_ready
     }
 
     pub(super) fn propose(&mut self, command: &Command<'_>, stamp: Stamp) {

@@ -48,7 +48,7 @@ impl Run {
     pub(crate) fn take(&mut self, step: &Step) -> Result<(), String> {
         self.script.push(writing::step(step));
         let before = (self.engine.digest(), self.engine.now());
-        if self.script.len() % 3 == 0 {
+        if self.script.len().is_multiple_of(3) {
             self.engine.prepare(LogTime(step.at));
             self.engine.check();
             assert_eq!((self.engine.digest(), self.engine.now()), before);
