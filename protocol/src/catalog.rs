@@ -76,13 +76,18 @@ macro_rules! messages {
                 }
             }
 
+            /// With what is left of the fields.
             #[inline]
             pub(crate) fn read(
                 kind: $kind,
-                fields: &mut Fields<'_, 'a>,
-            ) -> Result<Self, Fault> {
+                fields: Fields<'a>,
+            ) -> Result<(Self, Fields<'a>), Fault> {
                 match kind {
-                    $($kind::$variant => ReadBody::read_body(fields).map(Self::$variant),)*
+                    $($kind::$variant => {
+                        let mut fields = fields;
+                        let message = ReadBody::read_body(&mut fields)?;
+                        Ok((Self::$variant(message), fields))
+                    })*
                 }
             }
         }

@@ -50,8 +50,7 @@ impl<'a> FromClient<'a> {
         payload: &'a [u8],
         look: impl FnOnce(u64, &Request<'a>) -> R,
     ) -> Result<R, DecodeError> {
-        let mut reader = Reader::new(payload);
-        let (op, mut fields) = open(&mut reader)?;
+        let (op, mut fields) = open(payload)?;
         let id = id(&mut fields).map_err(|fault| fault.of_message(Some(op), None))?;
         lend_request(op, fields, |request| look(id, request))
             .map_err(|fault| fault.of_message(Some(op), Some(id)))
@@ -96,8 +95,7 @@ impl<'a> FromServer<'a> {
     /// # Errors
     /// When it is not a message of a server. One that answers a request says which.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(payload);
-        let (op, mut fields) = open(&mut reader)?;
+        let (op, mut fields) = open(payload)?;
         if op >= FIRST_PUSH {
             return push(op, fields).map_err(|fault| fault.of_message(Some(op), None));
         }
@@ -260,13 +258,15 @@ impl<B: Body> Serialize for Envelope<'_, B> {
 
 /// Opens a message, and reads which it is.
 #[inline(always)]
-fn open<'r, 'a>(reader: &'r mut Reader<'a>) -> Result<(u64, Fields<'r, 'a>), DecodeError> {
-    let opened = Fields::open(reader).and_then(|mut fields| Ok((fields.take("op")?, fields)));
+fn open(payload: &[u8]) -> Result<(u64, Fields<'_>), DecodeError> {
+    let opened = Fields::open(Reader::new(payload));
+    let opened = opened.and_then(|mut fields| Ok((fields.take("op")?, fields)));
     opened.map_err(|fault| fault.of_message(None, None))
 }
 
 /// The id of a request. 0 would be mistaken for "no request" in an error.
-fn id(fields: &mut Fields<'_, '_>) -> Result<u64, Fault> {
+#[inline(always)]
+fn id(fields: &mut Fields<'_>) -> Result<u64, Fault> {
     match fields.take("id")? {
         0 => Err(Fault::value("an id from 1", "0").within("id")),
         id => Ok(id),
@@ -275,12 +275,12 @@ fn id(fields: &mut Fields<'_, '_>) -> Result<u64, Fault> {
 
 fn lend_request<'a, R>(
     op: u64,
-    mut fields: Fields<'_, 'a>,
+    fields: Fields<'a>,
     look: impl FnOnce(&Request<'a>) -> R,
 ) -> Result<R, Fault> {
     let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
-    match Request::read(kind, &mut fields) {
-        Ok(ref request) => {
+    match Request::read(kind, fields) {
+        Ok((ref request, fields)) => {
             fields.finish()?;
             request.check()?;
             Ok(look(request))
@@ -289,23 +289,23 @@ fn lend_request<'a, R>(
     }
 }
 
-fn answer<'a>(op: u64, id: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault> {
+fn answer<'a>(op: u64, id: u64, mut fields: Fields<'a>) -> Result<FromServer<'a>, Fault> {
     if op == ERROR {
         let error = reply::Error::read_body(&mut fields)?;
         fields.finish()?;
         return Ok(FromServer::Error { id, error });
     }
     let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
-    let reply = Reply::read(kind, &mut fields)?;
+    let (reply, fields) = Reply::read(kind, fields)?;
     fields.finish()?;
     Ok(FromServer::Reply { id, reply })
 }
 
-fn push<'a>(op: u64, mut fields: Fields<'_, 'a>) -> Result<FromServer<'a>, Fault> {
+fn push<'a>(op: u64, fields: Fields<'a>) -> Result<FromServer<'a>, Fault> {
     let Some(kind) = PushKind::from_number(op) else {
         return Ok(FromServer::UnknownPush { op });
     };
-    let push = Push::read(kind, &mut fields)?;
+    let (push, fields) = Push::read(kind, fields)?;
     fields.finish()?;
     Ok(FromServer::Push(push))
 }

@@ -158,8 +158,8 @@ impl Text {
         Self { min, max, spelling }
     }
 
-    /// What is wrong with the text, if anything is.
-    #[inline]
+    /// What is wrong with the text, if anything is. Bounds are constants: in line, only the arm that is meant is left.
+    #[inline(always)]
     #[must_use]
     pub fn breach(&self, text: &str) -> Option<Cow<'static, str>> {
         if !(self.min..=self.max).contains(&text.len()) {
@@ -175,7 +175,7 @@ fn count(number: u64, unit: &str) -> Cow<'static, str> {
 }
 
 impl Bound<&str> for Text {
-    #[inline]
+    #[inline(always)]
     fn breach(&self, text: &&str) -> Option<Cow<'static, str>> {
         Self::breach(self, text)
     }
@@ -210,7 +210,6 @@ impl fmt::Display for Text {
 }
 
 impl Spelling {
-    /// Bounds are constants: in line, only the arm that is meant is left.
     #[inline(always)]
     fn breach(self, text: &str) -> Option<&'static str> {
         match self {
@@ -246,41 +245,43 @@ fn control(text: &str) -> Option<&'static str> {
 }
 
 /// Whether a path is as nearly all are, without anything that has to be looked at twice: every byte is one from `+` to `~`,
-/// which leaves out `*`, controls and whatever is beyond ASCII, and no `/` stands at an end or after another. Eight bytes
-/// are looked at at a time; if there are fewer at the end, some of those before again.
+/// which leaves out `*`, controls and whatever is beyond ASCII, and no `/` stands at an end or after another. Sixteen bytes
+/// are looked at together; if there are fewer at the end, some of those before again.
 fn is_plain_path(path: &[u8]) -> bool {
     let ([first, ..], [.., last]) = (path, path) else {
         return false;
     };
-    let (mut rest, mut before, mut odd) = (path, 0, 0);
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let (odd_here, slashes) = odd_of(word, before);
-        odd |= odd_here;
-        (rest, before) = (after, slashes >> (u64::BITS - u8::BITS));
+    if *first == b'/' || *last == b'/' || !is_plain(*last) {
+        return false;
     }
-    if !rest.is_empty() {
-        let mut short = *b"++++++++";
-        let last = path.last_chunk().unwrap_or_else(|| {
-            short[..path.len()].copy_from_slice(path);
-            &short
-        });
-        odd |= odd_of(last, 0).0;
+    let Some(end) = path.last_chunk() else {
+        let mut pairs = path.windows(2);
+        return pairs.all(|pair| is_plain(pair[0]) && pair != b"//");
+    };
+    let mut rest = path;
+    while let Some(few) = rest.first_chunk() {
+        if !are_plain(few) {
+            return false;
+        }
+        rest = &rest[TOGETHER..];
     }
-    odd == 0 && *first != b'/' && *last != b'/'
+    are_plain(end)
 }
 
-/// The high bits of those of eight bytes that are not plain, or a `/` after another; and those of each `/`. The first comes
-/// after a `/` if the lowest high bit is set in `before`.
-const fn odd_of(word: &[u8; 8], before: u64) -> (u64, u64) {
-    /// Each byte 1.
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH_BITS: u64 = ONES * 0x80;
-    let word = u64::from_le_bytes(*word);
-    // A byte of seven bits carries nothing into the next. One of eight does perhaps, and is not plain itself.
-    let is_plain = word.wrapping_add(ONES * (0x80 - b'+' as u64)) & !word.wrapping_add(ONES);
-    let slashes = !(word ^ (ONES * b'/' as u64)).wrapping_add(ONES * 0x7f) & HIGH_BITS;
-    let odd = !is_plain | slashes & (slashes << u8::BITS | before);
-    (odd & HIGH_BITS, slashes)
+/// So many bytes the compiler looks at in one go, each beside the one that follows it.
+const TOGETHER: usize = 16;
+
+fn are_plain(path: &[u8; TOGETHER + 1]) -> bool {
+    let mut are_plain = true;
+    for (byte, next) in path.iter().zip(&path[1..]) {
+        // Without leaving early.
+        are_plain &= is_plain(*byte) & !((*byte == b'/') & (*next == b'/'));
+    }
+    are_plain
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'+'..=b'~')
 }
 
 fn segments(path: &str) -> Option<&'static str> {
@@ -377,7 +378,7 @@ mod tests {
     use super::*;
 
     /// As [`is_plain_path`] says it, byte by byte.
-    fn is_plain(path: &str) -> bool {
+    fn is_plain_by_bytes(path: &str) -> bool {
         let bytes = path.as_bytes();
         bytes.iter().all(|byte| (b'+'..=b'~').contains(byte))
             && bytes
@@ -394,8 +395,8 @@ mod tests {
             at in 0_usize..40,
         ) {
             path.insert_str(at.min(path.len()), &odd);
-            prop_assert_eq!(is_plain_path(path.as_bytes()), is_plain(&path));
-            if is_plain(&path) && !path.is_empty() {
+            prop_assert_eq!(is_plain_path(path.as_bytes()), is_plain_by_bytes(&path));
+            if is_plain_by_bytes(&path) && !path.is_empty() {
                 prop_assert_eq!(super::path(&path), None);
             }
         }

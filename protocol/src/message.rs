@@ -34,7 +34,7 @@ pub(crate) trait Body {
 
 /// A body that can be read.
 pub(crate) trait ReadBody<'a>: Body + Sized {
-    fn read_body(fields: &mut Fields<'_, 'a>) -> Result<Self, Fault>;
+    fn read_body(fields: &mut Fields<'a>) -> Result<Self, Fault>;
 }
 
 /// Reads one field, by type and default.
@@ -111,9 +111,9 @@ macro_rules! stands_alone {
             fn read(
                 reader: &mut $crate::reader::Reader<'a>,
             ) -> Result<Self, $crate::fault::Fault> {
-                let mut fields = $crate::reader::Fields::open(reader)?;
+                let mut fields = $crate::reader::Fields::open(*reader)?;
                 let value = <Self as $crate::message::ReadBody<'a>>::read_body(&mut fields)?;
-                fields.close()?;
+                *reader = fields.close()?;
                 Ok(value)
             }
         }
@@ -177,9 +177,9 @@ macro_rules! message {
         }
 
         impl<'a> $crate::message::ReadBody<'a> for $name $(<$life>)? {
-            #[inline]
+            #[inline(always)]
             fn read_body(
-                fields: &mut $crate::reader::Fields<'_, 'a>,
+                fields: &mut $crate::reader::Fields<'a>,
             ) -> Result<Self, $crate::fault::Fault> {
                 let _ = &fields;
                 Ok(Self { $($field: take!(fields, $field, $type $(, $default)?),)* })
@@ -267,7 +267,7 @@ macro_rules! choice {
 
         impl<'a> $crate::message::ReadBody<'a> for $name $(<$life>)? {
             fn read_body(
-                fields: &mut $crate::reader::Fields<'_, 'a>,
+                fields: &mut $crate::reader::Fields<'a>,
             ) -> Result<Self, $crate::fault::Fault> {
                 match fields.take::<u64>(stringify!($tag))? {
                     $($number => Ok(Self::$variant $({
@@ -336,6 +336,7 @@ macro_rules! names {
         }
 
         impl<'a> $crate::messagepack::Read<'a> for $name {
+            #[inline(always)]
             fn read(
                 reader: &mut $crate::reader::Reader<'a>,
             ) -> Result<Self, $crate::fault::Fault> {

@@ -71,7 +71,7 @@ impl Value for u64 {
 }
 
 impl<'a> Read<'a> for u64 {
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         reader.number("a number")
     }
@@ -91,7 +91,7 @@ impl Value for u32 {
 }
 
 impl<'a> Read<'a> for u32 {
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         let number = reader.number("a number")?;
         Self::try_from(number)
@@ -113,7 +113,7 @@ impl Value for bool {
 }
 
 impl<'a> Read<'a> for bool {
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         reader.flag()
     }
@@ -133,7 +133,7 @@ impl Value for &str {
 }
 
 impl<'a> Read<'a> for &'a str {
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         reader.text()
     }
@@ -154,7 +154,7 @@ impl Value for &[u8] {
 }
 
 impl<'a> Read<'a> for &'a [u8] {
-    #[inline]
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         reader.bytes()
     }

@@ -1,7 +1,8 @@
 //! What is left of a frame, read value by value, on `rmp`'s markers.
 //!
 //! Knows MessagePack and no message. Rule: nothing is allocated because of a length that was only claimed, and nothing
-//! recurses into what is skipped. What nearly every frame has is read in line; all else, and every fault, is out of the way.
+//! recurses into what is skipped. What nearly every frame has is read in line; all else, and every fault, is out of the way:
+//! that takes the reader and gives it back, since a reader that is only lent out of line has to lie in memory all the time.
 
 use ascii::AsciiStr;
 use rmp::Marker;
@@ -13,6 +14,7 @@ use crate::messagepack::Read;
 use crate::shape::Type;
 
 /// What is left of a frame.
+#[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -32,7 +34,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number. Most are kinds and sessions and times, in five bytes at most.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&mut self, expected: &'static str) -> Result<u64, Fault> {
         let (number, rest) = match self.rest {
             [small @ 0..=marker::FIX_NUMBER_MAX, rest @ ..] => (u64::from(*small), rest),
@@ -40,14 +42,18 @@ impl<'a> Reader<'a> {
             [marker::U32, a, b, c, d, rest @ ..] => {
                 (u32::from_be_bytes([*a, *b, *c, *d]).into(), rest)
             }
-            _ => return self.any_number(expected),
+            _ => {
+                let number;
+                (number, *self) = self.any_number(expected)?;
+                return Ok(number);
+            }
         };
         self.rest = rest;
         Ok(number)
     }
 
     #[inline(never)]
-    fn any_number(&mut self, expected: &'static str) -> Result<u64, Fault> {
+    fn any_number(mut self, expected: &'static str) -> Result<(u64, Self), Fault> {
         let number = match self.marker(expected)? {
             Marker::FixPos(number) => u64::from(number),
             Marker::U8 => u64::from(u8::from_be_bytes(self.array()?)),
@@ -64,17 +70,21 @@ impl<'a> Reader<'a> {
         if number > NUMBER_MAX {
             return Err(Fault::value("a number up to 2^53-1", number.to_string()));
         }
-        Ok(number)
+        Ok((number, self))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(&mut self) -> Result<&'a str, Fault> {
         let length = match self.rest {
             [short @ marker::FIX_STR..=marker::FIX_STR_MAX, rest @ ..] => {
                 self.rest = rest;
                 usize::from(*short - marker::FIX_STR)
             }
-            _ => self.any_text_length()?,
+            _ => {
+                let length;
+                (length, *self) = self.any_text_length()?;
+                length
+            }
         };
         let bytes = self.take(length)?;
         match AsciiStr::from_ascii(bytes) {
@@ -84,36 +94,42 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    fn any_text_length(&mut self) -> Result<usize, Fault> {
-        match self.marker("text")? {
-            Marker::FixStr(length) => Ok(usize::from(length)),
-            Marker::Str8 => self.length_8(),
-            Marker::Str16 => self.length_16(),
-            Marker::Str32 => self.length_32(),
-            other => Err(mismatch("text", other)),
-        }
+    fn any_text_length(mut self) -> Result<(usize, Self), Fault> {
+        let length = match self.marker("text")? {
+            Marker::FixStr(length) => usize::from(length),
+            Marker::Str8 => self.length_8()?,
+            Marker::Str16 => self.length_16()?,
+            Marker::Str32 => self.length_32()?,
+            other => return Err(mismatch("text", other)),
+        };
+        Ok((length, self))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
         let length = match self.rest {
             [marker::BIN_8, length, rest @ ..] => {
                 self.rest = rest;
                 usize::from(*length)
             }
-            _ => self.any_bytes_length()?,
+            _ => {
+                let length;
+                (length, *self) = self.any_bytes_length()?;
+                length
+            }
         };
         self.take(length)
     }
 
     #[inline(never)]
-    fn any_bytes_length(&mut self) -> Result<usize, Fault> {
-        match self.marker("bytes")? {
-            Marker::Bin8 => self.length_8(),
-            Marker::Bin16 => self.length_16(),
-            Marker::Bin32 => self.length_32(),
-            other => Err(mismatch("bytes", other)),
-        }
+    fn any_bytes_length(mut self) -> Result<(usize, Self), Fault> {
+        let length = match self.marker("bytes")? {
+            Marker::Bin8 => self.length_8()?,
+            Marker::Bin16 => self.length_16()?,
+            Marker::Bin32 => self.length_32()?,
+            other => return Err(mismatch("bytes", other)),
+        };
+        Ok((length, self))
     }
 
     pub(crate) fn flag(&mut self) -> Result<bool, Fault> {
@@ -125,29 +141,34 @@ impl<'a> Reader<'a> {
     }
 
     /// The length of a list, which is only a claim.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn list(&mut self) -> Result<usize, Fault> {
         match self.rest {
             [short @ marker::FIX_ARRAY..=marker::FIX_ARRAY_MAX, rest @ ..] => {
                 self.rest = rest;
                 Ok(usize::from(*short - marker::FIX_ARRAY))
             }
-            _ => self.any_list(),
+            _ => {
+                let length;
+                (length, *self) = self.any_list()?;
+                Ok(length)
+            }
         }
     }
 
     #[inline(never)]
-    fn any_list(&mut self) -> Result<usize, Fault> {
-        match self.marker("a list")? {
-            Marker::FixArray(length) => Ok(usize::from(length)),
-            Marker::Array16 => self.length_16(),
-            Marker::Array32 => self.length_32(),
-            other => Err(mismatch("a list", other)),
-        }
+    fn any_list(mut self) -> Result<(usize, Self), Fault> {
+        let length = match self.marker("a list")? {
+            Marker::FixArray(length) => usize::from(length),
+            Marker::Array16 => self.length_16()?,
+            Marker::Array32 => self.length_32()?,
+            other => return Err(mismatch("a list", other)),
+        };
+        Ok((length, self))
     }
 
     /// Passes over a nil, if that is what comes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn nil(&mut self) -> bool {
         match self.rest {
             [marker::NIL, rest @ ..] => {
@@ -158,17 +179,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over one value, whatever it is and however deep.
-    pub(crate) fn skip(&mut self) -> Result<(), Fault> {
+    /// Passes over so many values, whatever they are and however deep.
+    #[inline(never)]
+    fn pass(mut self, values: usize) -> Result<Self, Fault> {
         // Values still to pass over. Each takes a byte at least, so a huge claim ends where the frame ends.
-        let mut values: u64 = 1;
+        let mut values = values as u64;
         while values > 0 {
             values -= 1;
             let (inside, bytes) = self.extent()?;
             values = values.saturating_add(inside);
             self.take(bytes)?;
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Reads a marker, and gives how many values and how many bytes belong to it.
@@ -233,7 +255,7 @@ impl<'a> Reader<'a> {
         Ok(*bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let Some((bytes, rest)) = self.rest.split_at_checked(length) else {
             return Err(too_short(length));
@@ -294,14 +316,16 @@ fn mismatch(expected: &'static str, found: Marker) -> Fault {
 }
 
 /// The fields of one message, read by position.
-pub(crate) struct Fields<'r, 'a> {
-    reader: &'r mut Reader<'a>,
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    reader: Reader<'a>,
     left: usize,
 }
 
-impl<'r, 'a> Fields<'r, 'a> {
+impl<'a> Fields<'a> {
     /// Opens the array that comes next.
-    pub(crate) fn open(reader: &'r mut Reader<'a>) -> Result<Self, Fault> {
+    #[inline(always)]
+    pub(crate) fn open(mut reader: Reader<'a>) -> Result<Self, Fault> {
         let left = reader.list()?;
         Ok(Self { reader, left })
     }
@@ -313,28 +337,25 @@ impl<'r, 'a> Fields<'r, 'a> {
             return T::absent().ok_or_else(|| missing(T::TYPE, field));
         };
         self.left = left;
-        match T::read(self.reader) {
+        match T::read(&mut self.reader) {
             Ok(value) => Ok(value),
             Err(fault) => Err(fault.within(field)),
         }
     }
 
-    /// Passes over what a later version has appended.
-    #[inline]
-    pub(crate) fn close(self) -> Result<(), Fault> {
-        for _ in 0..self.left {
-            self.reader.skip()?;
+    /// Passes over what a later version has appended; gives what comes after the array.
+    #[inline(always)]
+    pub(crate) fn close(mut self) -> Result<Reader<'a>, Fault> {
+        if self.left > 0 {
+            self.reader = self.reader.pass(self.left)?;
         }
-        Ok(())
+        Ok(self.reader)
     }
 
     /// Passes over what a later version has appended; nothing may come after the array.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(self) -> Result<(), Fault> {
-        for _ in 0..self.left {
-            self.reader.skip()?;
-        }
-        match self.reader.left() {
+        match self.close()?.left() {
             0 => Ok(()),
             bytes => Err(more(bytes)),
         }

@@ -438,13 +438,17 @@ impl Item<'_> {
 }
 
 /// An exclusive lock has one owner; a limit beside it is a mistake of the caller.
+#[inline]
 pub(crate) fn limit_is_for_sharing(mode: Mode, limit: Option<u32>) -> Result<(), Fault> {
     match limit {
-        Some(limit) if mode == Mode::Exclusive => {
-            Err(Fault::value("no limit in exclusive mode", limit.to_string()).within("limit"))
-        }
+        Some(limit) if mode == Mode::Exclusive => Err(limited_alone(limit)),
         Some(_) | None => Ok(()),
     }
+}
+
+#[cold]
+fn limited_alone(limit: u32) -> Fault {
+    Fault::value("no limit in exclusive mode", limit.to_string()).within("limit")
 }
 
 message! {
