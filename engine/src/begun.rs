@@ -58,16 +58,22 @@ impl Begun {
         let list_at = |at: usize| all.get(at).map(|list| (List(&*list.0), at));
         let mut next: BinaryHeap<_> = list_at(0).into_iter().collect();
         while locks.len() < locks.capacity()
-            && let Some((List(left), at)) = next.pop()
-            && let [rest @ .., (_, _, lock)] = left
+            && let Some((List(mut left), at)) = next.pop()
         {
-            locks.push(*lock);
             if left.len() == all[at].0.len() {
                 // It is the first of its list: those below in the heap come after it.
                 next.extend([2 * at + 1, 2 * at + 2].into_iter().filter_map(list_at));
             }
-            if !rest.is_empty() {
-                next.push((List(rest), at));
+            let others = next.peek().and_then(|(list, _)| list.first());
+            while locks.len() < locks.capacity()
+                && let [rest @ .., hold] = left
+                && others.is_none_or(|other| *hold <= other)
+            {
+                locks.push(hold.2);
+                left = rest;
+            }
+            if !left.is_empty() {
+                next.push((List(left), at));
             }
         }
     }
