@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     /// The sessions it speaks for.
     sessions: Attached,
     subscriptions: Subscriptions,
+    /// Room for what is asked next.
+    room: Vec<Item<'static>>,
     /// Whom to tell what has happened, once the reply has gone out. A few are told before it.
     to_tell: Option<Woken>,
     heard: Instant,
@@ -130,6 +132,7 @@ impl Connection {
             principal: None,
             sessions,
             subscriptions: Subscriptions::default(),
+            room: Vec::new(),
             to_tell: None,
             heard: began,
             began,
@@ -251,7 +254,9 @@ impl Connection {
             let bytes = outbound.unwritten.len();
             self.open.sent(bytes as u64, found.frames);
         }
-        self.keep(take(&mut found.attachments));
+        if !found.attachments.is_empty() {
+            self.keep(take(&mut found.attachments));
+        }
         self.subscriptions.note_woken();
         found
     }
@@ -330,7 +335,7 @@ impl Connection {
             Some(_) => limits::FRAME_FROM_CLIENT,
             None => limits::FRAME_BEFORE_HELLO,
         };
-        let mut batch = Batch::for_bytes(inbound.len());
+        let mut batch = Batch::for_bytes(inbound.len(), take(&mut self.room));
         let mut frames = Frames::new(inbound, bytes_max);
         // Set by a hello alone, which is none when there is one already.
         let principal = self.principal.take();
@@ -356,6 +361,7 @@ impl Connection {
         }
         let consumed = frames.consumed();
         let to_tell = batch.submit(&self.shared, &self.outbox);
+        self.room = batch.into_room();
         self.wake_listeners();
         self.to_tell = to_tell;
         if self.to_tell.as_ref().is_some_and(Woken::is_for_few) {

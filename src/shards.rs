@@ -224,8 +224,10 @@ impl Shards {
     fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Option<Woken> {
         let woken = state.hearers.streams.woken();
         let called = state.hearers.notes.called();
-        if let Some(deadline) = state.next_deadline()
-            && state.sleeps_until.is_none_or(|wake| deadline < wake)
+        let wake = state.sleeps_until;
+        if !wake.is_some_and(|wake| state.is_quiet_before(wake))
+            && let Some(deadline) = state.next_deadline()
+            && wake.is_none_or(|wake| deadline < wake)
         {
             state.sleeps_until = Some(deadline);
             self.shards[shard.0].due_earlier.notify_one();

@@ -150,6 +150,11 @@ impl Deadlines {
         self.none_before
     }
 
+    /// Whether nothing comes up, for certain, before this.
+    pub(crate) fn none_before(&self, at: LogTime) -> bool {
+        at <= self.none_before
+    }
+
     /// Whether nothing is due, for certain, at `now`.
     pub(crate) fn none_due(&self, now: LogTime) -> bool {
         now < self.none_before

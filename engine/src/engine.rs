@@ -197,6 +197,16 @@ impl Engine {
         (first < LogTime::NEVER).then_some(first)
     }
 
+    /// Whether no `Tick` is wanted before this, for certain: a glance, where [`next_deadline`](Self::next_deadline) looks.
+    #[must_use]
+    pub fn wants_no_tick_before(&self, at: LogTime) -> bool {
+        self.ending.is_empty()
+            && self.unserved.is_empty()
+            && !self.locks.has_room_to_give_back()
+            && self.deadlines.none_before(at)
+            && at <= self.nursery.due()
+    }
+
     /// Whether nothing at all is over at this instant, as is nearly always so.
     pub(crate) fn nothing_is_over(&self, now: LogTime) -> bool {
         self.ending.is_empty() && self.deadlines.none_due(now) && now < self.nursery.due()

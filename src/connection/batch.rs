@@ -18,6 +18,9 @@ use crate::streams::Woken;
 /// A request has seldom fewer.
 const REQUEST_BYTES: usize = 32;
 
+/// Room for so many requests is kept from one read to the next: for connections that ask one after the other.
+const ROOM_KEPT: usize = 2;
+
 /// What one read has brought, decoded.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
@@ -43,13 +46,27 @@ impl Own {
     }
 }
 
-impl Batch<'_> {
-    /// An empty one, with room for the requests that may be in so many bytes.
-    pub(super) fn for_bytes(count: usize) -> Self {
+impl<'a> Batch<'a> {
+    /// An empty one, in the room of the one before, or with room for the requests that may be in so many bytes.
+    pub(super) fn for_bytes(count: usize, room: Vec<Item<'a>>) -> Self {
+        let mut items = room;
+        items.reserve_exact((count / REQUEST_BYTES).min(BATCH_MAX));
         Self {
-            items: Vec::with_capacity((count / REQUEST_BYTES).min(BATCH_MAX)),
+            items,
             ..Self::default()
         }
+    }
+
+    /// Lets go of what is in it, and gives its room for the next one.
+    pub(super) fn into_room(self) -> Vec<Item<'static>> {
+        let mut items = self.items;
+        if items.capacity() > ROOM_KEPT {
+            return Vec::new();
+        }
+        items.clear();
+        // Nothing is in it that could have lived too short. It is collected where it lies.
+        let nothing = items.into_iter().map(|_| unreachable!("it is empty"));
+        nothing.collect()
     }
 
     /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came. Gives whom to

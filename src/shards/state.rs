@@ -272,6 +272,12 @@ impl State {
         self.hearers.streams.position(list.org)
     }
 
+    /// Whether nothing is due before this, for certain.
+    pub(super) fn is_quiet_before(&self, at: LogTime) -> bool {
+        let presence = self.presence.next_deadline();
+        self.engine.wants_no_tick_before(at) && presence.is_none_or(|due| at <= due)
+    }
+
     /// When something is due, of the locks or of presence.
     pub(super) fn next_deadline(&mut self) -> Option<LogTime> {
         let deadlines = [self.engine.next_deadline(), self.presence.next_deadline()];

@@ -111,7 +111,14 @@ impl Subscriptions {
     }
 
     /// Takes note of those. Whoever is not listened to any more is not listened to.
+    #[inline]
     pub(crate) fn note_woken(&mut self) {
+        if !self.woken.is_empty() {
+            self.note_all_woken();
+        }
+    }
+
+    fn note_all_woken(&mut self) {
         for listener in self.woken.drain(..) {
             if !listener.is_in_use() {
                 // Somebody may still be telling it, and leave the rest of that to the connection.

@@ -4,7 +4,7 @@
 //! ends it.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
-use tenure_engine::{Engine, LogTime, Token};
+use tenure_engine::{Engine, LogTime, Millis, Token};
 
 use crate::history::world::{Op, World};
 use crate::history::{Owned, Step, writing};
@@ -62,7 +62,16 @@ impl Run {
         if !outcome.changed && (self.engine.digest(), self.engine.now()) != before {
             differences.push("unchanged, but not identical".to_owned());
         }
+        let quiet_for = [1, 1_000, 60_000].map(Millis);
+        let ends = quiet_for.map(|span| self.engine.now() + span);
+        let ends = ends.map(|end| (end, self.engine.wants_no_tick_before(end)));
         let sleeps_until = self.engine.next_deadline();
+        for (end, is_quiet) in ends {
+            assert!(
+                !is_quiet || sleeps_until.is_none_or(|until| until >= end),
+                "a glance saw nothing before {end:?}, where {sleeps_until:?} is due"
+            );
+        }
         if let Some(due) = self
             .model
             .earliest_over()
