@@ -30,7 +30,7 @@ impl Engine {
         let mut looked = 0;
         while looked < LIST_MAX / 2 {
             looked += match (self.bring_some_near(at), self.deadlines.first_near()) {
-                (Some(locks), _) => locks,
+                (Some(holds), _) => holds,
                 (None, Some((armed, due))) if armed <= at && self.rearm_if_early(armed, due) => 1,
                 (None, _) => return true,
             };
