@@ -20,10 +20,11 @@ mod storm;
 mod systems;
 
 use std::env;
-use std::io::{Write as _, stderr};
+use std::io::{Write, stderr};
 use std::thread;
 
 use anyhow::Result;
+use serde::Serialize;
 
 /// Put a lock server under load, and tell what it made of it
 #[derive(Debug, clap::Parser)]
@@ -69,6 +70,13 @@ impl Command {
 fn command_line() -> String {
     let typed: Vec<_> = env::args().skip(1).collect();
     format!("tenure-bench {}", typed.join(" "))
+}
+
+/// What was found, for machines.
+fn write_json(out: &mut impl Write, report: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)?;
+    Ok(())
 }
 
 fn cores() -> usize {

@@ -16,6 +16,7 @@ mod probe;
 mod redis;
 mod tenure;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,22 @@ impl System {
             Self::Tenure(_) => wanted,
             Self::Redis | Self::Valkey => 1,
         }
+    }
+
+    /// A connection with so many sessions on it, introduced and opened, whose holders stand in the session.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not answer as it should.
+    fn open(
+        &self,
+        address: SocketAddr,
+        connection: u32,
+        sessions: u32,
+    ) -> Result<(Bulk, Box<dyn Crowd>)> {
+        let mut bulk = Bulk::connect(address)?;
+        let mut crowd = self.crowd(connection, sessions, Shape::InTheSession);
+        crowd.open(&mut bulk)?;
+        Ok((bulk, crowd))
     }
 
     /// So many sessions, to be introduced on the connection with this number.
@@ -143,4 +160,10 @@ fn microseconds() -> Result<Histogram<u64>> {
 
 fn record(histogram: &mut Histogram<u64>, took: Duration) {
     histogram.saturating_record(took.as_micros() as u64);
+}
+
+/// The numbers of the locks, of so many, that one of some connections has.
+fn share(holds: u32, connection: u32, connections: u32) -> Range<u32> {
+    let before = |number: u32| u64::from(holds) * u64::from(number) / u64::from(connections);
+    before(connection) as u32..before(connection + 1) as u32
 }

@@ -27,6 +27,7 @@ impl Engine {
     /// nothing that can be told.
     pub fn prepare(&mut self, at: LogTime) -> bool {
         let at = self.now.max(at);
+        // Small lists go together up to half a full one, so that a step is never more than a full one and a half.
         let mut looked = 0;
         while looked < LIST_MAX / 2 {
             looked += match (self.bring_some_near(at), self.deadlines.first_near()) {

@@ -70,19 +70,8 @@ impl World {
         }
         for number in 0..HOLDS {
             let (by, path) = (world.sessions[number % SESSIONS], format!("doc/{number}"));
-            let acquire = Acquire {
-                by,
-                path: &path,
-                mode: Mode::Exclusive,
-                limit: None,
-                ttl: Some(Millis(TTL)),
-                wait: Millis::ZERO,
-                note: None,
-                seize: None,
-                metadata: b"",
-            };
             let taken = at * number as u64 / HOLDS as u64;
-            let (reply, _) = world.apply(1 + taken, Command::Acquire(acquire));
+            let (reply, _) = world.apply(1 + taken, acquire(by, &path, TTL));
             assert!(matches!(reply, Reply::Granted(_)), "{reply:?}");
         }
         world.renew(at);
@@ -128,6 +117,20 @@ impl World {
     }
 }
 
+fn acquire(by: SessionRef, path: &str, ttl: u64) -> Command<'_> {
+    Command::Acquire(Acquire {
+        by,
+        path,
+        mode: Mode::Exclusive,
+        limit: None,
+        ttl: Some(Millis(ttl)),
+        wait: Millis::ZERO,
+        note: None,
+        seize: None,
+        metadata: b"",
+    })
+}
+
 #[test]
 fn very_many_that_are_over_at_the_same_moment_are_looked_through_in_steps() {
     let renewed = 10_000;
@@ -164,17 +167,7 @@ fn what_happens_between_two_steps_is_told_as_ever() {
                     path: &path,
                 },
                 1 => Command::RenewSession(one),
-                _ => Command::Acquire(Acquire {
-                    by: one,
-                    path: &path,
-                    mode: Mode::Exclusive,
-                    limit: None,
-                    ttl: Some(Millis(1_000)),
-                    wait: Millis::ZERO,
-                    note: None,
-                    seize: None,
-                    metadata: b"",
-                }),
+                _ => acquire(one, &path, 1_000),
             };
             world.apply(at, command);
         }
@@ -199,18 +192,7 @@ fn what_happens_between_two_steps_is_told_as_ever() {
 fn very_many_are_looked_through_before_whatever_is_over_before_them() {
     let mut world = World::renewed_at(0);
     let by = world.sessions[0];
-    let acquire = Acquire {
-        by,
-        path: "other/1",
-        mode: Mode::Exclusive,
-        limit: None,
-        ttl: Some(Millis(TTL - 100)),
-        wait: Millis::ZERO,
-        note: None,
-        seize: None,
-        metadata: b"",
-    };
-    world.apply(50, Command::Acquire(acquire));
+    world.apply(50, acquire(by, "other/1", TTL - 100));
     let steps = world.prepare(TTL + 50);
     assert!(steps >= HOLDS / STEP_MAX, "{steps} steps for {HOLDS} holds");
     let ticks = world.tick_on(TTL + 50);
@@ -226,5 +208,6 @@ fn the_end_of_time_is_an_instant_like_any_other() {
         world.tick_on(at);
         world.apply(at, Command::Tick);
         world.prepare(u64::MAX);
+        assert_eq!(world.engine.next_deadline(), None, "all is over");
     }
 }

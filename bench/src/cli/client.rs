@@ -14,7 +14,7 @@ use tenure_bench::load::{self, Course, Load, Progress};
 use tenure_bench::report::{Case, Figures, grouped};
 
 use super::server::{Server, ServerArguments};
-use super::{command_line, cores, progress};
+use super::{command_line, cores, progress, write_json};
 
 /// Measure what the client crate adds to the bare generator
 ///
@@ -159,9 +159,7 @@ impl ClientArguments {
                 paths: self.paths,
                 rows,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         let head = [
             "tasks",

@@ -17,7 +17,7 @@ use tenure_bench::peers::Peer;
 use tenure_bench::report::grouped;
 use tenure_bench::server_process::beside_this_binary;
 
-use super::{command_line, cores, progress};
+use super::{command_line, cores, progress, write_json};
 
 /// Measure what it costs to keep what is acknowledged, beside Redis that keeps as much
 ///
@@ -166,9 +166,7 @@ impl DurabilityArguments {
     fn print(&self, report: &Report<'_>) -> Result<()> {
         let mut out = stdout().lock();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, report);
         }
         writeln!(
             out,

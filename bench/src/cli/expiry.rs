@@ -16,7 +16,7 @@ use tenure_bench::scale::expiry::{self, Due, Measured, Progress};
 
 use super::server::Server;
 use super::systems::SystemArguments;
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Measure how late holders are told that their time is over, when very many are at once
 ///
@@ -98,15 +98,8 @@ struct Report<'a> {
 
 impl ExpiryArguments {
     pub(crate) fn run(&self) -> Result<()> {
-        let mut rows = Vec::new();
-        for _ in 0..self.rounds {
-            for system in self.systems.systems() {
-                let server = self.systems.start(&system)?;
-                rows.push(self.measure(&server, &system)?);
-            }
-        }
-        progress::clear();
-        self.print(&rows)
+        let measure = |server: &Server, system: &System| self.measure(server, system);
+        self.print(&self.systems.in_turn(self.rounds, measure)?)
     }
 
     fn measure(&self, server: &Server, system: &System) -> Result<Row> {
@@ -145,9 +138,7 @@ impl ExpiryArguments {
                 probe_rate: self.probe_rate,
                 rows,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         writeln!(
             out,

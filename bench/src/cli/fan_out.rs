@@ -15,7 +15,7 @@ use tenure_bench::peers::Peer;
 use tenure_bench::report::grouped;
 
 use super::server::{Server, ServerArguments};
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Measure what it costs to tell many subscribers of one event
 ///
@@ -197,9 +197,7 @@ impl FanOutArguments {
                 rounds: self.rounds,
                 rows,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         writeln!(
             out,

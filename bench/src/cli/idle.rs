@@ -15,7 +15,7 @@ use tenure_bench::scale::idle::{self, Idle, Measured, Progress};
 
 use super::server::Server;
 use super::systems::SystemArguments;
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Measure what idle connections cost
 ///
@@ -75,13 +75,8 @@ impl IdleArguments {
     pub(crate) fn run(&self) -> Result<()> {
         // The server inherits it.
         open_files::allow(u64::from(self.connections) + OTHER_FILES)?;
-        let mut rows = Vec::new();
-        for system in self.systems.systems() {
-            let server = self.systems.start(&system)?;
-            rows.push(self.measure(&server, &system)?);
-        }
-        progress::clear();
-        self.print(&rows)
+        let measure = |server: &Server, system: &System| self.measure(server, system);
+        self.print(&self.systems.in_turn(1, measure)?)
     }
 
     fn measure(&self, server: &Server, system: &System) -> Result<Row> {
@@ -111,9 +106,7 @@ impl IdleArguments {
     fn print(&self, rows: &[Row]) -> Result<()> {
         let (mut out, command) = (stdout().lock(), command_line());
         if self.json {
-            serde_json::to_writer_pretty(&mut out, &Report { command, rows })?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &Report { command, rows });
         }
         writeln!(
             out,

@@ -16,7 +16,7 @@ use tenure_bench::scale::keep::{self, Keep, Measured, Progress};
 
 use super::server::Server;
 use super::systems::SystemArguments;
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Measure what it costs to keep very many locks, and what others notice of it
 ///
@@ -97,15 +97,8 @@ struct Report<'a> {
 
 impl KeepArguments {
     pub(crate) fn run(&self) -> Result<()> {
-        let mut rows = Vec::new();
-        for _ in 0..self.rounds {
-            for system in self.systems.systems() {
-                let server = self.systems.start(&system)?;
-                rows.push(self.measure(&server, &system)?);
-            }
-        }
-        progress::clear();
-        self.print(&rows)
+        let measure = |server: &Server, system: &System| self.measure(server, system);
+        self.print(&self.systems.in_turn(self.rounds, measure)?)
     }
 
     fn measure(&self, server: &Server, system: &System) -> Result<Row> {
@@ -142,9 +135,7 @@ impl KeepArguments {
                 probe_rate: self.probe_rate,
                 rows,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         writeln!(
             out,
@@ -175,7 +166,7 @@ impl Row {
     fn of(system: &System, measured: &Measured) -> Self {
         let at =
             |histogram: &Histogram<u64>, share| histogram.value_at_quantile(share) as f64 / 1e3;
-        let of_a_core = |spent: Duration| spent.as_secs_f64() / measured.measured.as_secs_f64();
+        let of_a_core = |spent: Duration| spent.as_secs_f64() / measured.during.as_secs_f64();
         Self {
             system: system.name(),
             renewed_p50_ms: at(&measured.renewed_in, 0.5),

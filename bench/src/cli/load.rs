@@ -12,7 +12,7 @@ use tenure_bench::load::{self, AWAKE, Course, Load, Progress};
 use tenure_bench::report::{Case, Figures, Table, grouped};
 
 use super::server::{Server, ServerArguments};
-use super::{command_line, cores, progress};
+use super::{command_line, cores, progress, write_json};
 
 /// Put a server under load, as fast as it answers or at a fixed rate
 ///
@@ -233,9 +233,7 @@ impl LoadArguments {
                 warm_up: self.warm_up,
                 cases,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         writeln!(
             out,

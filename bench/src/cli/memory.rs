@@ -14,7 +14,7 @@ use tenure_bench::scale::{Shape, System};
 
 use super::server::Server;
 use super::systems::SystemArguments;
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Measure what a held lock costs in memory
 ///
@@ -139,9 +139,7 @@ impl MemoryArguments {
     fn print(&self, rows: &[Row]) -> Result<()> {
         let (mut out, command) = (stdout().lock(), command_line());
         if self.json {
-            serde_json::to_writer_pretty(&mut out, &Report { command, rows })?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &Report { command, rows });
         }
         writeln!(
             out,

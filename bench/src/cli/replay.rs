@@ -16,7 +16,7 @@ use tenure_bench::replay::{Measured, Model, Replay, Schedule, Trace};
 use tenure_bench::report::grouped;
 
 use super::server::{Server, ServerArguments};
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Replay who edited what and when, as fast as the server keeps up
 ///
@@ -184,9 +184,7 @@ impl ReplayArguments {
                 work_min_seconds: self.work_min,
                 rows,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         writeln!(
             out,

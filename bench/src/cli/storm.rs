@@ -14,7 +14,7 @@ use tenure_bench::report::grouped;
 use tenure_bench::storm::{self, Measured, Progress, Storm};
 
 use super::server::ServerArguments;
-use super::{command_line, progress};
+use super::{command_line, progress, write_json};
 
 /// Measure a reconnect storm
 ///
@@ -110,9 +110,7 @@ impl StormArguments {
                 paths: self.paths,
                 rows,
             };
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(&mut out, &report);
         }
         writeln!(
             out,

@@ -5,6 +5,7 @@ use anyhow::Result;
 use tenure_bench::peers::Peer;
 use tenure_bench::scale::System;
 
+use super::progress;
 use super::server::{Server, ServerArguments};
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,22 @@ impl SystemArguments {
             .into_iter()
             .chain(here.map(|(_, system)| system))
             .collect()
+    }
+
+    /// Measures so often, systems in turn and each at a fresh server, and gives a row for each.
+    pub(super) fn in_turn<R>(
+        &self,
+        rounds: u32,
+        measure: impl Fn(&Server, &System) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        let mut rows = Vec::new();
+        for _ in 0..rounds {
+            for system in self.systems() {
+                rows.push(measure(&self.start(&system)?, &system)?);
+            }
+        }
+        progress::clear();
+        Ok(rows)
     }
 
     /// A fresh server of this system, unless one was given.

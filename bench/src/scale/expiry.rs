@@ -17,7 +17,7 @@ use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
 use super::probe::{Probe, Probed};
-use super::{Bulk, Crowd, Heard, Shape, System, microseconds, record};
+use super::{Bulk, Crowd, Heard, System, microseconds, record, share};
 use crate::cpu::CpuTime;
 
 /// How long the last notice may take.
@@ -107,11 +107,12 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
     let connections = system.listening_connections(due.connections.max(1));
     let mut crowds = Vec::new();
     for number in 0..connections {
-        let (mut bulk, mut crowd) = open(due, system, number, due.sessions / connections)?;
+        let sessions = due.sessions / connections;
+        let (mut bulk, mut crowd) = system.open(due.address, number, sessions)?;
         crowd.listen(&mut bulk)?;
         crowds.push((bulk, crowd));
     }
-    let probe = open(due, system, connections, 1)?;
+    let probe = system.open(due.address, connections, 1)?;
     let probe = Probe::new(probe, due.holds, due.probe_rate);
     let shared = Shared {
         due,
@@ -121,16 +122,14 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         is_over: AtomicBool::new(false),
     };
     let shared = &shared;
-    let share = |number: u32| {
-        let of = |number: u32| u64::from(due.holds) * u64::from(number) / u64::from(connections);
-        of(number) as u32..of(number + 1) as u32
-    };
     thread::scope(|scope| {
         let probe = scope.spawn(move || probe.ask_until(&shared.is_over));
         let listeners: Vec<_> = (0..)
             .zip(crowds)
             .map(|(number, (bulk, crowd))| {
-                scope.spawn(move || shared.hear_of_all(bulk, crowd, share(number)))
+                scope.spawn(move || {
+                    shared.hear_of_all(bulk, crowd, share(due.holds, number, connections))
+                })
             })
             .collect();
         let has_ended = || listeners.iter().all(thread::ScopedJoinHandle::is_finished);
@@ -152,18 +151,6 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         measured.generator = since(before.1, after.1);
         Ok(measured)
     })
-}
-
-fn open(
-    due: &Due,
-    system: &System,
-    connection: u32,
-    sessions: u32,
-) -> Result<(Bulk, Box<dyn Crowd>)> {
-    let mut bulk = Bulk::connect(due.address)?;
-    let mut crowd = system.crowd(connection, sessions.max(1), Shape::InTheSession);
-    crowd.open(&mut bulk)?;
-    Ok((bulk, crowd))
 }
 
 impl Shared<'_> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::{Bulk, Crowd, Shape, System};
+use super::System;
 use crate::cpu::CpuTime;
 use crate::resident::resident_bytes;
 
@@ -66,7 +66,9 @@ pub fn measure(idle: &Idle, system: &System, watch: &mut dyn FnMut(Progress)) ->
     let before = resident()?;
     let mut living = Vec::new();
     for number in 0..idle.connections {
-        living.push(open(idle.address, system, number)?);
+        let opened = system.open(idle.address, number, 1);
+        let number = number + 1;
+        living.push(opened.with_context(|| format!("connection {number} cannot be opened"))?);
         if number % 256 == 0 {
             watch(Progress::Opened(number));
         }
@@ -94,14 +96,4 @@ pub fn measure(idle: &Idle, system: &System, watch: &mut dyn FnMut(Progress)) ->
         elapsed: began.elapsed(),
         beats,
     })
-}
-
-fn open(address: SocketAddr, system: &System, number: u32) -> Result<(Bulk, Box<dyn Crowd>)> {
-    let opened = || -> Result<_> {
-        let mut bulk = Bulk::connect(address)?;
-        let mut crowd = system.crowd(number, 1, Shape::InTheSession);
-        crowd.open(&mut bulk)?;
-        Ok((bulk, crowd))
-    };
-    opened().with_context(|| format!("connection {} cannot be opened", number + 1))
 }

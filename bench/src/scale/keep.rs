@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Barrier;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
 use super::probe::Probe;
-use super::{Bulk, Crowd, Shape, System, microseconds, record};
+use super::{Bulk, Crowd, System, microseconds, record, share};
 use crate::cpu::CpuTime;
 
 /// Renewals in each time to live: two may fail.
@@ -27,8 +27,8 @@ const RENEWALS: u32 = 3;
 /// How many requests there are between two looks at the time.
 const PART: u32 = 20_000;
 
-/// How often whoever watches is told how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether something is over, and whoever watches is told how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// What is kept.
 #[derive(Debug, Clone)]
@@ -60,11 +60,11 @@ pub struct Measured {
     pub others: Histogram<u64>,
     /// The server's processor time, its work for the probe included.
     pub server: Option<CpuTime>,
-    /// For how long this was measured.
-    pub measured: Duration,
+    /// For how long.
+    pub during: Duration,
 }
 
-/// How far it is: locks that were acquired, and how often all of a connection's were renewed.
+/// How far it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// Locks that were acquired.
@@ -76,16 +76,15 @@ pub struct Progress {
 /// What the threads share.
 struct Shared<'a> {
     keep: &'a Keep,
-    /// All wait here until all locks are held, and whoever measures with them.
-    are_held: Barrier,
+    /// When all locks were held: from here on they are renewed.
+    held: OnceLock<Instant>,
     acquired: AtomicU32,
     renewed: AtomicU32,
-    has_failed: AtomicBool,
     is_over: AtomicBool,
 }
 
-/// Renewals of one connection: when each was due, and how long it took from then.
-type Renewed = Vec<(Instant, Duration)>;
+/// When a renewal of all that one connection has was due, and how long it took from then.
+type Renewed = (Instant, Duration);
 
 /// Acquires and renews, and tells `watch` now and then how far it is.
 ///
@@ -95,45 +94,37 @@ pub fn measure(keep: &Keep, system: &System, watch: &mut dyn FnMut(Progress)) ->
     let connections = keep.connections.max(1);
     let mut crowds = Vec::new();
     for number in 0..connections {
-        crowds.push(open(keep, system, number, keep.sessions / connections)?);
+        crowds.push(system.open(keep.address, number, keep.sessions / connections)?);
     }
-    let probe = Probe::new(
-        open(keep, system, connections, 1)?,
-        keep.holds,
-        keep.probe_rate,
-    );
-    let shared = Shared {
+    let probe = system.open(keep.address, connections, 1)?;
+    let probe = Probe::new(probe, keep.holds, keep.probe_rate);
+    let shared = &Shared {
         keep,
-        are_held: Barrier::new(connections as usize + 1),
+        held: OnceLock::new(),
         acquired: AtomicU32::new(0),
         renewed: AtomicU32::new(0),
-        has_failed: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
-    };
-    let shared = &shared;
-    let share = |number: u32| {
-        let of = |number: u32| u64::from(keep.holds) * u64::from(number) / u64::from(connections);
-        of(number) as u32..of(number + 1) as u32
     };
     thread::scope(|scope| {
         let keepers: Vec<_> = (0..)
             .zip(crowds)
             .map(|(number, (bulk, crowd))| {
-                scope.spawn(move || shared.keep(bulk, crowd, share(number)))
+                let share = share(keep.holds, number, connections);
+                scope.spawn(move || shared.keep(bulk, crowd, share))
             })
             .collect();
-        shared.wait(watch, || {
-            shared.acquired.load(Ordering::Relaxed) >= keep.holds
-        });
-        shared.are_held.wait();
+        // Before the end nobody ends but by a failure, and then there is nothing to wait for.
+        let has_failed = || keepers.iter().any(thread::ScopedJoinHandle::is_finished);
+        let are_held = || shared.acquired.load(Ordering::Relaxed) >= keep.holds;
+        shared.wait(watch, || are_held() || has_failed());
+        let from = *shared.held.get_or_init(Instant::now) + keep.ttl;
         let probe = scope.spawn(move || probe.ask_until(&shared.is_over));
-        let from = Instant::now() + keep.ttl;
-        shared.wait(watch, || Instant::now() >= from);
+        shared.wait(watch, || Instant::now() >= from || has_failed());
         let before = keep.pid.and_then(CpuTime::of);
         let until = from + keep.duration;
-        shared.wait(watch, || Instant::now() >= until);
+        shared.wait(watch, || Instant::now() >= until || has_failed());
         let after = keep.pid.and_then(CpuTime::of);
-        let measured = from.elapsed();
+        let during = from.elapsed();
         shared.is_over.store(true, Ordering::Relaxed);
 
         let failed = |_| anyhow!("a thread has failed");
@@ -144,9 +135,7 @@ pub fn measure(keep: &Keep, system: &System, watch: &mut dyn FnMut(Progress)) ->
         let probed = probe.join().map_err(failed)??;
         let summed_up = |all: &[(Instant, Duration)]| {
             let mut histogram = microseconds()?;
-            let meanwhile = all
-                .iter()
-                .filter(|(asked, _)| (from..until).contains(asked));
+            let meanwhile = all.iter().filter(|(due, _)| (from..until).contains(due));
             meanwhile.for_each(|(_, took)| record(&mut histogram, *took));
             anyhow::Ok(histogram)
         };
@@ -154,21 +143,9 @@ pub fn measure(keep: &Keep, system: &System, watch: &mut dyn FnMut(Progress)) ->
             renewed_in: summed_up(&renewed)?,
             others: summed_up(&probed)?,
             server: before.zip(after).map(|(before, after)| after - before),
-            measured,
+            during,
         })
     })
-}
-
-fn open(
-    keep: &Keep,
-    system: &System,
-    connection: u32,
-    sessions: u32,
-) -> Result<(Bulk, Box<dyn Crowd>)> {
-    let mut bulk = Bulk::connect(keep.address)?;
-    let mut crowd = system.crowd(connection, sessions.max(1), Shape::InTheSession);
-    crowd.open(&mut bulk)?;
-    Ok((bulk, crowd))
 }
 
 impl Shared<'_> {
@@ -178,22 +155,15 @@ impl Shared<'_> {
         mut bulk: Bulk,
         mut crowd: Box<dyn Crowd>,
         share: Range<u32>,
-    ) -> Result<Renewed> {
-        let filled = self.acquire(&mut bulk, crowd.as_mut(), share.clone());
-        if filled.is_err() {
-            // Who waits for all of them shall not wait for ever.
-            self.has_failed.store(true, Ordering::Relaxed);
-            self.acquired.store(self.keep.holds, Ordering::Relaxed);
-        }
-        self.are_held.wait();
-        filled?;
-        let (began, every) = (Instant::now(), self.keep.ttl / RENEWALS);
-        let mut renewed = Renewed::new();
+    ) -> Result<Vec<Renewed>> {
+        self.acquire(&mut bulk, crowd.as_mut(), share.clone())?;
+        let held = *self.held.wait();
+        let mut renewed = Vec::new();
         for round in 0.. {
-            let due = began + every * round;
+            let due = held + self.keep.ttl / RENEWALS * round;
             while !self.is_over() && Instant::now() < due {
                 let left = due.saturating_duration_since(Instant::now());
-                thread::sleep(left.min(PROGRESS_EVERY));
+                thread::sleep(left.min(LOOK_EVERY));
             }
             if self.is_over() {
                 break;
@@ -201,13 +171,9 @@ impl Shared<'_> {
             let renewals = crowd.renewals(share.clone());
             let heard = bulk.ask_all(crowd.as_mut(), renewals, |crowd, number, out| {
                 crowd.renew(number, self.keep.ttl, out);
-            });
-            let heard = heard.inspect_err(|_| self.has_failed.store(true, Ordering::Relaxed))?;
-            ensure!(
-                heard.expired.is_empty(),
-                "{} locks were lost",
-                heard.expired.len()
-            );
+            })?;
+            let lost = heard.expired.len();
+            ensure!(lost == 0, "{lost} locks were lost");
             renewed.push((due, due.elapsed()));
             self.renewed.fetch_add(1, Ordering::Relaxed);
         }
@@ -235,13 +201,12 @@ impl Shared<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed) || self.has_failed.load(Ordering::Relaxed)
+        self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Waits until something is so, or somebody has failed.
     fn wait(&self, watch: &mut dyn FnMut(Progress), is_so: impl Fn() -> bool) {
-        while !is_so() && !self.has_failed.load(Ordering::Relaxed) {
-            thread::sleep(PROGRESS_EVERY / 10);
+        while !is_so() {
+            thread::sleep(LOOK_EVERY);
             watch(Progress {
                 acquired: self.acquired.load(Ordering::Relaxed),
                 renewed: self.renewed.load(Ordering::Relaxed),
