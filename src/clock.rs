@@ -23,6 +23,8 @@ pub(crate) struct Clock {
 pub(crate) struct Stamp {
     pub(crate) at: LogTime,
     pub(crate) wall: WallTime,
+    /// What the clock itself has said.
+    pub(crate) instant: Instant,
 }
 
 impl Clock {
@@ -36,10 +38,12 @@ impl Clock {
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        let elapsed = self.elapsed();
+        let instant = Instant::now();
+        let elapsed = millis(instant.duration_since(self.started));
         Stamp {
             at: LogTime(self.base.0.saturating_add(elapsed)),
             wall: WallTime(self.began.load(Ordering::Relaxed).saturating_add(elapsed)),
+            instant,
         }
     }
 

@@ -11,10 +11,10 @@
 //! events are taken from their streams when there is room for them, after what is in the outbox; when the connection ends,
 //! every session that it speaks for is detached.
 
+mod alarm;
 mod batch;
 mod outbound;
 
-use std::future::ready;
 use std::mem::take;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,12 +28,13 @@ use tenure_protocol::{
     ErrorCode, FromClient, Push, Reply, Request, RequestKind, VERSION, limits, push, reply, request,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use self::alarm::Alarm;
 use self::batch::{Batch, is_alone};
-use self::outbound::Outbound;
+use self::outbound::{Outbound, UNWRITTEN_MAX};
 use crate::access::Principal;
-use crate::dispatch::Item;
+use crate::dispatch::Items;
 use crate::dispatch::attached::Attached;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{replies, terms};
@@ -41,7 +42,7 @@ use crate::gate::Gate;
 use crate::homes::ShardIndex;
 use crate::journal::{Full, Mark};
 use crate::metrics::{CommandOutcome, ConnectionRefusal, OpenConnection};
-use crate::outbox::{Attachment, Exchanged, Outbox};
+use crate::outbox::{Attachment, Exchanged, Outbox, Unwritten};
 use crate::outlet::{Lent, Socket};
 use crate::server::Shared;
 use crate::shards::{BATCH_MAX, NO_ROOM, PATIENCE};
@@ -64,9 +65,6 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 const READ_BYTES_MIN: usize = 512;
 const READ_BYTES: usize = 64 * 1024;
 
-/// Reading stops while more than this is to be written.
-const UNWRITTEN_MAX: usize = 256 * 1024;
-
 /// See the file's header.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
@@ -79,10 +77,8 @@ pub(crate) struct Connection {
     /// The sessions it speaks for.
     sessions: Attached,
     subscriptions: Subscriptions,
-    /// Room for what is asked next.
-    room: Vec<Item<'static>>,
     /// Whom to tell what has happened, once the reply has gone out. A few are told before it.
-    to_tell: Option<Woken>,
+    to_tell: Option<Box<Woken>>,
     heard: Instant,
     began: Instant,
     /// When this round began, if anything had to know.
@@ -102,6 +98,20 @@ enum End {
     Gone,
     /// The server has said goodbye.
     Goodbye(ErrorCode),
+}
+
+/// What one batch came to.
+struct Taken {
+    /// Bytes, and the frames in them.
+    consumed: usize,
+    frames: u64,
+    /// What came instead of another frame.
+    failed: Option<FrameError>,
+    /// Answers that are to be written next.
+    answered: u64,
+    /// When it was done, if a shard had to do with it.
+    done_at: Option<Instant>,
+    to_tell: Option<Box<Woken>>,
 }
 
 /// The reads and writes of one loop, and when to look at the clock.
@@ -132,7 +142,6 @@ impl Connection {
             principal: None,
             sessions,
             subscriptions: Subscriptions::default(),
-            room: Vec::new(),
             to_tell: None,
             heard: began,
             began,
@@ -176,23 +185,21 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let alarm = sleep(self.next_alarm(Duration::ZERO));
+        let mut alarm = Alarm::after(self.next_alarm(Duration::ZERO));
         let outbox = Arc::clone(&self.outbox);
-        // Waits on until it is fulfilled: to queue up for each round would cost two locks a request.
-        let pushed = outbox.ready();
-        tokio::pin!(alarm, pushed);
+        let mut calls = outbox.calls();
         loop {
             let found = self.look_around(&mut io.outbound);
             if let Some(code) = found.closing {
                 return End::Goodbye(code);
             }
-            let may_write = io.outbound.may_write(&self.shared.shards.gate, &outbox);
-            let has_room = io.outbound.unwritten.len() + found.left < UNWRITTEN_MAX;
+            let has_room = io.outbound.has_room_beside(found.left);
             self.hold_up(!has_room);
             // What a full outbox has held up is taken before more is read.
-            if has_room && self.take_frames(&mut io.inbound) {
+            if has_room && self.take_frames(&mut io.inbound, &mut io.outbound) {
                 continue;
             }
+            let may_write = io.outbound.may_write(&self.shared.shards.gate, &outbox);
             // What is in the outbox comes first: a reply to a subscribe before its first event.
             if found.left == 0 {
                 self.take_events(&mut io.outbound);
@@ -203,11 +210,14 @@ impl Connection {
                 Some(Ok(())) if !has_room || found.left > 0 => continue,
                 Some(Ok(())) | None => {}
             }
+            if self.to_tell.is_some() {
+                // The reply has gone out, or waits for the client to read.
+                self.tell_listeners();
+                continue;
+            }
             let is_writing = io.outbound.has_more();
             let has_more_events = self.subscriptions.is_ready() && !is_writing;
-            let has_to_tell = self.to_tell.is_some();
-            let is_idle = !is_writing && !has_more_events && !has_to_tell;
-            if is_idle && !self.subscriptions.is_empty() {
+            if !is_writing && !has_more_events && !self.subscriptions.is_empty() {
                 self.has_lent = io.outbound.lend(&self.outbox);
             }
             reserve_for_reading(&mut io.inbound, io.brought);
@@ -218,8 +228,6 @@ impl Connection {
                         return End::Gone;
                     }
                 }
-                // The reply has gone out, or waits for the client to read.
-                () = ready(()), if has_to_tell => self.tell_listeners(),
                 read = io.reader.read_buf(&mut io.inbound), if has_room => match read {
                     Ok(0) | Err(_) => return End::Gone,
                     Ok(count) => {
@@ -227,8 +235,8 @@ impl Connection {
                         self.uncounted += count as u64;
                     }
                 },
-                () = &mut pushed => pushed.set(outbox.ready()),
-                () = &mut alarm => self.look_at_the_clock(&io.outbound, alarm.as_mut()),
+                () = calls.next() => {}
+                () = alarm.rings() => self.look_at_the_clock(&io.outbound, &mut alarm),
                 // A long search for what matches is many short steps, between which others have their turn.
                 () = tokio::task::yield_now(), if has_more_events => {}
             }
@@ -247,18 +255,24 @@ impl Connection {
             self.take_back(outbound);
         }
         let mut found = outbound.exchange(&self.outbox, self.subscriptions.woken());
-        if found.frames > 0 {
-            if outbound.is_flushed {
-                outbound.progress = self.now();
-            }
-            let bytes = outbound.unwritten.len();
-            self.open.sent(bytes as u64, found.frames);
-        }
+        self.count_unwritten(outbound, 0, found.frames);
         if !found.attachments.is_empty() {
             self.keep(take(&mut found.attachments));
         }
         self.subscriptions.note_woken();
         found
+    }
+
+    /// Counts frames that have come to what is to be written, behind so many bytes.
+    fn count_unwritten<W>(&mut self, outbound: &mut Outbound<W>, before: usize, frames: u64) {
+        if frames == 0 {
+            return;
+        }
+        if before == 0 && outbound.is_flushed {
+            outbound.progress = self.now();
+        }
+        let bytes = outbound.unwritten.bytes.len() - before;
+        self.open.sent(bytes as u64, frames);
     }
 
     /// Reading is held up, or taken up again. What the client has sent meanwhile was not for us to hear.
@@ -271,7 +285,7 @@ impl Connection {
 
     // Time.
 
-    fn look_at_the_clock<W>(&mut self, outbound: &Outbound<W>, alarm: std::pin::Pin<&mut Sleep>) {
+    fn look_at_the_clock<W>(&mut self, outbound: &Outbound<W>, alarm: &mut Alarm) {
         // While it is not listened to, a client shows that it lives by taking what it is sent.
         let heard = if self.is_held_up {
             self.heard.max(outbound.progress)
@@ -326,19 +340,53 @@ impl Connection {
 
     // Reading.
 
-    /// Takes the frames that are there, a batch at a time. Tells whether there is more to be taken at once.
-    fn take_frames(&mut self, inbound: &mut BytesMut) -> bool {
+    /// Takes the frames that are there, a batch at a time. Tells whether that was not all, or has led to more than answers:
+    /// then that comes first.
+    fn take_frames<W>(&mut self, inbound: &mut BytesMut, outbound: &mut Outbound<W>) -> bool {
         if inbound.is_empty() {
             return false;
         }
-        let bytes_max = match self.principal {
+        // Set by a hello alone, which is none when there is one already.
+        let principal = self.principal.take();
+        let before = outbound.unwritten.bytes.len();
+        let taken = self.take_batch(principal.as_deref(), inbound, &mut outbound.unwritten);
+        if principal.is_some() {
+            self.principal = principal;
+        }
+        self.now = self.now.or(taken.done_at);
+        self.count_unwritten(outbound, before, taken.answered);
+        self.wake_listeners();
+        self.to_tell = taken.to_tell;
+        if self.to_tell.as_deref().is_some_and(Woken::is_for_few) {
+            self.tell_listeners();
+        }
+        pass(inbound, taken.consumed);
+        self.open.received(take(&mut self.uncounted), taken.frames);
+        if taken.frames > 0 {
+            // A frame is a sign of life; bytes that never become one are not.
+            self.heard = self.now();
+        }
+        if let Some(error) = taken.failed {
+            self.broken_frame(error);
+        }
+        let is_all = inbound.is_empty() && outbound.has_room_beside(0) && self.outbox.is_unused();
+        taken.frames > 0 && !is_all
+    }
+
+    /// Takes as many frames as go into one batch, and has them executed.
+    #[inline]
+    fn take_batch(
+        &mut self,
+        principal: Option<&Principal>,
+        inbound: &[u8],
+        written: &mut Unwritten,
+    ) -> Taken {
+        let bytes_max = match principal {
             Some(_) => limits::FRAME_FROM_CLIENT,
             None => limits::FRAME_BEFORE_HELLO,
         };
-        let mut batch = Batch::for_bytes(inbound.len(), take(&mut self.room));
         let mut frames = Frames::new(inbound, bytes_max);
-        // Set by a hello alone, which is none when there is one already.
-        let principal = self.principal.take();
+        let mut batch = Batch::for_bytes(inbound.len(), written);
         let mut count = 0;
         let mut failed = None;
         for payload in frames
@@ -348,7 +396,7 @@ impl Connection {
             count += 1;
             match payload {
                 Ok(payload) => {
-                    let is_last = self.take_frame(principal.as_deref(), payload, &mut batch);
+                    let is_last = self.take_frame(principal, payload, &mut batch);
                     if is_last {
                         break;
                     }
@@ -359,27 +407,15 @@ impl Connection {
                 }
             }
         }
-        let consumed = frames.consumed();
         let to_tell = batch.submit(&self.shared, &self.outbox);
-        self.room = batch.into_room();
-        self.wake_listeners();
-        self.to_tell = to_tell;
-        if self.to_tell.as_ref().is_some_and(Woken::is_for_few) {
-            self.tell_listeners();
+        Taken {
+            consumed: frames.consumed(),
+            frames: count,
+            failed,
+            answered: batch.answered,
+            done_at: batch.done_at.map(Instant::from_std),
+            to_tell,
         }
-        inbound.advance(consumed);
-        if principal.is_some() {
-            self.principal = principal;
-        }
-        self.open.received(take(&mut self.uncounted), count);
-        if count > 0 {
-            // A frame is a sign of life; bytes that never become one are not.
-            self.heard = self.now();
-        }
-        if let Some(error) = failed {
-            self.broken_frame(error);
-        }
-        count > 0
     }
 
     fn wake_listeners(&mut self) {
@@ -399,17 +435,17 @@ impl Connection {
         &mut self,
         principal: Option<&'a Principal>,
         payload: &'a [u8],
-        batch: &mut Batch<'a>,
+        batch: &mut Batch<'a, '_>,
     ) -> bool {
         let taken = FromClient::lend(payload, |id, request| {
             self.take_request(principal, id, request, batch)
         });
         taken.unwrap_or_else(|error| {
             self.count(error.op, CommandOutcome::Malformed);
-            batch.own.add(|out| error.encode_reply(out));
+            batch.say(|out| error.encode_reply(out));
             let fails = error.fails_connection() || principal.is_none();
             if fails {
-                batch.close = Some((error.code(), error.to_string()));
+                batch.close(error.code(), error.to_string());
             }
             fails
         })
@@ -420,7 +456,7 @@ impl Connection {
         principal: Option<&'a Principal>,
         id: u64,
         request: &Request<'a>,
-        batch: &mut Batch<'a>,
+        batch: &mut Batch<'a, '_>,
     ) -> bool {
         match (principal, request) {
             (None, Request::Hello(hello)) => {
@@ -430,7 +466,7 @@ impl Connection {
             (None, _) => {
                 let message = String::from("expected a hello first, found another request");
                 self.fail(batch, id, ErrorCode::HelloExpected, &message);
-                batch.close = Some((ErrorCode::HelloExpected, message));
+                batch.close(ErrorCode::HelloExpected, message);
                 true
             }
             (Some(_), Request::Hello(_)) => {
@@ -440,9 +476,7 @@ impl Connection {
             }
             (Some(_), Request::Ping(_)) => {
                 self.count(Some(RequestKind::Ping.number()), CommandOutcome::Done);
-                batch
-                    .own
-                    .add(|out| Reply::Ping(reply::Done {}).encode(id, out));
+                batch.say(|out| Reply::Ping(reply::Done {}).encode(id, out));
                 false
             }
             (Some(principal), request) => self.take_work(principal, id, request, batch),
@@ -454,13 +488,14 @@ impl Connection {
         principal: &'a Principal,
         id: u64,
         request: &Request<'a>,
-        batch: &mut Batch<'a>,
+        batch: &mut Batch<'a, '_>,
     ) -> bool {
         let kind = request.kind();
         if let Request::SessionRenew(renew) = request {
             // What was asked before is done before.
-            let woken = batch.submit(&self.shared, &self.outbox);
-            woken.into_iter().for_each(Woken::wake);
+            if let Some(woken) = batch.submit(&self.shared, &self.outbox) {
+                woken.wake();
+            }
             self.renew_sessions(id, renew, batch);
             return false;
         }
@@ -477,7 +512,7 @@ impl Connection {
     fn asker<'c, 'a>(
         &'c mut self,
         principal: &'a Principal,
-        items: &'c mut Vec<Item<'a>>,
+        items: &'c mut Items<'a>,
     ) -> Asker<'c, 'a> {
         Asker {
             homes: self.shared.shards.homes,
@@ -489,8 +524,8 @@ impl Connection {
         }
     }
 
-    fn fail(&self, batch: &mut Batch<'_>, id: u64, code: ErrorCode, message: &str) {
-        batch.own.add(|out| replies::error(id, code, message, out));
+    fn fail(&self, batch: &mut Batch<'_, '_>, id: u64, code: ErrorCode, message: &str) {
+        batch.say(|out| replies::error(id, code, message, out));
     }
 
     fn count(&self, op: Option<u64>, outcome: CommandOutcome) {
@@ -511,11 +546,11 @@ impl Connection {
 
     // What is answered without a shard, or with several.
 
-    fn hello(&mut self, id: u64, hello: &request::Hello<'_>, batch: &mut Batch<'_>) {
+    fn hello(&mut self, id: u64, hello: &request::Hello<'_>, batch: &mut Batch<'_, '_>) {
         if hello.version == 0 {
             let message = "expected a version from 1, found 0";
             self.fail(batch, id, ErrorCode::VersionUnsupported, message);
-            batch.close = Some((ErrorCode::VersionUnsupported, String::from(message)));
+            batch.close(ErrorCode::VersionUnsupported, String::from(message));
             return;
         }
         let key = hello.key.as_ref().map(|key| key.0);
@@ -530,7 +565,7 @@ impl Connection {
                 .connection_refused(ConnectionRefusal::Key);
             tracing::warn!(connection = self.number, peer = %self.peer, "{message}");
             self.fail(batch, id, ErrorCode::BadCredentials, message);
-            batch.close = Some((ErrorCode::BadCredentials, String::from(message)));
+            batch.close(ErrorCode::BadCredentials, String::from(message));
             return;
         };
         self.count(Some(RequestKind::Hello.number()), CommandOutcome::Done);
@@ -552,11 +587,16 @@ impl Connection {
                 metadata_bytes: limits::METADATA.max as u32,
             },
         });
-        batch.own.add(|out| reply.encode(id, out));
+        batch.say(|out| reply.encode(id, out));
         self.principal = Some(principal);
     }
 
-    fn renew_sessions(&mut self, id: u64, renew: &request::RenewSessions, batch: &mut Batch<'_>) {
+    fn renew_sessions(
+        &mut self,
+        id: u64,
+        renew: &request::RenewSessions,
+        batch: &mut Batch<'_, '_>,
+    ) {
         let shared = Arc::clone(&self.shared);
         let mut mark = Mark::default();
         let results = renew.sessions.iter().map(|number| {
@@ -568,13 +608,13 @@ impl Connection {
             Ok(renewal)
         });
         let results = results.collect::<Result<_, Full>>();
-        batch.own.mark = batch.own.mark.max(mark);
+        batch.rests_on(mark);
         let kind = RequestKind::SessionRenew;
         match results {
             Ok(results) => {
                 self.count(Some(kind.number()), CommandOutcome::Done);
                 let reply = Reply::SessionRenew(reply::SessionsRenewed { results });
-                batch.own.add(|out| reply.encode(id, out));
+                batch.say(|out| reply.encode(id, out));
             }
             Err(Full::Segment | Full::Tokens) => {
                 self.count(Some(kind.number()), CommandOutcome::Rejected);
@@ -594,7 +634,7 @@ impl Connection {
         else {
             return;
         };
-        outbound.unwritten = unwritten;
+        outbound.unwritten.bytes = unwritten;
         if passed.frames > 0 {
             outbound.progress = Instant::now();
             self.open.sent(passed.bytes, passed.frames);
@@ -614,17 +654,11 @@ impl Connection {
         if !self.subscriptions.is_ready() {
             return;
         }
-        let (now, before) = (Instant::now(), outbound.unwritten.len());
-        let out = &mut outbound.unwritten;
+        let now = self.now();
+        let before = outbound.unwritten.bytes.len();
+        let out = &mut outbound.unwritten.bytes;
         let drained = self.subscriptions.drain(UNWRITTEN_MAX, now, out);
-        if drained.frames == 0 {
-            return;
-        }
-        if before == 0 && outbound.is_flushed {
-            outbound.progress = now;
-        }
-        let bytes = outbound.unwritten.len() - before;
-        self.open.sent(bytes as u64, drained.frames);
+        self.count_unwritten(outbound, before, drained.frames);
         self.count_gaps(drained.gaps);
     }
 
@@ -687,6 +721,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Passes over what is done. When that is all, the room is used from its beginning again.
+fn pass(bytes: &mut BytesMut, count: usize) {
+    if count == bytes.len() {
+        bytes.clear();
+    } else {
+        bytes.advance(count);
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum Held {
     /// A connection that has something to write.
     Connection(Arc<Outbox>),
     /// What a batch has put into streams.
-    Events(Woken),
+    Events(Box<Woken>),
 }
 
 impl Gate {

@@ -3,16 +3,17 @@
 //! Shards append replies and notices under their own mutex, so what one shard says to a connection arrives in the order in
 //! which it happened. Knows frames only as bytes, and listeners only as what has something to read. Nothing in here is ever
 //! dropped: a connection that lets it grow beyond its bound is closed instead. What is in it may be written when the mark
-//! is reached that came with it.
+//! is reached that came with it. The answers to what a connection itself asks need not go through it while nothing is in it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use tenure_engine::Attach;
 use tenure_protocol::{ErrorCode, Push, push};
-use tokio::sync::Notify;
 
 use crate::journal::Mark;
 use crate::outlet::{Filled, Outlet};
@@ -24,10 +25,27 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Whether there may be anything in it: its connection looks in each round, and mostly in vain.
     is_used: AtomicBool,
-    ready: Notify,
+    call: Call,
     /// The way past the connection, which goes around what is in here only while nothing is.
     pub(crate) outlet: Outlet,
     bytes_max: usize,
+}
+
+/// How a connection is called to its outbox. Nothing has to be set up anew for each time: it is called at most as often as
+/// it looks, and looks after each request, nearly always in vain.
+#[derive(Debug, Default)]
+struct Call {
+    /// Until the connection looks.
+    is_out: AtomicBool,
+    wakes: Mutex<Option<Waker>>,
+}
+
+/// The connection's end of it.
+#[derive(Debug)]
+pub(crate) struct Calls<'o> {
+    call: &'o Call,
+    /// Whom it has said to wake.
+    wakes: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -41,13 +59,19 @@ struct State {
     closing: Option<ErrorCode>,
 }
 
+/// What a connection is about to write, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten {
+    pub(crate) bytes: BytesMut,
+    /// It may be written when this is reached.
+    pub(crate) mark: Mark,
+}
+
 /// What [`Outbox::exchange`] has found.
 #[derive(Debug, Default)]
 pub(crate) struct Exchanged {
     /// Frames that are to be written from here on.
     pub(crate) frames: u64,
-    /// When they may be written.
-    pub(crate) mark: Mark,
     /// Bytes that are still in the outbox.
     pub(crate) left: usize,
     /// The sessions that have come and gone since the last time.
@@ -69,10 +93,15 @@ impl Outbox {
         Self {
             state: Mutex::default(),
             is_used: AtomicBool::new(false),
-            ready: Notify::new(),
+            call: Call::default(),
             outlet: Outlet::default(),
             bytes_max,
         }
+    }
+
+    /// Whether nothing is in it: then what is said to its connection by whoever runs it comes after all that was in it.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.is_used.load(Ordering::Acquire)
     }
 
     /// Appends what the connection itself has asked for. It takes it out without being woken.
@@ -106,7 +135,7 @@ impl Outbox {
 
     /// Wakes the connection: there is something to be written.
     pub(crate) fn notify(&self) {
-        self.ready.notify_one();
+        self.call.out();
     }
 
     /// Appends what rests on nothing, and wakes the connection.
@@ -121,7 +150,7 @@ impl Outbox {
     /// Says goodbye: what is in here is still written, nothing more is taken.
     pub(crate) fn close(&self, code: ErrorCode, message: &str) {
         self.put().close(code, message);
-        self.ready.notify_one();
+        self.notify();
     }
 
     pub(crate) fn note(&self, attachment: Attachment) {
@@ -132,7 +161,7 @@ impl Outbox {
     /// connection has room for them. A listener wakes it once until it is drained.
     pub(crate) fn wake(&self, listener: Arc<Listener>) {
         self.put().woken.push(listener);
-        self.ready.notify_one();
+        self.notify();
     }
 
     /// Has `fill` give events, and writes them, if the connection sleeps and nothing else is to be said to it. Tells
@@ -153,21 +182,21 @@ impl Outbox {
     /// that have had something to read since the last time for `woken`, if these are empty.
     pub(crate) fn exchange(
         &self,
-        written: &mut BytesMut,
+        written: &mut Unwritten,
         woken: &mut Vec<Arc<Listener>>,
     ) -> Exchanged {
-        if !self.is_used.load(Ordering::Acquire) {
+        if self.is_unused() {
             return Exchanged::default();
         }
         let mut state = self.state.lock();
-        let (mut frames, mut mark) = (0, Mark::default());
+        let mut frames = 0;
         if woken.is_empty() {
             std::mem::swap(&mut state.woken, woken);
         }
-        if written.is_empty() {
-            std::mem::swap(&mut state.bytes, written);
+        if written.bytes.is_empty() {
+            std::mem::swap(&mut state.bytes, &mut written.bytes);
             frames = std::mem::take(&mut state.frames);
-            mark = std::mem::take(&mut state.mark);
+            written.mark = written.mark.max(std::mem::take(&mut state.mark));
         }
         let attachments = std::mem::take(&mut state.attachments);
         if state.is_empty() {
@@ -175,7 +204,6 @@ impl Outbox {
         }
         Exchanged {
             frames,
-            mark,
             left: state.bytes.len(),
             attachments,
             closing: state.closing,
@@ -191,7 +219,54 @@ impl Outbox {
 
     /// Waits until something has been pushed, or a listener woken.
     pub(crate) async fn ready(&self) {
-        self.ready.notified().await;
+        self.calls().next().await;
+    }
+
+    /// For the connection, which is the only one that does.
+    pub(crate) const fn calls(&self) -> Calls<'_> {
+        Calls {
+            call: &self.call,
+            wakes: None,
+        }
+    }
+}
+
+impl Call {
+    fn out(&self) {
+        if !self.is_out.swap(true, Ordering::AcqRel)
+            && let Some(waker) = &*self.wakes.lock()
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Calls<'_> {
+    /// Waits until the connection is called. Whoever was called while nobody waited need not wait.
+    pub(crate) async fn next(&mut self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker();
+        if !matches!(&self.wakes, Some(known) if known.will_wake(waker)) {
+            self.wakes = Some(waker.clone());
+            *self.call.wakes.lock() = self.wakes.clone();
+        }
+        // To look costs nothing but a glance; what was put in before the call is seen after it has been taken.
+        if self.call.is_out.load(Ordering::Acquire)
+            && self.call.is_out.swap(false, Ordering::AcqRel)
+        {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// A task that has ended is not kept for being woken.
+impl Drop for Calls<'_> {
+    fn drop(&mut self) {
+        *self.call.wakes.lock() = None;
     }
 }
 
@@ -222,16 +297,19 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tenure_protocol::frame::Frames;
     use tenure_protocol::limits::FRAME_FROM_SERVER;
     use tenure_protocol::{FromServer, Push};
+    use tokio::time::timeout;
 
     use super::*;
 
     fn pushes(outbox: &Outbox) -> Vec<String> {
-        let mut bytes = BytesMut::new();
-        outbox.exchange(&mut bytes, &mut Vec::new());
-        Frames::new(&bytes, FRAME_FROM_SERVER)
+        let mut written = Unwritten::default();
+        outbox.exchange(&mut written, &mut Vec::new());
+        Frames::new(&written.bytes, FRAME_FROM_SERVER)
             .map(|payload| {
                 let decoded = FromServer::decode(payload.unwrap()).unwrap();
                 let FromServer::Push(push) = decoded else {
@@ -253,6 +331,36 @@ mod tests {
         let (last, before) = pushes.split_last().unwrap();
         assert_eq!(last, "server.goodbye");
         assert!(!before.is_empty() && before.iter().all(|name| name == "server.ping"));
+    }
+
+    /// Calls come while it looks, before it waits, and while it is being woken.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whatever_is_put_in_is_found_by_whoever_waits_for_calls() {
+        const PUSHES: u64 = 20_000;
+        let outbox = Arc::new(Outbox::new(usize::MAX));
+        let others = [(); 2].map(|()| {
+            let outbox = Arc::clone(&outbox);
+            std::thread::spawn(move || {
+                for number in 0..PUSHES {
+                    outbox.push(&Push::ServerPing(push::Ping {}));
+                    if number % 7 == 0 {
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        });
+        let (mut calls, mut found) = (outbox.calls(), 0);
+        while found < 2 * PUSHES {
+            let called = timeout(Duration::from_secs(20), calls.next());
+            called.await.expect("there is more");
+            found += outbox
+                .exchange(&mut Unwritten::default(), &mut Vec::new())
+                .frames;
+        }
+        for other in others {
+            other.join().unwrap();
+        }
+        assert!(outbox.is_unused());
     }
 
     #[test]

@@ -124,11 +124,12 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         loop {
-            ready!(self.stream().poll_write_ready(cx))?;
+            // Nearly always it takes all at once, and whether it would need not be asked before.
             match self.0.try_write(bytes) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
+            ready!(self.stream().poll_write_ready(cx))?;
         }
     }
 

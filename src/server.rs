@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use dashmap::DashMap;
 use socket2::SockRef;
 use tenure_protocol::ErrorCode;
@@ -35,7 +34,7 @@ use crate::error::ServerError;
 use crate::history::{self, History};
 use crate::journal::Directory;
 use crate::metrics::{ConnectionRefusal, Metrics, ShardView};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Unwritten};
 use crate::outlet::Socket;
 use crate::shards::Shards;
 use crate::tls;
@@ -289,10 +288,10 @@ async fn turn_away(mut stream: TcpStream, outbox: &Outbox) {
         ErrorCode::TooManyConnections,
         "this server has as many connections as it may",
     );
-    let mut goodbye = BytesMut::new();
+    let mut goodbye = Unwritten::default();
     outbox.exchange(&mut goodbye, &mut Vec::new());
     let _ = timeout(TURN_AWAY_WITHIN, async {
-        stream.write_all(&goodbye).await?;
+        stream.write_all(&goodbye.bytes).await?;
         stream.shutdown().await?;
         // Closing with a hello unread would make the network drop the goodbye.
         let mut unread = [0; 4096];

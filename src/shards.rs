@@ -16,7 +16,7 @@ mod router;
 mod state;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tenure_engine::presence::{Bounds as PresenceBounds, Presence};
@@ -37,7 +37,7 @@ use crate::gate::{Gate, Held};
 use crate::homes::{Home, Homes, ShardIndex};
 use crate::journal::{Full, Lived, Mark};
 use crate::metrics::ShardView;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Unwritten};
 use crate::streams::{Epochs, Keeping, Room, Streams, Woken};
 
 /// Commands that one hold of a shard's mutex takes at most.
@@ -48,9 +48,6 @@ const STEPS_UNTOLD: u32 = 16;
 
 /// What is refused because it cannot be kept is tried again after this, where nobody waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
-
-/// A buffer for replies that has grown beyond this is given back.
-const KEPT_BYTES: usize = 64 * 1024;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -80,6 +77,16 @@ struct Shard {
     state: Mutex<State>,
     /// Something is due earlier than the timekeeper of this shard believes.
     due_earlier: Notify,
+}
+
+/// What has come of a batch.
+pub(crate) struct Done {
+    /// Whom to tell of it, if it was a single command and may be told at once.
+    pub(crate) to_tell: Option<Box<Woken>>,
+    /// Answers that are to be written next. The others are in the outbox.
+    pub(crate) frames: u64,
+    /// When it happened.
+    pub(crate) at: Instant,
 }
 
 /// What has come of the timekeeper's looking.
@@ -122,19 +129,20 @@ impl Shards {
         }
     }
 
-    /// Applies a batch at one instant, on the caller's own thread, and puts the answers into the asker's outbox.
+    /// Applies a batch at one instant, on the caller's own thread, and puts the answers behind what the asker is about to
+    /// write, or into its outbox if something is to be said to it before.
     ///
-    /// Who orders history is hidden here: an answer may come later than this returns, always through the outbox. Gives whom
-    /// to tell of it, if it was a single command and may be told at once; whom many concern is woken, and takes all there
-    /// is together.
+    /// Who orders history is hidden here: an answer may come later than this returns, always through the outbox. Whom many
+    /// commands concern is woken, and takes all there is together.
     pub(crate) fn submit(
         &self,
         shard: ShardIndex,
         batch: &[Item<'_>],
         asker: &Arc<Outbox>,
-    ) -> Option<Woken> {
+        written: &mut Unwritten,
+    ) -> Done {
         let mut state = self.shards[shard.0].state.lock();
-        let mut answers = Answers::to(asker, std::mem::take(&mut state.replies));
+        let mut answers = Answers::behind(written, asker);
         let stamp = self.clock.stamp();
         let bytes = if state.pen.is_memory() {
             0
@@ -155,20 +163,16 @@ impl Shards {
                 state.pen.last()
             }
         };
-        let Answers {
-            mut bytes, frames, ..
-        } = answers;
-        asker.append(&bytes, frames, mark);
-        if bytes.capacity() <= KEPT_BYTES {
-            bytes.clear();
-            state.replies = bytes;
+        let frames = answers.put(written, mark);
+        let mut to_tell = self.leave(shard, state);
+        if batch.len() > 1 || !self.gate.is_reached(mark) {
+            self.let_go(mark, to_tell.take());
         }
-        let woken = self.leave(shard, state);
-        if batch.len() == 1 && self.gate.is_reached(mark) {
-            return woken;
+        Done {
+            to_tell,
+            frames,
+            at: stamp.instant,
         }
-        self.let_go(mark, woken);
-        None
     }
 
     /// Applies what nobody waits for an answer of: the passing of time, a lost connection, a start.
@@ -221,7 +225,7 @@ impl Shards {
     }
 
     /// Gives the mutex back, and wakes whoever was told something. Gives whom that what has happened concerns, if anybody.
-    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Option<Woken> {
+    fn leave(&self, shard: ShardIndex, mut state: MutexGuard<'_, State>) -> Option<Box<Woken>> {
         let woken = state.hearers.streams.woken();
         let called = state.hearers.notes.called();
         let wake = state.sleeps_until;
@@ -238,7 +242,7 @@ impl Shards {
     }
 
     /// Has those woken whom that what has happened concerns.
-    fn let_go(&self, mark: Mark, woken: Option<Woken>) {
+    fn let_go(&self, mark: Mark, woken: Option<Box<Woken>>) {
         if let Some(woken) = woken {
             self.gate.hold(mark, Held::Events(woken));
         }

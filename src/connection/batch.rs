@@ -4,13 +4,14 @@
 
 use std::mem::replace;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tenure_protocol::{ErrorCode, RequestKind};
 
-use crate::dispatch::Item;
+use crate::dispatch::Items;
 use crate::journal::Mark;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Unwritten};
 use crate::server::Shared;
 use crate::shards::BATCH_MAX;
 use crate::streams::Woken;
@@ -18,77 +19,84 @@ use crate::streams::Woken;
 /// A request has seldom fewer.
 const REQUEST_BYTES: usize = 32;
 
-/// Room for so many requests is kept from one read to the next: for connections that ask one after the other.
-const ROOM_KEPT: usize = 2;
-
-/// What one read has brought, decoded.
-#[derive(Default)]
-pub(super) struct Batch<'a> {
-    pub(super) items: Vec<Item<'a>>,
-    /// Answers of the connection's own.
-    pub(super) own: Own,
-    pub(super) close: Option<(ErrorCode, String)>,
+/// What one read has brought, decoded. It is large, and stays where it is made.
+pub(super) struct Batch<'a, 'w> {
+    pub(super) items: Items<'a>,
+    /// What the connection is about to write, and behind it what shards answer.
+    written: &'w mut Unwritten,
+    /// How many answers that are.
+    pub(super) answered: u64,
+    /// When the last of it was done.
+    pub(super) done_at: Option<Instant>,
+    /// Seldom anything.
+    aside: Option<Box<Aside>>,
 }
 
-/// Answers that no shard gives.
+/// What no shard says.
 #[derive(Default)]
-pub(super) struct Own {
+struct Aside {
     bytes: BytesMut,
     frames: u64,
-    /// What they rest on.
-    pub(super) mark: Mark,
+    /// What it rests on.
+    mark: Mark,
+    close: Option<(ErrorCode, String)>,
 }
 
-impl Own {
-    pub(super) fn add(&mut self, encode: impl FnOnce(&mut BytesMut) -> usize) {
-        encode(&mut self.bytes);
-        self.frames += 1;
-    }
-}
-
-impl<'a> Batch<'a> {
-    /// An empty one, in the room of the one before, or with room for the requests that may be in so many bytes.
-    pub(super) fn for_bytes(count: usize, room: Vec<Item<'a>>) -> Self {
-        let mut items = room;
+impl<'w> Batch<'_, 'w> {
+    /// An empty one, with room for the requests that may be in so many bytes.
+    #[inline(always)]
+    pub(super) fn for_bytes(count: usize, written: &'w mut Unwritten) -> Self {
+        let mut items = Items::new();
         items.reserve_exact((count / REQUEST_BYTES).min(BATCH_MAX));
         Self {
             items,
-            ..Self::default()
+            written,
+            answered: 0,
+            done_at: None,
+            aside: None,
         }
     }
 
-    /// Lets go of what is in it, and gives its room for the next one.
-    pub(super) fn into_room(self) -> Vec<Item<'static>> {
-        let mut items = self.items;
-        if items.capacity() > ROOM_KEPT {
-            return Vec::new();
-        }
-        items.clear();
-        // Nothing is in it that could have lived too short. It is collected where it lies.
-        let nothing = items.into_iter().map(|_| unreachable!("it is empty"));
-        nothing.collect()
+    /// Says something after what shards answer.
+    pub(super) fn say(&mut self, encode: impl FnOnce(&mut BytesMut) -> usize) {
+        let aside = self.aside.get_or_insert_default();
+        encode(&mut aside.bytes);
+        aside.frames += 1;
+    }
+
+    /// What it says rests on this, too.
+    pub(super) fn rests_on(&mut self, mark: Mark) {
+        let aside = self.aside.get_or_insert_default();
+        aside.mark = aside.mark.max(mark);
+    }
+
+    /// Says goodbye after all else.
+    pub(super) fn close(&mut self, code: ErrorCode, message: String) {
+        self.aside.get_or_insert_default().close = Some((code, message));
     }
 
     /// Has everything executed: each shard's part under one hold of its mutex, in the order in which it came. Gives whom to
     /// tell of it, if it was a single request; whom many concern is woken, and takes all there is at once.
-    pub(super) fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Option<Woken> {
+    pub(super) fn submit(&mut self, shared: &Shared, outbox: &Arc<Outbox>) -> Option<Box<Woken>> {
         let mut to_tell = None;
         if !self.items.is_sorted_by_key(|item| item.shard) {
             self.items.sort_by_key(|item| item.shard);
         }
         for items in self.items.chunk_by(|a, b| a.shard == b.shard) {
-            let woken = shared.shards.submit(items[0].shard, items, outbox);
-            replace(&mut to_tell, woken)
-                .into_iter()
-                .for_each(Woken::wake);
+            let shard = items[0].shard;
+            let done = shared.shards.submit(shard, items, outbox, self.written);
+            self.answered += done.frames;
+            self.done_at = Some(done.at);
+            if let Some(woken) = replace(&mut to_tell, done.to_tell) {
+                woken.wake();
+            }
         }
         self.items.clear();
-        if self.own.frames > 0 {
-            outbox.append(&self.own.bytes, self.own.frames, self.own.mark);
-            self.own = Own::default();
-        }
-        if let Some((code, message)) = self.close.take() {
-            outbox.close(code, &message);
+        if let Some(aside) = self.aside.take() {
+            outbox.append(&aside.bytes, aside.frames, aside.mark);
+            if let Some((code, message)) = aside.close {
+                outbox.close(code, &message);
+            }
         }
         to_tell
     }

@@ -9,27 +9,28 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::pass;
 use crate::gate::{Gate, Held};
-use crate::journal::Mark;
-use crate::outbox::{Exchanged, Outbox};
+use crate::outbox::{Exchanged, Outbox, Unwritten};
 use crate::outlet::Socket;
 use crate::streams::Listener;
 
 /// A buffer that has grown beyond this is given back when it is empty.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// Reading stops while more than this is to be written.
+pub(super) const UNWRITTEN_MAX: usize = 256 * 1024;
+
 /// What is on its way out.
 pub(super) struct Outbound<W> {
     writer: W,
-    /// Swapped with the outbox's when all of it is written.
-    pub(super) unwritten: BytesMut,
-    /// What is unwritten may be written when this is reached.
-    mark: Mark,
-    /// Whether that is awaited.
+    /// What is to be written next. Swapped with the outbox's when all of it is.
+    pub(super) unwritten: Unwritten,
+    /// Whether its mark is awaited.
     pub(super) is_held: bool,
     /// Whether all that was written has left the writer, which under TLS has a buffer of its own.
     pub(super) is_flushed: bool,
@@ -43,8 +44,7 @@ impl<W> Outbound<W> {
     pub(super) fn new(writer: W, socket: Option<Socket>) -> Self {
         Self {
             writer,
-            unwritten: BytesMut::new(),
-            mark: Mark::default(),
+            unwritten: Unwritten::default(),
             is_held: false,
             is_flushed: true,
             progress: Instant::now(),
@@ -58,15 +58,11 @@ impl<W> Outbound<W> {
         outbox: &Outbox,
         woken: &mut Vec<Arc<Listener>>,
     ) -> Exchanged {
-        if self.unwritten.is_empty() {
-            if self.unwritten.capacity() > KEPT_BYTES {
-                self.unwritten = BytesMut::new();
-            }
-            self.unwritten.clear();
+        let bytes = &mut self.unwritten.bytes;
+        if bytes.is_empty() && bytes.capacity() > KEPT_BYTES {
+            *bytes = BytesMut::new();
         }
-        let found = outbox.exchange(&mut self.unwritten, woken);
-        self.mark = self.mark.max(found.mark);
-        found
+        outbox.exchange(&mut self.unwritten, woken)
     }
 
     /// Leaves the socket to others until the connection wakes, if it can.
@@ -74,14 +70,14 @@ impl<W> Outbound<W> {
         let Some(socket) = &self.socket else {
             return false;
         };
-        let unwritten = take(&mut self.unwritten);
+        let unwritten = take(&mut self.unwritten.bytes);
         outbox.outlet.lend(socket.clone(), unwritten);
         true
     }
 
     /// Whether what is unwritten may be written. If not, the connection is woken when it may.
     pub(super) fn may_write(&mut self, gate: &Gate, outbox: &Arc<Outbox>) -> bool {
-        if gate.is_reached(self.mark) {
+        if gate.is_reached(self.unwritten.mark) {
             if self.is_held {
                 self.is_held = false;
                 self.progress = Instant::now();
@@ -90,27 +86,33 @@ impl<W> Outbound<W> {
         }
         if !self.is_held {
             self.is_held = true;
-            gate.hold(self.mark, Held::Connection(Arc::clone(outbox)));
+            gate.hold(self.unwritten.mark, Held::Connection(Arc::clone(outbox)));
         }
         false
     }
 
+    /// Whether more may be read, if so many bytes are in the outbox.
+    pub(super) fn has_room_beside(&self, left: usize) -> bool {
+        self.unwritten.bytes.len() + left < UNWRITTEN_MAX
+    }
+
     pub(super) fn has_more(&self) -> bool {
-        !self.unwritten.is_empty() || !self.is_flushed
+        !self.unwritten.bytes.is_empty() || !self.is_flushed
     }
 }
 
 impl<W: AsyncWrite + Unpin> Outbound<W> {
     /// Writes some of what there is. May be dropped at any time: what was done is known.
     pub(super) async fn advance(&mut self) -> std::io::Result<()> {
-        if !self.unwritten.is_empty() {
-            let count = self.writer.write(&self.unwritten).await?;
+        let unwritten = &mut self.unwritten.bytes;
+        if !unwritten.is_empty() {
+            let count = self.writer.write(unwritten).await?;
             if count == 0 {
                 return Err(std::io::ErrorKind::WriteZero.into());
             }
-            self.unwritten.advance(count);
+            let is_done = count == unwritten.len();
+            pass(unwritten, count);
             self.is_flushed = false;
-            let is_done = self.unwritten.is_empty();
             // What the socket has taken whole needs no watching.
             if !is_done || self.socket.is_none() {
                 self.progress = Instant::now();
@@ -152,7 +154,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
                 self.advance().await?;
             }
             self.exchange(outbox, &mut Vec::new());
-            if self.unwritten.is_empty() {
+            if self.unwritten.bytes.is_empty() {
                 return self.writer.shutdown().await;
             }
         }

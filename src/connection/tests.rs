@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::Work;
 use crate::dispatch::streams::StreamWork;
+use crate::dispatch::{Item, Work};
 use crate::metrics::{Metrics, ShardView};
 use crate::outlet::tests::pair;
 use crate::shards::{Beginning, Shards};
@@ -113,10 +113,11 @@ impl Asleep {
             work: Work::Stream(Box::new(StreamWork::Subscribe(subscribe))),
             resume_key: None,
         };
-        let woken = shards.submit(item.shard, &[item], &self.outbox);
-        woken.into_iter().for_each(Woken::wake);
-        // It hears its answer, and goes to sleep.
-        self.outbox.exchange(&mut BytesMut::new(), &mut Vec::new());
+        let mut answer = Unwritten::default();
+        let done = shards.submit(item.shard, &[item], &self.outbox, &mut answer);
+        done.to_tell.into_iter().for_each(|woken| woken.wake());
+        // It looks at what there is, and goes to sleep.
+        self.outbox.exchange(&mut answer, &mut Vec::new());
         let socket = self.socket.clone();
         self.outbox.outlet.lend(socket, BytesMut::new());
     }

@@ -14,7 +14,7 @@ use super::audit;
 use super::presence::{self, PresenceWork};
 use super::streams::StreamWork;
 use super::terms::{disconnect, layer, mode, role, scope, target};
-use super::{All, Item, Work};
+use super::{All, Item, Items, Work};
 use crate::access::Principal;
 use crate::homes::{Homes, ShardIndex};
 use crate::streams::{Audience, FILTERS_MAX, Publish, SUBSCRIPTIONS_MAX, Subscribe, Subscriptions};
@@ -31,7 +31,7 @@ pub(crate) struct Asker<'c, 'a> {
     pub(crate) sessions: &'c Attached,
     pub(crate) subscriptions: &'c mut Subscriptions,
     /// Where the work goes. It is made where it is to lie, since it is large.
-    pub(crate) items: &'c mut Vec<Item<'a>>,
+    pub(crate) items: &'c mut Items<'a>,
 }
 
 /// Why a request is refused before it comes to a shard.

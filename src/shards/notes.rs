@@ -141,11 +141,12 @@ mod tests {
     use tenure_protocol::push;
 
     use super::*;
+    use crate::outbox::Unwritten;
 
     fn taken(outbox: &Outbox) -> usize {
-        let mut bytes = BytesMut::new();
-        outbox.exchange(&mut bytes, &mut Vec::new());
-        bytes.len()
+        let mut written = Unwritten::default();
+        outbox.exchange(&mut written, &mut Vec::new());
+        written.bytes.len()
     }
 
     #[test]
@@ -196,12 +197,12 @@ mod tests {
         notes.deliver(Mark::default());
         assert_eq!(notes.called().0.len(), 2);
         for (outbox, told) in [(&outboxes[0], [107, 5]), (&outboxes[1], [207, 207])] {
-            let (mut bytes, mut expected) = (BytesMut::new(), BytesMut::new());
-            let taken = outbox.exchange(&mut bytes, &mut Vec::new());
+            let (mut written, mut expected) = (Unwritten::default(), BytesMut::new());
+            let taken = outbox.exchange(&mut written, &mut Vec::new());
             for session in told {
                 push(session).encode(&mut expected);
             }
-            assert_eq!((taken.frames, bytes), (2, expected));
+            assert_eq!((taken.frames, written.bytes), (2, expected));
         }
     }
 }

@@ -42,8 +42,6 @@ pub(super) struct State {
     pub(super) pen: Pen,
     pub(super) presence: Presence,
     pub(super) hearers: Hearers,
-    /// Room for the answers to one batch.
-    pub(super) replies: BytesMut,
     /// When the timekeeper will wake up by itself.
     pub(super) sleeps_until: Option<LogTime>,
 }
@@ -60,7 +58,6 @@ impl State {
             pen,
             presence,
             hearers,
-            replies: BytesMut::new(),
             sleeps_until: None,
         }
     }

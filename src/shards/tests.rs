@@ -86,8 +86,13 @@ impl World {
             work,
             resume_key: None,
         };
-        let woken = self.shards.submit(SHARD, &[item], outbox);
-        woken.into_iter().for_each(Woken::wake);
+        let mut written = Unwritten::default();
+        let done = self.shards.submit(SHARD, &[item], outbox, &mut written);
+        done.to_tell.into_iter().for_each(|woken| woken.wake());
+        if done.frames > 0 {
+            // What it would write now is looked at later, with all else that it is told.
+            outbox.append(&written.bytes, done.frames, written.mark);
+        }
     }
 
     fn open(&mut self, owner: &str) -> Asker {
@@ -107,7 +112,7 @@ impl World {
         let work = Work::Command(Command::OpenSession(open));
         self.ask(&outbox, RequestKind::SessionOpen, work);
         self.sync();
-        outbox.exchange(&mut BytesMut::new(), &mut Vec::new());
+        outbox.exchange(&mut Unwritten::default(), &mut Vec::new());
         let by = SessionRef {
             session: SessionId(number),
             attach: Attach(1),
@@ -180,7 +185,7 @@ impl Hearing {
     /// How often it has been woken since the last look.
     fn look(&mut self) -> usize {
         let woken = self.subscriptions.woken();
-        self.outbox.exchange(&mut BytesMut::new(), woken);
+        self.outbox.exchange(&mut Unwritten::default(), woken);
         let count = woken.len();
         self.subscriptions.note_woken();
         count
@@ -199,14 +204,14 @@ impl Hearing {
 
 /// What the outbox has, and whether the gate lets it leave.
 fn found(world: &World, outbox: &Outbox) -> (Vec<FromServer<'static>>, bool) {
-    let mut bytes = BytesMut::new();
-    let found = outbox.exchange(&mut bytes, &mut Vec::new());
-    let frames = Frames::new(&bytes, FRAME_FROM_SERVER);
+    let mut written = Unwritten::default();
+    outbox.exchange(&mut written, &mut Vec::new());
+    let frames = Frames::new(&written.bytes, FRAME_FROM_SERVER);
     let heard = frames.map(|frame| {
         let bytes: &'static [u8] = frame.unwrap().to_vec().leak();
         FromServer::decode(bytes).unwrap()
     });
-    (heard.collect(), world.shards.gate.is_reached(found.mark))
+    (heard.collect(), world.shards.gate.is_reached(written.mark))
 }
 
 async fn is_woken(outbox: &Outbox) -> bool {

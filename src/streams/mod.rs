@@ -137,7 +137,7 @@ impl Streams {
 
     /// Who is to be woken once the shard's mutex has been given back, and what was said may be read; if anybody is.
     #[inline]
-    pub(crate) fn woken(&mut self) -> Option<Woken> {
+    pub(crate) fn woken(&mut self) -> Option<Box<Woken>> {
         if self.woken.is_unused() {
             return None;
         }

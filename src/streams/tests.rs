@@ -21,6 +21,7 @@ use super::excerpt::Excerpt;
 use super::stream::PRESENCE_BOUNDS;
 use super::*;
 use crate::homes::Homes;
+use crate::outbox::Unwritten;
 use crate::outlet::tests::pair;
 
 const ORG: &str = "acme";
@@ -67,7 +68,10 @@ impl World {
         version: Option<u64>,
     ) -> Subscribed {
         let reply = self.subscribe_silently(connection, filters, audience, version);
-        self.streams.woken().into_iter().for_each(Woken::wake);
+        self.streams
+            .woken()
+            .into_iter()
+            .for_each(|woken| woken.wake());
         connection.look();
         reply
     }
@@ -107,7 +111,10 @@ impl World {
 
     fn publish(&mut self, path: &str, id: Option<&str>) -> Publication {
         let publication = self.publish_silently(path, id);
-        self.streams.woken().into_iter().for_each(Woken::wake);
+        self.streams
+            .woken()
+            .into_iter()
+            .for_each(|woken| woken.wake());
         publication
     }
 
@@ -135,7 +142,10 @@ impl World {
             frames,
         };
         self.streams.presence_changed(&change, self.now);
-        self.streams.woken().into_iter().for_each(Woken::wake);
+        self.streams
+            .woken()
+            .into_iter()
+            .for_each(|woken| woken.wake());
     }
 }
 
@@ -151,7 +161,7 @@ impl Connection {
     /// How often it was woken.
     fn look(&mut self) -> usize {
         let mut woken = Vec::new();
-        self.outbox.exchange(&mut BytesMut::new(), &mut woken);
+        self.outbox.exchange(&mut Unwritten::default(), &mut woken);
         let count = woken.len();
         self.listener = woken
             .into_iter()
@@ -427,7 +437,7 @@ fn readers_on_threads_of_their_own_miss_nothing() {
             world.publish_silently(PATHS[offset as usize % PATHS.len()], None);
             let woken = world.streams.woken();
             drop(world);
-            woken.into_iter().for_each(Woken::wake);
+            woken.into_iter().for_each(|woken| woken.wake());
         }
         let read = readers.into_iter().map(|reader| reader.join().unwrap());
         read.collect::<Vec<_>>()
@@ -503,7 +513,7 @@ fn a_connection_hears_of_a_listener_that_it_is_done_with_as_often_as_it_is_calle
     world.streams.unsubscribe(ORG, 1, 1, world.now);
     let mut called = || {
         let woken = subscriptions.woken();
-        connection.outbox.exchange(&mut BytesMut::new(), woken);
+        connection.outbox.exchange(&mut Unwritten::default(), woken);
         let count = woken.len();
         subscriptions.note_woken();
         count

@@ -65,21 +65,21 @@ impl Woken {
     }
 
     /// What there is so far, with the frame of the newest event; the next batch begins.
-    pub(super) fn take(&mut self, frame: &mut BytesMut) -> Self {
+    pub(super) fn take(&mut self, frame: &mut BytesMut) -> Box<Self> {
         let next = if self.batch == 0 { 0 } else { self.batch + 1 };
         let is_single = mem::take(&mut self.events) == 1;
         let single = self.event.take().filter(|_| is_single);
         let excerpt = single
             .map(|(stream, offset)| Excerpt::of_event(stream, offset, frame.split()))
             .unwrap_or_default();
-        Self {
+        Box::new(Self {
             listeners: mem::take(&mut self.listeners),
             called: mem::take(&mut self.called),
             news: mem::take(&mut self.news),
             batch: mem::replace(&mut self.batch, next),
             excerpt,
             ..Self::default()
-        }
+        })
     }
 
     /// Something is for this listener. If everything is shown at once, one that has not looked since it was woken last,
