@@ -88,6 +88,7 @@ impl Step<'_> {
     /// The lock at an address, settled, if anybody holds or awaits it.
     pub(crate) fn settled(&mut self, at: &Address<'_>) -> Option<LockKey> {
         let lock = self.engine.lock_at(at)?;
+        self.named = Some((lock, at.hash));
         if self.engine.nothing_is_over(self.now) && self.engine.unserved.is_empty() {
             // And so nobody waits for what is to be had, of this lock or of one that is awaited with it.
             return Some(lock);
@@ -154,18 +155,18 @@ impl Step<'_> {
 
     /// Gives a lock that there is room for. What stands in the way are limits; then nothing has changed.
     pub(crate) fn give(&mut self, lock: LockKey, want: &Want) -> Result<GrantKind, Rejection> {
-        let room = self
-            .engine
-            .lock(lock)
-            .room_for(want.owner, want.mode, want.limit);
-        self.within_limits(lock, want, room)?;
+        let found = self.engine.lock(lock);
+        let room = found.room_for(want.owner, want.mode, want.limit);
+        let mut needs = Needs::default();
+        needs.count(found, found.is_held(), want.session, room);
+        self.satisfies(found.org, want.session, needs)?;
         match room {
             Room::Joins(index) => {
                 self.join_hold(lock, index, want);
                 Ok(GrantKind::Joined)
             }
             Room::Upgrades(index) => {
-                let token = self.next_token()?;
+                let token = self.engine.next.token()?;
                 let upgraded = self.engine.lock_mut(lock);
                 upgraded.begin_phase(token, Mode::Exclusive, None);
                 self.touch();
@@ -174,21 +175,7 @@ impl Step<'_> {
                 Ok(GrantKind::Converted)
             }
             Room::Free => {
-                self.begin_phase(lock, want)?;
-                let apart = (want.metadata.clone(), want.from);
-                self.begin_hold(lock, want.session, want.ttl, apart);
-                let waited = want.since.until(self.now);
-                self.event(|engine| {
-                    let lock = engine.lock(lock);
-                    let what = What::Granted {
-                        path: &*lock.path,
-                        who: engine.session(want.session).who(),
-                        mode: want.mode,
-                        token: lock.token(),
-                        waited,
-                    };
-                    (lock.org, what)
-                });
+                self.begin_hold(lock, want)?;
                 Ok(GrantKind::Fresh)
             }
             Room::UpgradeBlocked | Room::Held | Room::LimitDiffers => Err(Rejection::NotGrantable),
@@ -224,35 +211,6 @@ impl Step<'_> {
             };
             (lock.org, what)
         });
-    }
-
-    /// The first holder fixes what a phase is; those who join it find it so.
-    fn begin_phase(&mut self, lock: LockKey, want: &Want) -> Result<(), Rejection> {
-        if self.engine.lock(lock).is_held() {
-            return Ok(());
-        }
-        let token = self.next_token()?;
-        let limit = want.limit.filter(|_| want.mode == Mode::Shared);
-        let begun = self.engine.lock_mut(lock);
-        begun.begin_phase(token, want.mode, limit);
-        Ok(())
-    }
-
-    fn next_token(&mut self) -> Result<Token, Rejection> {
-        let token = Token(self.engine.next.token);
-        if token > Token::MAX {
-            return Err(Rejection::TokensExhausted);
-        }
-        self.engine.next.token += 1;
-        self.touch();
-        Ok(token)
-    }
-
-    fn within_limits(&self, lock: LockKey, want: &Want, room: Room) -> Result<(), Rejection> {
-        let mut needs = Needs::default();
-        let lock = self.engine.lock(lock);
-        needs.count(lock, lock.is_held(), want.session, room);
-        self.satisfies(lock.org, want.session, needs)
     }
 
     /// Rule 20, as far as it concerns holding.

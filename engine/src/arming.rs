@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Sees to it that the lock is looked at by the deadline of one of its holds.
-    fn arm_by(&mut self, lock: LockKey, deadline: LogTime) {
+    pub(crate) fn arm_by(&mut self, lock: LockKey, deadline: LogTime) {
         match self.lock(lock).stage() {
             Stage::Young(_) => return self.nursery.expect_by(deadline),
             Stage::Grown(Some(slot)) if self.deadlines.up(slot) <= deadline => return,

@@ -22,7 +22,7 @@ use crate::nursery::Nursery;
 use crate::org::{Address, Org};
 use crate::policy::PolicyLayer;
 use crate::query::{Answer, Query};
-use crate::reply::Reply;
+use crate::reply::{Rejection, Reply};
 use crate::session::Session;
 use crate::sessions::Sessions;
 use crate::step::Step;
@@ -73,6 +73,24 @@ pub(crate) struct Counters {
     pub(crate) wait: u64,
     pub(crate) hold: u64,
     pub(crate) token: u64,
+}
+
+impl Counters {
+    /// The next token, if there is one more.
+    pub(crate) fn token(&mut self) -> Result<Token, Rejection> {
+        let token = Token(self.token);
+        if token > Token::MAX {
+            return Err(Rejection::TokensExhausted);
+        }
+        self.token += 1;
+        Ok(token)
+    }
+
+    /// The age of the next hold.
+    pub(crate) const fn hold(&mut self) -> HoldId {
+        self.hold += 1;
+        HoldId(self.hold - 1)
+    }
 }
 
 /// How much there is of what cannot be counted at a glance.

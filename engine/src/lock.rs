@@ -153,7 +153,9 @@ impl Lock {
 
     /// Takes leave of all but its path.
     pub(crate) fn leave(&mut self) {
-        self.holds = Holds::default();
+        if !self.holds.are_none() {
+            self.holds = Holds::default();
+        }
         self.marks.set_gone();
     }
 
@@ -274,6 +276,10 @@ impl Lock {
 
     /// A hold of an owner who has none.
     pub(crate) fn push_hold(&mut self, hold: Hold) {
+        if self.holds.are_none() {
+            self.holds = Holds::One(hold);
+            return;
+        }
         let owner = hold.owner;
         self.holds.push(hold);
         if self.holds.lock_rest().is_none() && !crowd::are_many(self.holds.len()) {
@@ -326,12 +332,17 @@ impl Lock {
     }
 
     /// Where the owner's hold stands.
+    #[inline]
     pub(crate) fn hold_of(&self, owner: OwnerKey) -> Option<usize> {
-        let (holds, crowd) = match &self.holds {
-            Holds::One(only) => return (only.owner == owner).then_some(0),
-            Holds::Many(holds, _) if holds.is_empty() => return None,
-            Holds::Many(holds, _) => (holds, self.crowd()),
-        };
+        match &self.holds {
+            Holds::One(only) => (only.owner == owner).then_some(0),
+            Holds::Many(holds, _) if holds.is_empty() => None,
+            Holds::Many(holds, _) => self.hold_among(holds, owner),
+        }
+    }
+
+    fn hold_among(&self, holds: &[Hold], owner: OwnerKey) -> Option<usize> {
+        let crowd = self.crowd();
         match crowd.and_then(|crowd| crowd.hold_of(owner)) {
             Some(known) => self.hold_index(known?),
             None => holds.iter().position(|hold| hold.owner == owner),
@@ -488,19 +499,23 @@ impl Hold {
         ttl: Millis,
         (since, since_wall): (LogTime, WallTime),
     ) -> Self {
-        let mut hold = Self {
-            narrow: Narrow::default(),
-            rest: None,
-            first,
-            owner,
-        };
-        hold.set(Numbers {
+        let numbers = Numbers {
             id,
             deadline: since + ttl,
             ttl,
             since,
             since_wall,
-        });
+        };
+        let narrow = Narrow::of(&numbers);
+        let mut hold = Self {
+            narrow: narrow.unwrap_or_default(),
+            rest: None,
+            first,
+            owner,
+        };
+        if narrow.is_none() {
+            hold.rest_mut().wide = Some(Box::new(numbers));
+        }
         hold
     }
 
@@ -618,6 +633,11 @@ impl Hold {
 }
 
 impl Holds {
+    /// Whether there is nothing at all in here, as it is of a new lock and of one that goes.
+    const fn are_none(&self) -> bool {
+        matches!(self, Self::Many(holds, None) if holds.capacity() == 0)
+    }
+
     fn push(&mut self, mut hold: Hold) {
         match self {
             Self::Many(holds, rest) if holds.is_empty() => {

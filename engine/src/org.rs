@@ -146,7 +146,7 @@ pub(crate) struct Address<'p> {
     pub(crate) org: OrgKey,
     pub(crate) path: &'p str,
     /// Of the path, for the table of the org.
-    hash: u32,
+    pub(crate) hash: u32,
 }
 
 /// The locks of an org by path: at once, and, those that are grown, in order.
@@ -161,9 +161,14 @@ impl<'p> Address<'p> {
         Self {
             org,
             path,
-            hash: (hashing.hash_one(path) >> 32) as u32,
+            hash: hash_of(hashing, path),
         }
     }
+}
+
+/// What the table of an org goes by.
+pub(crate) fn hash_of(hashing: &DefaultHashBuilder, path: &str) -> u32 {
+    (hashing.hash_one(path) >> 32) as u32
 }
 
 impl Paths {
@@ -178,15 +183,8 @@ impl Paths {
         self.by_path.insert(locks, at.hash, lock);
     }
 
-    /// Takes out a young lock.
-    pub(crate) fn remove(
-        &mut self,
-        locks: &mut Locks,
-        hashing: &DefaultHashBuilder,
-        lock: LockKey,
-    ) {
-        let young = &locks[lock];
-        let hash = Address::new(hashing, young.org, &young.path).hash;
+    /// Takes out a young lock, whose path has this hash.
+    pub(crate) fn remove(&mut self, locks: &mut Locks, hash: u32, lock: LockKey) {
         locks.remove(lock);
         self.by_path.remove(locks, hash, lock);
     }

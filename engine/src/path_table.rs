@@ -100,7 +100,9 @@ impl PathTable {
         };
         if self.parts[at].remove(hash, lock) {
             self.len -= 1;
-            self.join(at, hash);
+            if self.parts[at].len <= PART_FEW {
+                self.join(at, hash);
+            }
             self.begin_again_if_empty(locks);
         }
     }
@@ -127,11 +129,17 @@ impl PathTable {
         self.begin_again_if_empty(locks);
     }
 
+    #[inline]
     fn begin_again_if_empty(&mut self, locks: &mut Locks) {
         if self.len == 0 {
-            for (_, mut part) in mem::take(self).parts {
-                part.let_go_of_retired(locks);
-            }
+            self.begin_again(locks);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_again(&mut self, locks: &mut Locks) {
+        for (_, mut part) in mem::take(self).parts {
+            part.let_go_of_retired(locks);
         }
     }
 

@@ -7,6 +7,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::acquire::Want;
+use crate::command::Mode;
 use crate::deadlines::Due;
 use crate::engine::Engine;
 use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
@@ -15,7 +17,7 @@ use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::SERVE_MAX;
 use crate::lock::{Hold, Lock, Wait};
 use crate::nursery::Stage;
-use crate::org::Address;
+use crate::org::{Address, hash_of};
 use crate::reply::{Grant, GrantKind, Rejection};
 use crate::session::{Link, Session};
 use crate::time::{LogTime, Millis, WallTime};
@@ -31,6 +33,8 @@ pub(crate) struct Step<'a> {
     pub(crate) to_try: VecDeque<LockKey>,
     /// How many waits in queues may still have their turn in this step.
     pub(crate) turns_left: usize,
+    /// The lock that the command names, if there is one, and the hash of its path, until it is dropped.
+    pub(crate) named: Option<(LockKey, u32)>,
 }
 
 impl<'a> Step<'a> {
@@ -48,6 +52,7 @@ impl<'a> Step<'a> {
             changed: false,
             to_try: VecDeque::new(),
             turns_left: SERVE_MAX,
+            named: None,
         }
     }
 
@@ -166,8 +171,11 @@ impl<'a> Step<'a> {
 
     /// Out of the way of those, nearly all, that ask in vain.
     #[inline(never)]
-    fn drop_lock(&mut self, lock: LockKey) {
-        self.engine.take_unserved(lock);
+    pub(crate) fn drop_lock(&mut self, lock: LockKey) {
+        if !self.engine.unserved.is_empty() {
+            self.engine.take_unserved(lock);
+        }
+        let known = self.named.take_if(|(named, _)| *named == lock);
         let Engine {
             orgs,
             locks,
@@ -181,7 +189,9 @@ impl<'a> Step<'a> {
         match found.stage() {
             Stage::Young(number) => {
                 nursery.remove(number);
-                paths.remove(locks, hashing, lock);
+                let hash = known.map(|(_, hash)| hash);
+                let hash = hash.unwrap_or_else(|| hash_of(hashing, &locks[lock].path));
+                paths.remove(locks, hash, lock);
             }
             Stage::Grown(_) => paths.retire(locks, lock),
         }
@@ -356,11 +366,12 @@ impl<'a> Step<'a> {
         } = &mut *self.engine;
         let found = &locks[lock];
         let (path, org, token) = (&*found.path, found.org, found.token());
-        let mut is_attended = false;
+        let (mut is_attended, mut is_last) = (false, false);
         hold.members().for_each(|member| {
             let session = &mut sessions[member];
             is_attended |= session.link == Link::Attached;
             session.locks.let_go(lock);
+            is_last |= session.locks.is_empty();
             if Some(member) == quiet {
                 return;
             }
@@ -370,50 +381,71 @@ impl<'a> Step<'a> {
                 self.effects.notice(to, missed.into());
             }
         });
-        orgs[org.place()].holds -= 1;
+        let org = &mut orgs[org.place()];
+        org.holds -= 1;
         tally.holds -= 1;
         tally.holds_orphaned -= u64::from(!is_attended);
         self.changed = true;
-        let held = hold.since().until(self.now);
-        self.event(|engine| {
-            let what = What::Ended {
-                path: &*engine.lock(lock).path,
-                who: engine.who_holds(hold),
+        self.effects.event(&Event {
+            org: &org.name,
+            wall: self.wall,
+            what: What::Ended {
+                path,
+                who: sessions[hold.first].who(),
                 token,
                 cause: cause.clone(),
-                held,
-            };
-            (org, what)
+                held: hold.since().until(self.now),
+            },
         });
-        hold.members()
-            .for_each(|member| self.lost_something(member));
+        if is_last {
+            hold.members()
+                .for_each(|member| self.lost_something(member));
+        }
     }
 
-    /// A new hold of a session's owner.
-    pub(crate) fn begin_hold(
-        &mut self,
-        lock: LockKey,
-        session: SessionKey,
-        ttl: Millis,
-        (metadata, from): (Option<Arc<[u8]>>, Option<WaitId>),
-    ) {
-        self.forgive_loss(lock, session);
-        let id = HoldId(self.engine.next.hold);
-        self.engine.next.hold += 1;
-        let holder = self.session_mut(session);
-        holder.locks.add(lock, ttl);
-        let mut hold = Hold::new(id, holder.owner, session, ttl, (self.now, self.wall));
-        hold.set_metadata(metadata);
-        if let Some(from) = from {
-            hold.set_from(session, from);
+    /// A new hold of a session's owner. The first fixes what a phase is; those who join it find it so.
+    pub(crate) fn begin_hold(&mut self, lock: LockKey, want: &Want) -> Result<(), Rejection> {
+        let Engine {
+            orgs,
+            locks,
+            sessions,
+            next,
+            tally,
+            ..
+        } = &mut *self.engine;
+        let (found, holder) = (&mut locks[lock], &mut sessions[want.session]);
+        if !found.is_held() {
+            let limit = want.limit.filter(|_| want.mode == Mode::Shared);
+            found.begin_phase(next.token()?, want.mode, limit);
         }
-        let found = self.engine.lock_mut(lock);
-        let org = found.org;
+        if !holder.losses.is_empty() {
+            holder.losses.forgive(&found.path);
+        }
+        holder.locks.add(lock, want.ttl);
+        let began = (self.now, self.wall);
+        let mut hold = Hold::new(next.hold(), holder.owner, want.session, want.ttl, began);
+        hold.set_metadata(want.metadata.clone());
+        if let Some(from) = want.from {
+            hold.set_from(want.session, from);
+        }
         found.push_hold(hold);
-        self.engine.arm_newest_hold(lock);
-        self.engine.org_mut(org).holds += 1;
-        self.engine.tally.holds += 1;
-        self.touch();
+        let org = &mut orgs[found.org.place()];
+        org.holds += 1;
+        tally.holds += 1;
+        self.changed = true;
+        self.effects.event(&Event {
+            org: &org.name,
+            wall: self.wall,
+            what: What::Granted {
+                path: &found.path,
+                who: holder.who(),
+                mode: want.mode,
+                token: found.token(),
+                waited: want.since.until(self.now),
+            },
+        });
+        self.engine.arm_by(lock, self.now + want.ttl);
+        Ok(())
     }
 
     // Waits.

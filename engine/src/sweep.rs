@@ -25,9 +25,16 @@ impl Step<'_> {
 
     /// Settles a lock, and then every lock whose waiting `acquire_all`s that stirs. May drop the lock.
     pub(crate) fn settle(&mut self, lock: LockKey) {
-        if self.is_plain(lock) {
-            self.drop_if_unused(lock);
-            return;
+        let found = self.engine.lock(lock);
+        if self.to_try.is_empty() && !found.wants_serving() {
+            // Nobody waits: nothing is to be done, unless something is over, as nearly never is.
+            if !found.is_held() {
+                self.drop_lock(lock);
+                return;
+            }
+            if self.engine.nothing_is_over(self.now) {
+                return;
+            }
         }
         self.settle_queue(lock);
         if !self.engine.lock(lock).groups().is_empty() {
@@ -35,15 +42,6 @@ impl Step<'_> {
         }
         self.try_groups();
         self.drop_if_unused(lock);
-    }
-
-    /// Whether there can be nothing to settle: nobody waits, and nobody holds it or nothing at all is over, as is nearly
-    /// always so.
-    fn is_plain(&self, lock: LockKey) -> bool {
-        let found = self.engine.lock(lock);
-        self.to_try.is_empty()
-            && !found.wants_serving()
-            && (!found.is_held() || self.engine.nothing_is_over(self.now))
     }
 
     /// Settles a lock, those who wait for several locks aside. Keeps the lock.
