@@ -34,7 +34,7 @@ use self::alarm::Alarm;
 use self::batch::{Batch, is_alone};
 use self::outbound::{Outbound, UNWRITTEN_MAX};
 use crate::access::Principal;
-use crate::dispatch::Items;
+use crate::dispatch::Item;
 use crate::dispatch::attached::Attached;
 use crate::dispatch::requests::{Asker, Refused, SESSIONS_MAX};
 use crate::dispatch::{replies, terms};
@@ -437,9 +437,11 @@ impl Connection {
         payload: &'a [u8],
         batch: &mut Batch<'a, '_>,
     ) -> bool {
-        let taken = FromClient::lend(payload, |id, request| {
-            self.take_request(principal, id, request, batch)
-        });
+        let taken = FromClient::lend(
+            payload,
+            #[inline(always)]
+            |id, request| self.take_request(principal, id, request, batch),
+        );
         taken.unwrap_or_else(|error| {
             self.count(error.op, CommandOutcome::Malformed);
             batch.say(|out| error.encode_reply(out));
@@ -451,6 +453,7 @@ impl Connection {
         })
     }
 
+    #[inline(always)]
     fn take_request<'a>(
         &mut self,
         principal: Option<&'a Principal>,
@@ -483,6 +486,7 @@ impl Connection {
         }
     }
 
+    #[inline(always)]
     fn take_work<'a>(
         &mut self,
         principal: &'a Principal,
@@ -512,7 +516,7 @@ impl Connection {
     fn asker<'c, 'a>(
         &'c mut self,
         principal: &'a Principal,
-        items: &'c mut Items<'a>,
+        items: &'c mut Vec<Item<'a>>,
     ) -> Asker<'c, 'a> {
         Asker {
             homes: self.shared.shards.homes,

@@ -3,6 +3,8 @@
 //! A request is `[op, id, fields...]`, its reply the same, an error `[0, id, fields...]`, a push `[op, fields...]` with an
 //! op from 128. Rule: a request whose op and id can be read is answered, however wrong the rest of it is.
 
+use std::mem::{ManuallyDrop, needs_drop};
+
 use bytes::BytesMut;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -52,8 +54,13 @@ impl<'a> FromClient<'a> {
     ) -> Result<R, DecodeError> {
         let (op, mut fields) = open(payload)?;
         let id = id(&mut fields).map_err(|fault| fault.of_message(Some(op), None))?;
-        lend_request(op, fields, |request| look(id, request))
-            .map_err(|fault| fault.of_message(Some(op), Some(id)))
+        let lent = lend_request(
+            op,
+            fields,
+            #[inline(always)]
+            |request| look(id, request),
+        );
+        lent.map_err(|fault| fault.of_message(Some(op), Some(id)))
     }
 }
 
@@ -273,12 +280,46 @@ fn id(fields: &mut Fields<'_>) -> Result<u64, Fault> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the last arm is all that are rare"
+)]
+#[inline(always)]
 fn lend_request<'a, R>(
     op: u64,
     fields: Fields<'a>,
     look: impl FnOnce(&Request<'a>) -> R,
 ) -> Result<R, Fault> {
     let kind = RequestKind::from_number(op).ok_or_else(|| Fault::operation(op))?;
+    match kind {
+        // Nearly all requests are one of these.
+        RequestKind::LockAcquire => lend_body(fields, Request::LockAcquire, look),
+        RequestKind::LockRelease => lend_body(fields, Request::LockRelease, look),
+        RequestKind::LockRenew => lend_body(fields, Request::LockRenew, look),
+        _ => lend_any(kind, fields, look),
+    }
+}
+
+/// Lends a request of which it is known from here on which it is: nothing is packed up and looked at again.
+#[inline(always)]
+fn lend_body<'a, B: ReadBody<'a>, R>(
+    mut fields: Fields<'a>,
+    request: impl FnOnce(B) -> Request<'a>,
+    look: impl FnOnce(&Request<'a>) -> R,
+) -> Result<R, Fault> {
+    const { assert!(!needs_drop::<B>(), "nothing is let go of") };
+    let body = B::read_body(&mut fields)?;
+    fields.finish()?;
+    body.check_body()?;
+    Ok(look(&ManuallyDrop::new(request(body))))
+}
+
+#[inline(never)]
+fn lend_any<'a, R>(
+    kind: RequestKind,
+    fields: Fields<'a>,
+    look: impl FnOnce(&Request<'a>) -> R,
+) -> Result<R, Fault> {
     match Request::read(kind, fields) {
         Ok((ref request, fields)) => {
             fields.finish()?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tenure_protocol::{ErrorCode, RequestKind};
 
-use crate::dispatch::Items;
+use crate::dispatch::Item;
 use crate::journal::Mark;
 use crate::outbox::{Outbox, Unwritten};
 use crate::server::Shared;
@@ -19,9 +19,9 @@ use crate::streams::Woken;
 /// A request has seldom fewer.
 const REQUEST_BYTES: usize = 32;
 
-/// What one read has brought, decoded. It is large, and stays where it is made.
+/// What one read has brought, decoded.
 pub(super) struct Batch<'a, 'w> {
-    pub(super) items: Items<'a>,
+    pub(super) items: Vec<Item<'a>>,
     /// What the connection is about to write, and behind it what shards answer.
     written: &'w mut Unwritten,
     /// How many answers that are.
@@ -44,12 +44,9 @@ struct Aside {
 
 impl<'w> Batch<'_, 'w> {
     /// An empty one, with room for the requests that may be in so many bytes.
-    #[inline(always)]
     pub(super) fn for_bytes(count: usize, written: &'w mut Unwritten) -> Self {
-        let mut items = Items::new();
-        items.reserve_exact((count / REQUEST_BYTES).min(BATCH_MAX));
         Self {
-            items,
+            items: Vec::with_capacity((count / REQUEST_BYTES).clamp(1, BATCH_MAX)),
             written,
             answered: 0,
             done_at: None,

@@ -13,7 +13,6 @@ pub(crate) mod requests;
 pub(crate) mod streams;
 pub(crate) mod terms;
 
-use smallvec::SmallVec;
 use tenure_engine::{AcquireAll, Command, Item as LockItem, Millis, Query, SessionRef};
 use tenure_protocol::{RequestKind, ResumeKey};
 
@@ -33,9 +32,6 @@ pub(crate) struct Item<'a> {
     /// The secret of a session that is being opened, for the answer.
     pub(crate) resume_key: Option<ResumeKey>,
 }
-
-/// Requests in order. What comes one after the other lies in place.
-pub(crate) type Items<'a> = SmallVec<[Item<'a>; 2]>;
 
 /// What a shard has to do.
 #[derive(Debug)]

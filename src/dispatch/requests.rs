@@ -14,7 +14,7 @@ use super::audit;
 use super::presence::{self, PresenceWork};
 use super::streams::StreamWork;
 use super::terms::{disconnect, layer, mode, role, scope, target};
-use super::{All, Item, Items, Work};
+use super::{All, Item, Work};
 use crate::access::Principal;
 use crate::homes::{Homes, ShardIndex};
 use crate::streams::{Audience, FILTERS_MAX, Publish, SUBSCRIPTIONS_MAX, Subscribe, Subscriptions};
@@ -31,7 +31,7 @@ pub(crate) struct Asker<'c, 'a> {
     pub(crate) sessions: &'c Attached,
     pub(crate) subscriptions: &'c mut Subscriptions,
     /// Where the work goes. It is made where it is to lie, since it is large.
-    pub(crate) items: &'c mut Items<'a>,
+    pub(crate) items: &'c mut Vec<Item<'a>>,
 }
 
 /// Why a request is refused before it comes to a shard.
@@ -54,7 +54,9 @@ impl Refused {
 pub(crate) const OF_ANOTHER_ORG: &str = "the session is not attached here, or is of another org";
 
 impl<'a> Asker<'_, 'a> {
-    /// Adds the work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's.
+    /// Adds the work that a request is. Hello, ping and the renewal of sessions are none, and are the connection's. In line,
+    /// for callers that know which request it is.
+    #[inline(always)]
     pub(crate) fn add(&mut self, id: u64, request: &Request<'a>) -> Result<(), Refused> {
         let kind = request.kind();
         self.may(kind)?;
@@ -278,6 +280,7 @@ impl<'a> Asker<'_, 'a> {
         Sees::of(self.principal.role)
     }
 
+    #[inline(always)]
     fn own_session(&self, number: u64) -> Result<(ShardIndex, SessionRef), Refused> {
         self.sessions.get(number).ok_or_else(|| {
             let message = "this connection has no such session; open one, or resume it here";

@@ -82,7 +82,9 @@ impl Hearers {
     /// A step is over: finds out where those are reached for whom it has left something, and lets go of those who are
     /// reached nowhere any more.
     pub(super) fn end_step(&mut self) {
-        self.notes.address(&self.routes);
+        if self.notes.has_unaddressed() {
+            self.notes.address(&self.routes);
+        }
         for session in self.gone.drain(..) {
             if let Some(route) = self.routes.remove(&session) {
                 let gone = Attachment::Gone(self.home.to_wire(session.0));

@@ -61,6 +61,10 @@ impl Notes {
         self.unaddressed.push((to, push.encode(&mut self.said)));
     }
 
+    pub(super) const fn has_unaddressed(&self) -> bool {
+        !self.unaddressed.is_empty()
+    }
+
     /// Finds out where those are reached for whom something was left; not all of them are any more. One after the other, and
     /// nothing else between: among very many sessions, each of them lies where nothing was for a while, and a processor
     /// looks for several at the same time (ADR 15).

@@ -3,7 +3,7 @@
 //! Decides nothing itself: an item is handed to the engine, presence or the streams, and what comes of it to whom it
 //! concerns. Must hold: what has changed is kept before the step is over, and a loser hears before the winner's reply.
 
-use std::mem::{replace, take};
+use std::mem::{forget, replace, take};
 
 use bytes::BytesMut;
 use tenure_engine::presence::{Command as PresenceCommand, Presence};
@@ -201,6 +201,10 @@ impl State {
             self.hearers.places.insert(wait, place);
         }
         self.answer(item, &reply, acts, &mut answers.bytes);
+        if matches!(reply, Reply::Granted(_) | Reply::Released(_)) {
+            // Nearly all are one of these, and own nothing that would have to be looked for.
+            forget(reply);
+        }
     }
 
     /// The command borrows its items from here.
