@@ -28,6 +28,7 @@ use tenure_protocol::{
     ErrorCode, FromClient, Push, Reply, Request, RequestKind, VERSION, limits, push, reply, request,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::task::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::alarm::Alarm;
@@ -195,7 +196,7 @@ impl Connection {
             }
             let has_room = io.outbound.has_room_beside(found.left);
             self.hold_up(!has_room);
-            // What a full outbox has held up is taken before more is read.
+            // What a full outbox has held up is taken before more is read, and answered before it is known what that rests on.
             if has_room && self.take_frames(&mut io.inbound, &mut io.outbound) {
                 continue;
             }
@@ -235,7 +236,8 @@ impl Connection {
                         self.uncounted += count as u64;
                     }
                 },
-                () = calls.next() => {}
+                // Others have their turn, also if this is in each round.
+                () = calls.next() => consume_budget().await,
                 () = alarm.rings() => self.look_at_the_clock(&io.outbound, &mut alarm),
                 // A long search for what matches is many short steps, between which others have their turn.
                 () = tokio::task::yield_now(), if has_more_events => {}
@@ -728,7 +730,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Io<R, W> {
     }
 }
 
-/// Passes over what is done. When that is all, the room is used from its beginning again.
+/// Passes over what is done. When that is all, what comes next lies where it lay.
 fn pass(bytes: &mut BytesMut, count: usize) {
     if count == bytes.len() {
         bytes.clear();

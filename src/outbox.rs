@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -31,14 +31,21 @@ pub(crate) struct Outbox {
     bytes_max: usize,
 }
 
-/// How a connection is called to its outbox. Nothing has to be set up anew for each time: it is called at most as often as
-/// it looks, and looks after each request, nearly always in vain.
+/// How a connection is called to its outbox. It looks there after each request, nearly always in vain: so nothing is set up
+/// anew for each time that it waits, and who is called while it does not wait is not woken.
 #[derive(Debug, Default)]
 struct Call {
-    /// Until the connection looks.
-    is_out: AtomicBool,
-    wakes: Mutex<Option<Waker>>,
+    state: AtomicU8,
+    /// Whom to wake, once it has waited.
+    waker: Mutex<Option<Waker>>,
 }
+
+/// Nobody has called since the connection looked last, or waits.
+const QUIET: u8 = 0;
+/// The connection waits, or is at something else that it was woken for.
+const WAITED_FOR: u8 = 1;
+/// It finds this before it waits.
+const CALLED: u8 = 2;
 
 /// The connection's end of it.
 #[derive(Debug)]
@@ -217,12 +224,12 @@ impl Outbox {
         state
     }
 
-    /// Waits until something has been pushed, or a listener woken.
+    /// Waits until something has been pushed, or a listener woken. Not while there are [`calls`](Self::calls).
     pub(crate) async fn ready(&self) {
         self.calls().next().await;
     }
 
-    /// For the connection, which is the only one that does.
+    /// For the connection, which is the only one that does: whoever waits last is woken, and nobody else.
     pub(crate) const fn calls(&self) -> Calls<'_> {
         Calls {
             call: &self.call,
@@ -233,8 +240,8 @@ impl Outbox {
 
 impl Call {
     fn out(&self) {
-        if !self.is_out.swap(true, Ordering::AcqRel)
-            && let Some(waker) = &*self.wakes.lock()
+        if self.state.swap(CALLED, Ordering::AcqRel) == WAITED_FOR
+            && let Some(waker) = &*self.waker.lock()
         {
             waker.wake_by_ref();
         }
@@ -248,25 +255,29 @@ impl Calls<'_> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let waker = context.waker();
+        let (state, waker) = (&self.call.state, context.waker());
         if !matches!(&self.wakes, Some(known) if known.will_wake(waker)) {
             self.wakes = Some(waker.clone());
-            *self.call.wakes.lock() = self.wakes.clone();
+            *self.call.waker.lock() = self.wakes.clone();
         }
-        // To look costs nothing but a glance; what was put in before the call is seen after it has been taken.
-        if self.call.is_out.load(Ordering::Acquire)
-            && self.call.is_out.swap(false, Ordering::AcqRel)
-        {
-            return Poll::Ready(());
+        // What was put in before a call is seen by whoever takes it.
+        let (order, on_failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let waits = state.load(Ordering::Acquire) == WAITED_FOR
+            || (state.compare_exchange(QUIET, WAITED_FOR, order, on_failure)).is_ok();
+        if waits {
+            return Poll::Pending;
         }
-        Poll::Pending
+        state.swap(QUIET, order);
+        Poll::Ready(())
     }
 }
 
 /// A task that has ended is not kept for being woken.
 impl Drop for Calls<'_> {
     fn drop(&mut self) {
-        *self.call.wakes.lock() = None;
+        if self.wakes.is_some() {
+            *self.call.waker.lock() = None;
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The shards: who orders history, and what follows from it. [`Shards::submit`] is the way in for every command.
 //!
 //! An org lives in one shard: an engine, the routes of its sessions and the streams of its orgs behind one mutex. Under
-//! that mutex a batch is stamped once, applied, and what it says is put into outboxes: the loser's notice before the
-//! winner's grant or reply. Nothing awaits under it, nothing is written to a socket, and no listener is woken. What has
+//! that mutex a batch is stamped once, applied, and what it says is put into outboxes, answers behind what their asker is
+//! about to write: the loser's notice before the winner's grant or reply. Nothing awaits under it, nothing is written to a socket, and no listener is woken. What has
 //! changed is in the journal's buffer before the mutex is given back, and what was said bears the mark that it rests on.
 //!
 //! Knows no lock rule, no socket, no wire (that is `dispatch/`).

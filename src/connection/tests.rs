@@ -5,10 +5,14 @@
 //! more, nobody is told before that.
 
 use std::io;
+use std::mem::replace;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use tenure_engine::{LogTime, Token};
+use tempfile::TempDir;
+use tenure_engine::presence::Bounds as PresenceBounds;
+use tenure_engine::{LogTime, Token, WallTime};
 use tenure_protocol::frame::cut;
 use tenure_protocol::limits::{FRAME_FROM_CLIENT, FRAME_FROM_SERVER};
 use tenure_protocol::{Event, Filter, FromServer, Mode, VERSION};
@@ -21,13 +25,20 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Work;
 use crate::dispatch::streams::StreamWork;
+use crate::journal::{Directory, Durability, Options, Parts, go_on, recover};
 use crate::metrics::{Metrics, ShardView};
 use crate::outlet::tests::pair;
 use crate::shards::{Beginning, Shards};
-use crate::streams::{Audience, Subscribe};
+use crate::streams::{Audience, Keeping, Subscribe};
 
 const ORG: &str = "acme";
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Long before a connection looks at anything by itself.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
+/// Within this whoever is not held back has written.
+const SOON: Duration = Duration::from_millis(100);
 
 const FEW: [usize; 2] = [1, Woken::TOLD_FIRST];
 
@@ -123,6 +134,27 @@ impl Asleep {
     }
 }
 
+fn shards_in_memory() -> Shards {
+    let (beginning, clock) = (
+        Beginning::in_memory(1, Token(1)),
+        Clock::from(LogTime::ZERO),
+    );
+    Shards::new(beginning, clock, Arc::new(Gate::new()), bounds())
+}
+
+fn bounds() -> (Keeping, PresenceBounds) {
+    let config = Config::default();
+    (config.keeping(), config.presence())
+}
+
+fn connection(shards: Shards, outbox: Arc<Outbox>) -> Connection {
+    let metrics = Metrics::new(Arc::new(Unread));
+    let open = metrics.connection_opened();
+    let shared = Arc::new(Shared::new(Config::default(), Arc::new(shards), metrics));
+    let peer = SocketAddr::from(([127, 0, 0, 1], 7420));
+    Connection::new(shared, 0, peer, outbox, open, Instant::now())
+}
+
 fn told(listeners: &[Asleep]) -> u64 {
     listeners.iter().map(Asleep::told).sum()
 }
@@ -142,13 +174,7 @@ impl crate::metrics::Shards for Unread {
 impl World {
     /// So many listen, and the connection has been introduced.
     async fn new(listeners_count: usize) -> Self {
-        let config = Config::default();
-        let bounds = (config.keeping(), config.presence());
-        let (beginning, clock) = (
-            Beginning::in_memory(1, Token(1)),
-            Clock::from(LogTime::ZERO),
-        );
-        let shards = Shards::new(beginning, clock, Arc::new(Gate::new()), bounds);
+        let shards = shards_in_memory();
         let (mut listeners, mut clients) = (Vec::new(), Vec::new());
         for number in 1..=listeners_count {
             let (socket, client) = pair().await;
@@ -158,24 +184,18 @@ impl World {
             listeners.push(listener);
             clients.push(client);
         }
-        let metrics = Metrics::new(Arc::new(Unread));
-        let open = metrics.connection_opened();
-        let shared = Arc::new(Shared::new(config, Arc::new(shards), metrics));
-        let listeners: Arc<[Asleep]> = listeners.into();
+        Self::introduced(shards, listeners.into(), clients).await
+    }
+
+    /// A connection to these shards, which has been introduced.
+    async fn introduced(shards: Shards, listeners: Arc<[Asleep]>, clients: Vec<TcpStream>) -> Self {
         let (writes, written) = mpsc::unbounded_channel();
         let witness = Witness {
             listeners: Arc::clone(&listeners),
             writes,
         };
         let (asker, reader) = duplex(FRAME_FROM_CLIENT);
-        let connection = Connection::new(
-            shared,
-            0,
-            SocketAddr::from(([127, 0, 0, 1], 7420)),
-            Arc::new(Outbox::new(1 << 20)),
-            open,
-            Instant::now(),
-        );
+        let connection = connection(shards, Arc::new(Outbox::new(1 << 20)));
         tokio::spawn(connection.serve(reader, witness, None));
         let mut world = Self {
             asker,
@@ -189,8 +209,15 @@ impl World {
             client: "test",
             key: None,
         };
-        world.ask(Request::Hello(hello)).await;
+        let introduced = timeout(AT_ONCE, world.ask(Request::Hello(hello)));
+        introduced.await.expect("nobody else has to say anything");
         world
+    }
+
+    /// Asks, and hears nothing for a while.
+    async fn ask_in_vain(&mut self, request: Request<'_>) {
+        let asked = timeout(SOON, self.ask(request)).await;
+        assert!(asked.is_err(), "expected no answer yet, found {asked:?}");
     }
 
     /// Asks. Gives the answer, and how many of the listeners had been told something by then.
@@ -213,6 +240,27 @@ impl World {
                 }
             }
         }
+    }
+
+    /// So many answers to what was asked before.
+    async fn answers(&mut self, count: usize) -> Vec<Reply<'static>> {
+        let (mut bytes, mut answers) = (BytesMut::new(), Vec::new());
+        while answers.len() < count {
+            match cut(&mut bytes, FRAME_FROM_SERVER).unwrap() {
+                Some(frame) => {
+                    let found = decoded(&frame);
+                    let FromServer::Reply { reply, .. } = found else {
+                        panic!("expected an answer, found {found:?}")
+                    };
+                    answers.push(reply);
+                }
+                None => {
+                    let write = timeout(LIMIT, self.writes.recv()).await.unwrap();
+                    bytes.unsplit(write.expect("the connection lives").bytes);
+                }
+            }
+        }
+        answers
     }
 
     async fn session(&mut self) -> u64 {
@@ -258,10 +306,10 @@ fn decoded(frame: &[u8]) -> FromServer<'static> {
     FromServer::decode(Vec::from(frame).leak()).unwrap()
 }
 
-fn acquire(session: u64) -> Request<'static> {
+fn acquire(session: u64, path: &str) -> Request<'_> {
     Request::LockAcquire(request::Acquire {
         session,
-        path: "doc/1",
+        path,
         mode: Mode::Exclusive,
         wait_ms: 0,
         ttl_ms: None,
@@ -288,7 +336,7 @@ async fn a_few_listeners_are_told_before_whoever_made_the_event_is_answered() {
     for count in FEW {
         let mut world = World::new(count).await;
         let session = world.session().await;
-        let (_, told) = world.ask(acquire(session)).await;
+        let (_, told) = world.ask(acquire(session, "doc/1")).await;
         assert_eq!(told, count as u64, "of a lock");
         let heard = world.heard().await;
         assert!(matches!(heard[..], [Event::LockGranted { .. }, ..]));
@@ -304,7 +352,7 @@ async fn an_answer_does_not_wait_until_many_listeners_are_told() {
     for count in MANY {
         let mut world = World::new(count).await;
         let session = world.session().await;
-        let (_, told) = world.ask(acquire(session)).await;
+        let (_, told) = world.ask(acquire(session, "doc/1")).await;
         assert_eq!(told, 0, "of a lock, of {count}");
         let heard = world.heard().await;
         assert!(matches!(heard[..], [Event::LockGranted { .. }, ..]));
@@ -315,4 +363,119 @@ async fn an_answer_does_not_wait_until_many_listeners_are_told() {
         assert!(matches!(heard[..], [Event::Published { .. }, ..]));
         assert_eq!(self::told(&world.listeners), count as u64);
     }
+}
+
+/// The answers are taken before it is looked at what they rest on.
+#[tokio::test]
+async fn no_answer_is_written_before_what_it_rests_on_is_on_the_disk() {
+    let folder = TempDir::new().unwrap();
+    let directory = Directory::open(folder.path(), 1).unwrap();
+    let mut recovered = recover(&directory, go_on).unwrap();
+    let options = Options {
+        durability: Durability::Always,
+        segment_bytes: 16 * 1024,
+    };
+    let first = (Token(1), WallTime(0));
+    let mut disk = Parts::assemble(&directory, &mut recovered, first, options).unwrap();
+    let gate = Arc::new(Gate::new());
+    gate.reached(disk.intake.durable());
+    let shards = recovered.shards.into_iter().zip(disk.appenders.drain(..));
+    let beginning = Beginning::Kept {
+        shards: shards
+            .map(|(shard, appender)| shard.lives_on(appender))
+            .collect(),
+        holds_back: true,
+    };
+    let clock = Clock::from(recovered.log_time);
+    let shards = Shards::new(beginning, clock, Arc::clone(&gate), bounds());
+    let mut world = World::introduced(shards, Arc::new([]), Vec::new()).await;
+    let mut sync = || {
+        disk.writer.write().unwrap();
+        gate.reached(disk.writer.sync().unwrap());
+    };
+    let open = request::OpenSession {
+        org: ORG,
+        owner: "ada",
+        name: "",
+        role: None,
+        on_disconnect: None,
+        metadata: b"",
+    };
+    world.ask_in_vain(Request::SessionOpen(open)).await;
+    sync();
+    let opened = world.answers(1).await;
+    let [Reply::SessionOpen(opened)] = &opened[..] else {
+        panic!("expected a session, found {opened:?}")
+    };
+    // One after the other, while the disk stands still.
+    for path in ["doc/1", "doc/2"] {
+        world.ask_in_vain(acquire(opened.session, path)).await;
+    }
+    sync();
+    let granted = world.answers(2).await;
+    assert!(
+        granted
+            .iter()
+            .all(|reply| matches!(reply, Reply::LockAcquire(reply::Acquire::Granted { .. })))
+    );
+}
+
+/// A socket that takes everything, and something new to be said each time it does.
+struct Called {
+    socket: Socket,
+    outbox: Arc<Outbox>,
+    writes: Arc<AtomicU64>,
+}
+
+impl AsyncWrite for Called {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.outbox.push(&Push::ServerPing(push::Ping {}));
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn others_have_their_turn_beside_a_connection_that_is_called_in_each_round() {
+    const WRITES: u64 = 5_000;
+    /// What a task may do before others have their turn, and some.
+    const WRITES_IN_A_TURN: u64 = 300;
+    let (socket, mut client) = pair().await;
+    let (_reader, nothing) = duplex(1);
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let writes = Arc::new(AtomicU64::new(0));
+    let writer = Called {
+        socket: socket.clone(),
+        outbox: Arc::clone(&outbox),
+        writes: Arc::clone(&writes),
+    };
+    let connection = connection(shards_in_memory(), Arc::clone(&outbox));
+    outbox.push(&Push::ServerPing(push::Ping {}));
+    tokio::spawn(connection.serve(nothing, writer, Some(socket)));
+    tokio::spawn(async move { tokio::io::copy(&mut client, &mut tokio::io::sink()).await });
+    // A task like the connection: the one that runs the test is not asked as often.
+    let watch = tokio::spawn(async move {
+        let (mut seen, mut most) = (0, 0);
+        while seen < WRITES {
+            tokio::task::yield_now().await;
+            let before = replace(&mut seen, writes.load(Ordering::Relaxed));
+            most = most.max(seen - before);
+        }
+        most
+    });
+    let most = timeout(LIMIT, watch).await.expect("it is called on and on");
+    let most = most.unwrap();
+    assert!(most <= WRITES_IN_A_TURN, "{most} writes in one turn");
 }
