@@ -78,6 +78,8 @@ pub(crate) struct Connection {
     /// The sessions it speaks for.
     sessions: Attached,
     subscriptions: Subscriptions,
+    /// Room for what is asked next.
+    room: Vec<Item<'static>>,
     /// Whom to tell what has happened, once the reply has gone out. A few are told before it.
     to_tell: Option<Box<Woken>>,
     heard: Instant,
@@ -143,6 +145,7 @@ impl Connection {
             principal: None,
             sessions,
             subscriptions: Subscriptions::default(),
+            room: Vec::new(),
             to_tell: None,
             heard: began,
             began,
@@ -388,7 +391,7 @@ impl Connection {
             None => limits::FRAME_BEFORE_HELLO,
         };
         let mut frames = Frames::new(inbound, bytes_max);
-        let mut batch = Batch::for_bytes(inbound.len(), written);
+        let mut batch = Batch::for_bytes(inbound.len(), take(&mut self.room), written);
         let mut count = 0;
         let mut failed = None;
         for payload in frames
@@ -410,12 +413,14 @@ impl Connection {
             }
         }
         let to_tell = batch.submit(&self.shared, &self.outbox);
+        let (answered, done_at) = (batch.answered, batch.done_at.map(Instant::from_std));
+        self.room = batch.into_room();
         Taken {
             consumed: frames.consumed(),
             frames: count,
             failed,
-            answered: batch.answered,
-            done_at: batch.done_at.map(Instant::from_std),
+            answered,
+            done_at,
             to_tell,
         }
     }

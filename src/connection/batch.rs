@@ -19,6 +19,9 @@ use crate::streams::Woken;
 /// A request has seldom fewer.
 const REQUEST_BYTES: usize = 32;
 
+/// Room for so many requests is kept from one read to the next: for connections that ask one after the other.
+const ROOM_KEPT: usize = 2;
+
 /// What one read has brought, decoded.
 pub(super) struct Batch<'a, 'w> {
     pub(super) items: Vec<Item<'a>>,
@@ -43,15 +46,33 @@ struct Aside {
 }
 
 impl<'w> Batch<'_, 'w> {
-    /// An empty one, with room for the requests that may be in so many bytes.
-    pub(super) fn for_bytes(count: usize, written: &'w mut Unwritten) -> Self {
+    /// An empty one, in the room of the one before, or with room for the requests that may be in so many bytes.
+    pub(super) fn for_bytes(
+        count: usize,
+        room: Vec<Item<'static>>,
+        written: &'w mut Unwritten,
+    ) -> Self {
+        let mut items = room;
+        items.reserve_exact((count / REQUEST_BYTES).min(BATCH_MAX));
         Self {
-            items: Vec::with_capacity((count / REQUEST_BYTES).clamp(1, BATCH_MAX)),
+            items,
             written,
             answered: 0,
             done_at: None,
             aside: None,
         }
+    }
+
+    /// Lets go of what is in it, and gives its room for the next one.
+    pub(super) fn into_room(self) -> Vec<Item<'static>> {
+        let mut items = self.items;
+        if items.capacity() > ROOM_KEPT {
+            return Vec::new();
+        }
+        items.clear();
+        // Nothing is in it that could have lived too short. It is collected where it lies.
+        let nothing = items.into_iter().map(|_| unreachable!("it is empty"));
+        nothing.collect()
     }
 
     /// Says something after what shards answer.
