@@ -41,7 +41,9 @@ impl Engine {
 
     /// Sees to it that the first near timer is the first of all that come up by `now`.
     pub(crate) fn bring_near(&mut self, now: LogTime) {
-        while self.bring_some_near(now).is_some() {}
+        while (self.nursery.due() <= now || self.deadlines.is_far_up(now))
+            && self.bring_some_near(now).is_some()
+        {}
     }
 
     /// The same, as far as one list goes, or some of the young. Tells at how many holds it has looked, if there was anything

@@ -35,7 +35,7 @@ pub(crate) enum Due {
 /// See the file's header. When a timer is armed, the thing that it is for remembers.
 #[derive(Debug, Clone)]
 pub(crate) struct Deadlines {
-    near: BTreeSet<(LogTime, Due)>,
+    near: Near,
     /// The holds of the lists that have been begun. Some of them may be gone.
     begun: Begun,
     far: Far,
@@ -46,7 +46,7 @@ pub(crate) struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            near: BTreeSet::new(),
+            near: Near::default(),
             begun: Begun::default(),
             far: Far::default(),
             none_before: LogTime::NEVER,
@@ -58,12 +58,12 @@ impl Deadlines {
     // Near.
 
     pub(crate) fn arm(&mut self, at: LogTime, due: Due) {
-        self.near.insert((at, due));
+        self.near.insert(at, due);
         self.none_before = self.none_before.min(at);
     }
 
     pub(crate) fn disarm(&mut self, at: LogTime, due: Due) {
-        self.near.remove(&(at, due));
+        self.near.remove(at, due);
     }
 
     // Far.
@@ -93,10 +93,12 @@ impl Deadlines {
     /// Takes out the list that comes up first, if it does by `now`: when, its name, and its locks. Of these only those are in
     /// it that remember it.
     pub(crate) fn take_far(&mut self, now: LogTime) -> Option<(LogTime, SlotKey, Vec<LockKey>)> {
-        if self.far.first()? > now {
-            return None;
-        }
-        self.far.take_first()
+        self.is_far_up(now).then(|| self.far.take_first())?
+    }
+
+    /// Whether a list comes up by `now`.
+    pub(crate) fn is_far_up(&self, now: LogTime) -> bool {
+        self.far.first.is_some_and(|first| first <= now)
     }
 
     /// Puts holds in order that are over in the time of a list that has been begun.
@@ -126,7 +128,7 @@ impl Deadlines {
     pub(crate) fn first_near(&self) -> Option<(LogTime, Due)> {
         let hold = self.begun.first();
         let hold = hold.map(|(at, hold, lock)| (at, Due::Hold(hold, lock)));
-        let other = self.near.first().copied();
+        let other = self.near.first;
         match (hold, other) {
             (Some(hold), Some(other)) => Some(hold.min(other)),
             (hold, other) => hold.or(other),
@@ -135,7 +137,7 @@ impl Deadlines {
 
     /// The waits and sessions whose timers have come up by `now`.
     pub(crate) fn due(&self, now: LogTime) -> impl Iterator<Item = Due> + '_ {
-        let up = self.near.iter().take_while(move |(at, _)| *at <= now);
+        let up = self.near.timers.iter().take_while(move |(at, _)| *at <= now);
         up.map(|(_, due)| *due)
     }
 
@@ -145,7 +147,7 @@ impl Deadlines {
 
     /// When the first timer comes up.
     pub(crate) fn first(&mut self) -> LogTime {
-        let far = self.far.first().unwrap_or(LogTime::NEVER);
+        let far = self.far.first.unwrap_or(LogTime::NEVER);
         self.none_before = far.min(self.first_near_at());
         self.none_before
     }
@@ -161,7 +163,7 @@ impl Deadlines {
     }
 
     pub(crate) fn is_armed(&self, at: LogTime, due: Due) -> bool {
-        at >= self.none_before && self.near.contains(&(at, due))
+        at >= self.none_before && self.near.timers.contains(&(at, due))
     }
 
     /// When the list comes up, if there is such a one.
@@ -192,7 +194,30 @@ impl Deadlines {
     pub(crate) fn len(&self) -> (usize, usize) {
         let slots = self.far.slots.iter();
         let locks = slots.map(|(_, slot)| slot.locks.len() - slot.gone);
-        (self.near.len(), locks.sum())
+        (self.near.timers.len(), locks.sum())
+    }
+}
+
+/// Timers in exact order. The first is asked for before each thing that is over, and seldom another one.
+#[derive(Debug, Clone, Default)]
+struct Near {
+    timers: BTreeSet<(LogTime, Due)>,
+    first: Option<(LogTime, Due)>,
+}
+
+impl Near {
+    fn insert(&mut self, at: LogTime, due: Due) {
+        let timer = (at, due);
+        self.timers.insert(timer);
+        self.first = self.first.map(|first| timer.min(first)).or(Some(timer));
+    }
+
+    fn remove(&mut self, at: LogTime, due: Due) {
+        let timer = (at, due);
+        self.timers.remove(&timer);
+        if self.first == Some(timer) {
+            self.first = self.timers.first().copied();
+        }
     }
 }
 
@@ -210,6 +235,8 @@ pub(crate) const LIST_MAX: usize = if cfg!(debug_assertions) { 8 } else { 4096 }
 struct Far {
     /// The list that whoever comes is put into; those of its time that are full hang on it.
     by_time: BTreeMap<LogTime, SlotKey>,
+    /// When the first of them comes up.
+    first: Option<LogTime>,
     slots: Slab<Slot>,
 }
 
@@ -247,6 +274,7 @@ impl Far {
             locks.reserve_exact(locks.len() / 4 + 4);
         }
         locks.push(lock);
+        self.first = self.first.map(|first| up.min(first)).or(Some(up));
         (up, *slot)
     }
 
@@ -281,6 +309,7 @@ impl Far {
             *first = next;
         } else {
             self.by_time.remove(&up);
+            self.first = self.by_time.first_key_value().map(|(up, _)| *up);
         }
     }
 
@@ -288,11 +317,6 @@ impl Far {
     fn of_time(&self, up: LogTime) -> impl Iterator<Item = SlotKey> + '_ {
         let first = self.by_time.get(&up).copied();
         iter::successors(first, |slot| self.slots[slot.place()].next)
-    }
-
-    /// When the first timer comes up.
-    fn first(&self) -> Option<LogTime> {
-        self.by_time.first_key_value().map(|(up, _)| *up)
     }
 
     fn take_first(&mut self) -> Option<(LogTime, SlotKey, Vec<LockKey>)> {
