@@ -296,6 +296,7 @@ impl Engine {
     }
 
     /// Whether an owner could be given a settled lock, those who wait ahead included.
+    #[inline]
     pub(crate) fn room(
         &self,
         lock: Option<LockKey>,

@@ -236,11 +236,16 @@ impl Engine {
     }
 }
 
+#[inline]
 fn hold_deadline(sessions: &Sessions, hold: &Hold) -> LogTime {
     let first = sessions[hold.first].renewed_at + hold.ttl();
     if hold.member_count() == 1 {
         return hold.deadline().max(first);
     }
+    hold_deadline_of_many(sessions, hold)
+}
+
+fn hold_deadline_of_many(sessions: &Sessions, hold: &Hold) -> LogTime {
     let renewed = hold
         .members()
         .map(|member| sessions[member].renewed_at + hold.ttl());

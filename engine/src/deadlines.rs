@@ -137,7 +137,11 @@ impl Deadlines {
 
     /// The waits and sessions whose timers have come up by `now`.
     pub(crate) fn due(&self, now: LogTime) -> impl Iterator<Item = Due> + '_ {
-        let up = self.near.timers.iter().take_while(move |(at, _)| *at <= now);
+        let up = self
+            .near
+            .timers
+            .iter()
+            .take_while(move |(at, _)| *at <= now);
         up.map(|(_, due)| *due)
     }
 

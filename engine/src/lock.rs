@@ -657,6 +657,12 @@ impl Holds {
     }
 
     fn remove(&mut self, index: usize) -> Hold {
+        // Nearly always there is no more than this.
+        if matches!(self, Self::One(only) if only.rest.is_none())
+            && let Self::One(only) = mem::take(self)
+        {
+            return only;
+        }
         let rest = self.take_lock_rest();
         match mem::replace(self, Self::Many(Vec::new(), rest)) {
             Self::One(hold) => hold,

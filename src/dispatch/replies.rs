@@ -7,6 +7,8 @@
     reason = "each word of the engine answers a few kinds of requests; the last arm is the commonest of them"
 )]
 
+use std::mem::ManuallyDrop;
+
 use bytes::BytesMut;
 use tenure_engine::{Answer, Missed, NotHeld, Rejection, Released, Reply as EngineReply, Resumed};
 use tenure_protocol::reply::SessionRenewal;
@@ -44,13 +46,15 @@ pub(crate) fn reply(
 ) {
     let id = answering.id;
     match (answer, item.kind) {
-        // Nearly all answers are one of these two.
+        // Nearly all answers are one of these two, and own nothing that would have to be looked for.
         (EngineReply::Granted(grant), RequestKind::LockAcquire) => {
             let grant = grant_to_wire(grant);
-            Reply::LockAcquire(reply::Acquire::Granted { grant }).encode_in_line(id, out)
+            let granted = Reply::LockAcquire(reply::Acquire::Granted { grant });
+            ManuallyDrop::new(granted).encode_in_line(id, out)
         }
         (EngineReply::Released(Released::Ended), _) => {
-            Reply::LockRelease(reply::Release::Ended).encode_in_line(id, out)
+            let ended = Reply::LockRelease(reply::Release::Ended);
+            ManuallyDrop::new(ended).encode_in_line(id, out)
         }
         (EngineReply::Rejected(rejection), _) => {
             error(id, code(*rejection), advice(*rejection), out)

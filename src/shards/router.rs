@@ -107,14 +107,18 @@ impl Router<'_, '_> {
     }
 
     /// Presence has to hear of it if anybody is at the path.
-    #[inline]
+    #[inline(always)]
     fn lock_changed(&mut self, org: &str, path: &str) {
         if self.presence.is_anybody_at(org, path) {
-            self.hearers.aftermath.push(Aftermath::LockChanged {
-                org: Arc::from(org),
-                path: Arc::from(path),
-            });
+            self.note_lock_changed(org, path);
         }
+    }
+
+    fn note_lock_changed(&mut self, org: &str, path: &str) {
+        self.hearers.aftermath.push(Aftermath::LockChanged {
+            org: Arc::from(org),
+            path: Arc::from(path),
+        });
     }
 
     /// Presence has to hear of it if the session is anywhere.
