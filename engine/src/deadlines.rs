@@ -194,6 +194,12 @@ impl Deadlines {
         at >= self.none_before && self.begun.iter().any(is_it)
     }
 
+    /// Whether what is known of the first timers is so.
+    pub(crate) fn knows_the_first(&self) -> bool {
+        let far = self.far.by_time.keys().next();
+        self.near.first.as_ref() == self.near.timers.first() && self.far.first.as_ref() == far
+    }
+
     /// How many timers of waits and sessions there are, and how many locks in lists.
     pub(crate) fn len(&self) -> (usize, usize) {
         let slots = self.far.slots.iter();

@@ -72,10 +72,8 @@ impl HeldLocks {
             self.notes.remove(index);
             return;
         }
-        if self.notes.len() == self.notes.capacity() {
-            // Whoever lets go of one lets go of more.
-            self.notes.reserve(1);
-        }
+        // By as much as there is: whoever lets go of one of many lets go of more.
+        self.notes.reserve(1);
         self.note(taken.undone());
         if self.notes.len() > 3 * self.len() + LET_GO_KEPT {
             self.settle();

@@ -80,6 +80,10 @@ impl Engine {
             "everything with a deadline has one timer"
         );
         hold_that!(
+            self.deadlines.knows_the_first(),
+            "it is known which timers come up first"
+        );
+        hold_that!(
             self.locks_in_lists() == self.timers().1,
             "a lock is named in the list that it remembers"
         );

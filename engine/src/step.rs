@@ -172,9 +172,7 @@ impl<'a> Step<'a> {
     /// Out of the way of those, nearly all, that ask in vain.
     #[inline(never)]
     pub(crate) fn drop_lock(&mut self, lock: LockKey) {
-        if !self.engine.unserved.is_empty() {
-            self.engine.take_unserved(lock);
-        }
+        self.engine.take_unserved(lock);
         let known = self.named.take_if(|(named, _)| *named == lock);
         let Engine {
             orgs,

@@ -61,9 +61,10 @@ impl Engine {
     /// Takes a lock out of the line, if it stands in it; tells whether it did.
     #[inline]
     pub(crate) fn take_unserved(&mut self, lock: LockKey) -> bool {
-        if self.unserved.is_empty() {
-            return false;
-        }
+        !self.unserved.is_empty() && self.take_out_of_line(lock)
+    }
+
+    fn take_out_of_line(&mut self, lock: LockKey) -> bool {
         let Some(place) = self.lock(lock).unserved() else {
             return false;
         };
