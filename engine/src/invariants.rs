@@ -76,12 +76,8 @@ impl Engine {
             "what is counted is what there is"
         );
         hold_that!(
-            self.deadlines.len() == self.timers(),
-            "everything with a deadline has one timer"
-        );
-        hold_that!(
-            self.deadlines.knows_the_first(),
-            "it is known which timers come up first"
+            self.deadlines.len() == self.timers() && self.deadlines.knows_the_first(),
+            "everything with a deadline has one timer, and it is known which comes up first"
         );
         hold_that!(
             self.locks_in_lists() == self.timers().1,
