@@ -212,13 +212,6 @@ impl Engine {
         self.deadlines.disarm_far(slot, is_armed);
     }
 
-    /// Arms the timer of the lock's newest hold.
-    pub(crate) fn arm_newest_hold(&mut self, lock: LockKey) {
-        let newest = self.lock(lock).holds.last();
-        let deadline = newest.expect("a hold has just begun").deadline();
-        self.arm_by(lock, deadline);
-    }
-
     /// Lets a lock, of which a hold has been taken out, have no timer if it has no hold.
     pub(crate) fn disarm_unheld(&mut self, lock: LockKey) {
         let found = self.lock(lock);

@@ -343,7 +343,7 @@ impl Engine {
         self.tally.holds_orphaned += u64::from(self.is_orphaned(&hold));
         self.org_mut(org).holds += 1;
         self.lock_mut(lock).push_hold(hold);
-        self.arm_newest_hold(lock);
+        self.arm_by(lock, deadline);
         Ok(())
     }
 

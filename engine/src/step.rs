@@ -33,7 +33,7 @@ pub(crate) struct Step<'a> {
     pub(crate) to_try: VecDeque<LockKey>,
     /// How many waits in queues may still have their turn in this step.
     pub(crate) turns_left: usize,
-    /// The lock that the command names, if there is one, and the hash of its path, until it is dropped.
+    /// The lock that was found last by a path that the command names, and the hash of that, until it is dropped.
     pub(crate) named: Option<(LockKey, u32)>,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Out of the way of those, nearly all, that ask in vain.
+    /// Forgets a lock that is known to be held and awaited by nobody. Out of the way of those, nearly all, that ask in vain.
     #[inline(never)]
     pub(crate) fn drop_lock(&mut self, lock: LockKey) {
         self.engine.take_unserved(lock);

@@ -43,6 +43,7 @@ scenarios! {
     losses
     notes_and_hand_over
     orphans
+    passed_on
     policies
     queue
     release

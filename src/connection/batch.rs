@@ -20,7 +20,7 @@ use crate::streams::Woken;
 const REQUEST_BYTES: usize = 32;
 
 /// Room for so many requests is kept from one read to the next: for connections that ask one after the other.
-const ROOM_KEPT: usize = 2;
+const ROOM_KEPT: usize = 4;
 
 /// What one read has brought, decoded.
 pub(super) struct Batch<'a, 'w> {
@@ -53,7 +53,7 @@ impl<'w> Batch<'_, 'w> {
         written: &'w mut Unwritten,
     ) -> Self {
         let mut items = room;
-        items.reserve_exact((count / REQUEST_BYTES).min(BATCH_MAX));
+        items.reserve_exact((count / REQUEST_BYTES).clamp(1, BATCH_MAX));
         Self {
             items,
             written,

@@ -3,11 +3,13 @@
 //! Decides nothing itself: an item is handed to the engine, presence or the streams, and what comes of it to whom it
 //! concerns. Must hold: what has changed is kept before the step is over, and a loser hears before the winner's reply.
 
-use std::mem::{forget, replace, take};
+use std::mem::{forget, needs_drop, replace, take};
 
 use bytes::BytesMut;
 use tenure_engine::presence::{Command as PresenceCommand, Presence};
-use tenure_engine::{Answer, Command, Engine, Entry, LogTime, Query, Reply, SessionId, SessionRef};
+use tenure_engine::{
+    Answer, Command, Engine, Entry, Grant, LogTime, Query, Released, Reply, SessionId, SessionRef,
+};
 use tenure_protocol::{ErrorCode, Position};
 
 use super::answers::Answers;
@@ -203,6 +205,7 @@ impl State {
         self.answer(item, &reply, acts, &mut answers.bytes);
         if matches!(reply, Reply::Granted(_) | Reply::Released(_)) {
             // Nearly all are one of these, and own nothing that would have to be looked for.
+            const { assert!(!needs_drop::<(Grant, Released)>()) };
             forget(reply);
         }
     }

@@ -102,16 +102,21 @@ fn a_message_with_any_byte_changed_is_an_error_or_another_message() {
 
 #[test]
 fn bytes_after_a_message_are_an_error_of_that_request() {
-    let mut payload = frame_of(|out| {
-        tenure_protocol::Request::Ping(tenure_protocol::request::Ping {}).encode(5, out)
-    });
-    payload.push(0xc0);
-    let error = FromClient::decode(&payload).expect_err("a byte comes after the array");
-    assert_eq!(error.id, Some(5));
-    assert_eq!(
-        error.to_string(),
-        "expected the end of the message, found 1 more bytes"
-    );
+    for sample in samples::all() {
+        let Message::FromClient(FromClient { id, request }) = sample.message else {
+            continue;
+        };
+        let mut payload = frame_of(|out| request.encode(id, out));
+        payload.push(0xc0);
+        let error = FromClient::decode(&payload).expect_err(&sample.name);
+        assert_eq!(error.id, Some(id));
+        assert_eq!(
+            error.to_string(),
+            "expected the end of the message, found 1 more bytes",
+            "{}",
+            sample.name
+        );
+    }
 }
 
 #[test]
