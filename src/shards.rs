@@ -416,4 +416,4 @@ impl Beginning {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

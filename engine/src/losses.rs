@@ -62,8 +62,15 @@ impl Losses {
         }
     }
 
-    /// Whoever holds a lock need not be told that it was lost before.
+    /// Whoever holds a lock need not be told that it was lost before. Nearly always there is nothing to be told.
+    #[inline]
     pub(crate) fn forgive(&mut self, path: &str) {
+        if !self.is_empty() {
+            self.forgive_kept(path);
+        }
+    }
+
+    fn forgive_kept(&mut self, path: &str) {
         let is_forgiven =
             |(_, kept): &Slot| kept.as_ref().is_some_and(|kept| kept.is_loss_of(path));
         let mut passed = 0;

@@ -245,7 +245,10 @@ impl<'a> Step<'a> {
         session: SessionKey,
         from: Option<WaitId>,
     ) {
-        self.forgive_loss(lock, session);
+        let Engine {
+            locks, sessions, ..
+        } = &mut *self.engine;
+        sessions[session].losses.forgive(&locks[lock].path);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         let is_member = hold.has_member(session);
         if let Some(from) = from.filter(|from| hold.from(session) != Some(*from)) {
@@ -265,18 +268,6 @@ impl<'a> Step<'a> {
         {
             self.adopted(lock, index);
         }
-    }
-
-    /// Whoever holds a lock need not be told that it was lost before.
-    #[inline]
-    fn forgive_loss(&mut self, lock: LockKey, session: SessionKey) {
-        if self.engine.session(session).losses.is_empty() {
-            return;
-        }
-        let Engine {
-            locks, sessions, ..
-        } = &mut *self.engine;
-        sessions[session].losses.forgive(&locks[lock].path);
     }
 
     /// A hold that had no attached session has one.
@@ -416,9 +407,7 @@ impl<'a> Step<'a> {
             let limit = want.limit.filter(|_| want.mode == Mode::Shared);
             found.begin_phase(next.token()?, want.mode, limit);
         }
-        if !holder.losses.is_empty() {
-            holder.losses.forgive(&found.path);
-        }
+        holder.losses.forgive(&found.path);
         holder.locks.add(lock, want.ttl);
         let began = (self.now, self.wall);
         let mut hold = Hold::new(next.hold(), holder.owner, want.session, want.ttl, began);

@@ -10,9 +10,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use tempfile::TempDir;
 use tenure_engine::presence::Bounds as PresenceBounds;
-use tenure_engine::{LogTime, Token, WallTime};
+use tenure_engine::{LogTime, Token};
 use tenure_protocol::frame::cut;
 use tenure_protocol::limits::{FRAME_FROM_CLIENT, FRAME_FROM_SERVER};
 use tenure_protocol::{Event, Filter, FromServer, Mode, VERSION};
@@ -25,9 +24,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Work;
 use crate::dispatch::streams::StreamWork;
-use crate::journal::{Directory, Durability, Options, Parts, go_on, recover};
 use crate::metrics::{Metrics, ShardView};
 use crate::outlet::tests::pair;
+use crate::shards::tests::Disk;
 use crate::shards::{Beginning, Shards};
 use crate::streams::{Audience, Keeping, Subscribe};
 
@@ -264,15 +263,7 @@ impl World {
     }
 
     async fn session(&mut self) -> u64 {
-        let open = request::OpenSession {
-            org: ORG,
-            owner: "ada",
-            name: "",
-            role: None,
-            on_disconnect: None,
-            metadata: b"",
-        };
-        match self.ask(Request::SessionOpen(open)).await {
+        match self.ask(open_session()).await {
             (Reply::SessionOpen(opened), 0) => opened.session,
             other => panic!("expected a session of which nobody hears, found {other:?}"),
         }
@@ -304,6 +295,17 @@ impl World {
 /// Kept for as long as the tests run.
 fn decoded(frame: &[u8]) -> FromServer<'static> {
     FromServer::decode(Vec::from(frame).leak()).unwrap()
+}
+
+fn open_session() -> Request<'static> {
+    Request::SessionOpen(request::OpenSession {
+        org: ORG,
+        owner: "ada",
+        name: "",
+        role: None,
+        on_disconnect: None,
+        metadata: b"",
+    })
 }
 
 fn acquire(session: u64, path: &str) -> Request<'_> {
@@ -368,41 +370,10 @@ async fn an_answer_does_not_wait_until_many_listeners_are_told() {
 /// The answers are taken before it is looked at what they rest on.
 #[tokio::test]
 async fn no_answer_is_written_before_what_it_rests_on_is_on_the_disk() {
-    let folder = TempDir::new().unwrap();
-    let directory = Directory::open(folder.path(), 1).unwrap();
-    let mut recovered = recover(&directory, go_on).unwrap();
-    let options = Options {
-        durability: Durability::Always,
-        segment_bytes: 16 * 1024,
-    };
-    let first = (Token(1), WallTime(0));
-    let mut disk = Parts::assemble(&directory, &mut recovered, first, options).unwrap();
-    let gate = Arc::new(Gate::new());
-    gate.reached(disk.intake.durable());
-    let shards = recovered.shards.into_iter().zip(disk.appenders.drain(..));
-    let beginning = Beginning::Kept {
-        shards: shards
-            .map(|(shard, appender)| shard.lives_on(appender))
-            .collect(),
-        holds_back: true,
-    };
-    let clock = Clock::from(recovered.log_time);
-    let shards = Shards::new(beginning, clock, Arc::clone(&gate), bounds());
+    let (mut disk, shards) = Disk::with_shards();
     let mut world = World::introduced(shards, Arc::new([]), Vec::new()).await;
-    let mut sync = || {
-        disk.writer.write().unwrap();
-        gate.reached(disk.writer.sync().unwrap());
-    };
-    let open = request::OpenSession {
-        org: ORG,
-        owner: "ada",
-        name: "",
-        role: None,
-        on_disconnect: None,
-        metadata: b"",
-    };
-    world.ask_in_vain(Request::SessionOpen(open)).await;
-    sync();
+    world.ask_in_vain(open_session()).await;
+    disk.sync();
     let opened = world.answers(1).await;
     let [Reply::SessionOpen(opened)] = &opened[..] else {
         panic!("expected a session, found {opened:?}")
@@ -411,7 +382,7 @@ async fn no_answer_is_written_before_what_it_rests_on_is_on_the_disk() {
     for path in ["doc/1", "doc/2"] {
         world.ask_in_vain(acquire(opened.session, path)).await;
     }
-    sync();
+    disk.sync();
     let granted = world.answers(2).await;
     assert!(
         granted

@@ -7,14 +7,14 @@
     reason = "each word of the engine answers a few kinds of requests; the last arm is the commonest of them"
 )]
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, needs_drop};
 
 use bytes::BytesMut;
 use tenure_engine::{Answer, Missed, NotHeld, Rejection, Released, Reply as EngineReply, Resumed};
 use tenure_protocol::reply::SessionRenewal;
 use tenure_protocol::{
-    EndedHold, ErrorCode, ListedHold, Loss, Position, RefusedItem, Reply, RequestKind, ResumeKey,
-    Truth, Waiting, limits, reply,
+    EndedHold, ErrorCode, Grant, ListedHold, Loss, Position, RefusedItem, Reply, RequestKind,
+    ResumeKey, Truth, Waiting, limits, reply,
 };
 
 use super::Item;
@@ -48,6 +48,7 @@ pub(crate) fn reply(
     match (answer, item.kind) {
         // Nearly all answers are one of these two, and own nothing that would have to be looked for.
         (EngineReply::Granted(grant), RequestKind::LockAcquire) => {
+            const { assert!(!needs_drop::<Grant>()) };
             let grant = grant_to_wire(grant);
             let granted = Reply::LockAcquire(reply::Acquire::Granted { grant });
             ManuallyDrop::new(granted).encode_in_line(id, out)

@@ -25,11 +25,17 @@ const ORG: &str = "acme";
 const SHARD: ShardIndex = ShardIndex(0);
 const SEGMENT_BYTES: u64 = 16 * 1024;
 
-/// A shard, and the journal's disk, which gets on when it is told to.
+/// A shard, and the journal's disk.
 struct World {
     shards: Shards,
-    disk: Parts,
+    disk: Disk,
     next_id: u64,
+}
+
+/// A journal's disk, which gets on when it is told to.
+pub(crate) struct Disk {
+    parts: Parts,
+    gate: Arc<Gate>,
     _folder: TempDir,
 }
 
@@ -39,8 +45,9 @@ struct Asker {
     by: SessionRef,
 }
 
-impl World {
-    fn new() -> Self {
+impl Disk {
+    /// Shards that wait for it.
+    pub(crate) fn with_shards() -> (Self, Shards) {
         let folder = TempDir::new().unwrap();
         let directory = Directory::open(folder.path(), 1).unwrap();
         let mut recovered = recover(&directory, go_on).unwrap();
@@ -49,10 +56,10 @@ impl World {
             segment_bytes: SEGMENT_BYTES,
         };
         let first = (Token(1), WallTime(0));
-        let mut disk = Parts::assemble(&directory, &mut recovered, first, options).unwrap();
+        let mut parts = Parts::assemble(&directory, &mut recovered, first, options).unwrap();
         let gate = Arc::new(Gate::new());
-        gate.reached(disk.intake.durable());
-        let shards = recovered.shards.into_iter().zip(disk.appenders.drain(..));
+        gate.reached(parts.intake.durable());
+        let shards = recovered.shards.into_iter().zip(parts.appenders.drain(..));
         let beginning = Beginning::Kept {
             shards: shards
                 .map(|(shard, appender)| shard.lives_on(appender))
@@ -63,18 +70,37 @@ impl World {
             crate::config::Config::default().keeping(),
             PresenceBounds::default(),
         );
-        Self {
-            shards: Shards::new(beginning, Clock::from(recovered.log_time), gate, bounds),
-            disk,
-            next_id: 0,
+        let clock = Clock::from(recovered.log_time);
+        let shards = Shards::new(beginning, clock, Arc::clone(&gate), bounds);
+        let disk = Self {
+            parts,
+            gate,
             _folder: folder,
+        };
+        (disk, shards)
+    }
+
+    /// What has been decided so far gets to it.
+    pub(crate) fn sync(&mut self) {
+        self.parts.writer.write().unwrap();
+        self.gate.reached(self.parts.writer.sync().unwrap());
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (disk, shards) = Disk::with_shards();
+        let next_id = 0;
+        Self {
+            shards,
+            disk,
+            next_id,
         }
     }
 
     /// What has been decided so far gets to the disk.
     fn sync(&mut self) {
-        self.disk.writer.write().unwrap();
-        self.shards.gate.reached(self.disk.writer.sync().unwrap());
+        self.disk.sync();
     }
 
     fn ask(&mut self, outbox: &Arc<Outbox>, kind: RequestKind, work: Work<'_>) {
@@ -379,7 +405,7 @@ async fn what_cannot_be_kept_is_not_decided() {
     assert!(may_leave);
     assert!(matches!(heard[..], [FromServer::Reply { .. }]), "{heard:?}");
 
-    world.disk.preparer.prepare(&mut no_rest).unwrap();
+    world.disk.parts.preparer.prepare(&mut no_rest).unwrap();
     assert!(!is_refused(&mut world));
 }
 
