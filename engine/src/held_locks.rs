@@ -1,14 +1,12 @@
 //! The locks that a session holds, so that letting go of one costs little however many there are.
 //!
-//! Where they are few, the one is looked for and taken out. Where they are many, that it was let go is noted behind all that was
-//! taken; when there is as much of that as is held, what was taken and let go again is looked for, all at once, and forgotten. So
-//! no lock is looked at, and a lock remembers no place in here.
+//! Where they are few, the one is looked for and taken out. Where they are many it is only counted off, and is still named;
+//! when far more are named than are held, all of them are looked at, and those forgotten that are not held. So nothing is
+//! looked for, and a lock remembers no place in here.
 //!
-//! Must hold: what was taken and not let go is what is held, and none of it lives for less than is known here.
+//! Must hold: whatever is held is named, perhaps twice, and its hold lives for no less than is known here.
 
 use alloc::vec::Vec;
-
-use hashbrown::HashSet;
 
 use crate::keys::LockKey;
 use crate::time::Millis;
@@ -16,21 +14,21 @@ use crate::time::Millis;
 /// See the file's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeldLocks {
-    notes: Vec<Note>,
+    /// With some that were let go, whose places may be those of other locks since.
+    named: Vec<LockKey>,
     held: u32,
     /// In milliseconds: the least time that any of them lives without renewal, or less.
     ttl_least: u32,
 }
 
-/// That a lock was taken, by its place, counted from 1; or the same below zero: that it was let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Note(i32);
+/// So many that were let go are not worth a look: whoever lets go of more is likely to let go of all, and needs none then.
+const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 4 } else { 256 };
 
-/// So many notes of what was let go are not worth a look.
-const LET_GO_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
-
-/// Among so few, to look for one at once costs less than to look for all later.
+/// Among so few, to look for one at once costs less than to look at all later.
 const FEW: usize = if cfg!(debug_assertions) { 4 } else { 48 };
+
+/// Room for so many is kept by whoever holds none.
+const ROOM_KEPT: usize = 16;
 
 impl HeldLocks {
     /// One more, whose hold lives for so long without renewal, and never for less.
@@ -42,7 +40,10 @@ impl HeldLocks {
         } else {
             ttl.min(self.ttl_least)
         };
-        self.note(Note::taken(lock));
+        if self.named.len() == self.named.capacity() {
+            self.named.reserve_exact(self.named.len() / 4 + 4);
+        }
+        self.named.push(lock);
         self.held += 1;
     }
 
@@ -56,92 +57,47 @@ impl HeldLocks {
         self.ttl_least = u32::try_from(least.0).unwrap_or(u32::MAX);
     }
 
-    /// One of them is held no more.
-    pub(crate) fn let_go(&mut self, lock: LockKey) {
+    /// One of them is held no more. Of others, too, it may be asked whether they are.
+    pub(crate) fn let_go(&mut self, lock: LockKey, is_held: impl Fn(LockKey) -> bool) {
         self.held -= 1;
         if self.held == 0 {
-            self.notes.clear();
-            self.notes.shrink_to(LET_GO_KEPT);
-            return;
-        }
-        let taken = Note::taken(lock);
-        if self.notes.len() <= FEW
-            && let Some(index) = self.notes.iter().position(|note| *note == taken)
-        {
+            self.named.clear();
+            self.named.shrink_to(ROOM_KEPT);
+        } else if self.named.len() <= FEW {
+            let index = self.named.iter().position(|named| *named == lock);
             // The others keep their order: what was taken first is often let go first, and is found at once then.
-            self.notes.remove(index);
-            return;
-        }
-        // By as much as there is: whoever lets go of one of many lets go of more.
-        self.notes.reserve(1);
-        self.note(taken.undone());
-        if self.notes.len() > 3 * self.len() + LET_GO_KEPT {
-            self.settle();
+            self.named.remove(index.expect("what is held is named"));
+        } else if self.named.len() > 3 * self.len() + LET_GO_KEPT {
+            self.forget(is_held);
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Forgets those that are not held.
+    fn forget(&mut self, is_held: impl Fn(LockKey) -> bool) {
+        self.named.retain(|lock| is_held(*lock));
+        if self.named.len() > self.len() {
+            self.named.sort_unstable();
+            self.named.dedup();
+        }
+        self.named.shrink_to(2 * self.len());
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
         self.held == 0
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.held as usize
     }
 
-    /// All of them, in no order that means anything.
-    pub(crate) fn settled(&self) -> impl Iterator<Item = LockKey> + use<> {
-        let mut held = self.clone();
-        held.settle();
-        held.notes.into_iter().map(Note::lock)
+    /// All that are held, in no order that means anything; some of them twice, and with others that are not held.
+    pub(crate) fn named(&self) -> impl Iterator<Item = LockKey> + '_ {
+        self.named.iter().copied()
     }
 
-    /// Forgets what was let go, and that it was taken.
-    fn settle(&mut self) {
-        if self.notes.len() == self.len() {
-            return;
-        }
-        let mut gone = HashSet::with_capacity((self.notes.len() - self.len()) / 2);
-        // Last first: whoever was let go was taken before.
-        self.notes.reverse();
-        self.notes.retain(|note| match note.is_of_taking() {
-            true => !gone.remove(&note.undone()),
-            false => !gone.insert(*note),
-        });
-        self.notes.reverse();
-        self.notes.shrink_to(2 * self.len());
-    }
-
-    /// Looks at the first of what may have to be looked through, and at the last, behind which the next is written; see
-    /// `ahead.rs`.
+    /// Looks at the first of those that may have to be looked through; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
-        let seen = |note: Option<&Note>| note.map_or(0, |note| u64::from(note.0.unsigned_abs()));
-        seen(self.notes.first()) ^ seen(self.notes.last())
-    }
-
-    fn note(&mut self, note: Note) {
-        if self.notes.len() == self.notes.capacity() {
-            self.notes.reserve_exact(self.notes.len() / 4 + 4);
-        }
-        self.notes.push(note);
-    }
-}
-
-impl Note {
-    fn taken(lock: LockKey) -> Self {
-        let number = i32::try_from(lock.place() + 1);
-        Self(number.expect("memory is full long before there are so many"))
-    }
-
-    const fn undone(self) -> Self {
-        Self(-self.0)
-    }
-
-    const fn is_of_taking(self) -> bool {
-        self.0 > 0
-    }
-
-    fn lock(self) -> LockKey {
-        LockKey::at(self.0.unsigned_abs() as usize - 1)
+        self.named.first().map_or(0, |lock| lock.place() as u64)
     }
 }
 
@@ -162,18 +118,18 @@ mod tests {
                 let (lock, ttl) = (LockKey::at(place), Millis(1 << (2 * place)));
                 // Whoever comes again goes.
                 if expected.remove(&lock) {
-                    held.let_go(lock);
+                    held.let_go(lock, |lock| expected.contains(&lock));
                 } else {
                     held.add(lock, ttl);
                     expected.insert(lock);
                 }
-                let mut settled: Vec<_> = held.settled().collect();
-                settled.sort_unstable();
+                let known: BTreeSet<_> = held.named().filter(|lock| expected.contains(lock)).collect();
+                prop_assert_eq!(&known, &expected);
                 let ttl = |lock: &LockKey| Millis(1 << (2 * lock.place()));
                 prop_assert!(expected.iter().all(|lock| held.ttl_least() <= ttl(lock)));
-                prop_assert!(settled.iter().eq(&expected));
                 prop_assert_eq!((held.len(), held.is_empty()), (expected.len(), expected.is_empty()));
-                prop_assert!(held.notes.len() <= (3 * expected.len() + LET_GO_KEPT).max(FEW));
+                // Whoever comes adds one, whether or not others were let go.
+                prop_assert!(held.named.len() <= (3 * expected.len() + LET_GO_KEPT).max(FEW + 1));
             }
         }
     }

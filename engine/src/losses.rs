@@ -1,12 +1,15 @@
 //! What a session was told of and may not have heard: for its resume, and for whoever asks about a lock that was lost.
 //!
 //! A million locks may be lost in one second, nearly all because their time was over. So such a loss lies in place, in 40
-//! bytes with a path of up to 24, and whatever says more lies apart. Must hold: oldest first; whoever is attached hears
-//! at once, and is reminded of no more than [`LOSSES_MAX`] for [`LOSS_KEPT`].
+//! bytes with a path of up to 24, and whatever says more lies apart. They lie in blocks: whatever is kept stays where it was
+//! put, however many come behind it. Must hold: oldest first; no block is empty, unless there is only one; whoever is
+//! attached hears at once, and is reminded of no more than [`LOSSES_MAX`] for [`LOSS_KEPT`].
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::{iter, mem};
 
 use compact_str::CompactString;
 
@@ -16,23 +19,34 @@ use crate::limits::{LOSS_KEPT, LOSSES_MAX};
 use crate::reply::Loss;
 use crate::time::LogTime;
 
-/// See the file's header. A ring of slots, of which there are none, or a power of two.
+/// See the file's header. What is next to be written behind lies in front.
 #[derive(Debug, Clone, Default)]
+#[repr(C)]
 pub(crate) struct Losses {
-    slots: Vec<Slot>,
-    /// The slot of the oldest.
-    first: u32,
-    len: u32,
-    /// When the oldest happened, or before: so it is looked at only when it may be old.
-    since: LogTime,
+    newest: Block,
+    older_len: u32,
+    /// When the oldest happened, or before, in whole [`AGE`]s: so it is looked at only when it may be old.
+    since: u32,
+    older: Option<Box<Older>>,
 }
 
-/// Whatever was told, and when. Slots in which nothing is are there all the same: so the next can be looked at before it is
-/// written, and the write does not wait for memory.
-type Slot = (LogTime, Option<Kept>);
+/// The blocks before the newest.
+#[derive(Debug, Clone, Default)]
+struct Older(VecDeque<Block>);
 
-/// A ring begins with so many slots.
+type Block = Vec<Told>;
+
+/// Whatever was told, and when.
+type Told = (LogTime, Kept);
+
+/// Nearly everybody loses nothing, or one lock: so the first block begins small.
 const LEAST: usize = 4;
+
+/// A block has room for so many.
+const BLOCK: usize = if cfg!(debug_assertions) { 6 } else { 16 };
+
+/// In milliseconds.
+const AGE: u64 = 1024;
 
 #[derive(Debug, Clone)]
 enum Kept {
@@ -46,20 +60,26 @@ impl Losses {
         if is_attached {
             self.forget_old(now);
         }
-        self.push((now, Some(Kept::of(missed))));
+        self.push((now, Kept::of(missed)));
     }
 
     /// Forgets what somebody who is attached is not reminded of any more.
     fn forget_old(&mut self, now: LogTime) {
-        while self.len() >= LOSSES_MAX || self.since + LOSS_KEPT < now {
+        while self.len() >= LOSSES_MAX || LogTime(u64::from(self.since) * AGE) + LOSS_KEPT < now {
             let Some((oldest, _)) = self.all().next() else {
                 return;
             };
-            self.since = *oldest;
-            if self.len() >= LOSSES_MAX || self.since + LOSS_KEPT < now {
-                self.pop();
+            let oldest = *oldest;
+            if self.len() < LOSSES_MAX && oldest + LOSS_KEPT >= now {
+                self.expect_since(oldest);
+                return;
             }
+            self.remove(0, 0);
         }
+    }
+
+    fn expect_since(&mut self, oldest: LogTime) {
+        self.since = u32::try_from(oldest.0 / AGE).unwrap_or(u32::MAX);
     }
 
     /// Whoever holds a lock need not be told that it was lost before. Nearly always there is nothing to be told.
@@ -71,33 +91,30 @@ impl Losses {
     }
 
     fn forgive_kept(&mut self, path: &str) {
-        let is_forgiven =
-            |(_, kept): &Slot| kept.as_ref().is_some_and(|kept| kept.is_loss_of(path));
-        let mut passed = 0;
-        loop {
-            let index = self.all().skip(passed).position(is_forgiven);
-            let Some(index) = index else { break };
-            passed += index;
-            self.remove(passed);
+        let mut block = 0;
+        while let Some(told) = self.block(block) {
+            match told.iter().position(|(_, kept)| kept.is_loss_of(path)) {
+                Some(index) => self.remove(block, index),
+                None => block += 1,
+            }
         }
         if self.is_empty() {
             self.clear();
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.newest.is_empty()
     }
 
-    /// Looks at the slot of the next; see `ahead.rs`.
+    /// Looks at the last, behind which the next is written; see `ahead.rs`.
     pub(crate) fn glance(&self) -> u64 {
-        let next = self.slots.get(self.slot(self.len()));
-        next.map_or(0, |(at, kept)| at.0 ^ u64::from(kept.is_some()))
+        self.newest.last().map_or(0, |(at, _)| at.0)
     }
 
     /// The last loss of a lock.
     pub(crate) fn last_of(&self, path: &str) -> Option<Loss> {
-        let mut kept = self.all().rev().filter_map(|(_, kept)| kept.as_ref());
+        let mut kept = self.all().rev().map(|(_, kept)| kept);
         match kept.find(|kept| kept.is_loss_of(path))?.missed() {
             Missed::Lost { token, cause, .. } => Some(Loss { token, cause }),
             Missed::WaitEnded { .. } => None,
@@ -106,73 +123,87 @@ impl Losses {
 
     /// All of it, with when it happened.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LogTime, Missed)> + '_ {
-        let all = self.all();
-        all.filter_map(|(at, kept)| Some((*at, kept.as_ref()?.missed())))
+        self.all().map(|(at, kept)| (*at, kept.missed()))
     }
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    // The ring.
+    // The blocks.
 
     const fn len(&self) -> usize {
-        self.len as usize
+        self.older_len as usize + self.newest.len()
     }
 
-    const fn slot(&self, index: usize) -> usize {
-        (self.first as usize + index) & self.slots.len().wrapping_sub(1)
+    fn blocks(&self) -> impl DoubleEndedIterator<Item = &Block> {
+        let older = self.older.iter().flat_map(|older| &older.0);
+        older.chain(iter::once(&self.newest))
     }
 
-    fn all(&self) -> impl DoubleEndedIterator<Item = &Slot> {
-        (0..self.len()).map(|index| &self.slots[self.slot(index)])
-    }
-
-    fn push(&mut self, slot: Slot) {
-        let len = self.len();
-        if len == 0 {
-            self.since = slot.0;
+    fn block(&self, at: usize) -> Option<&Block> {
+        match &self.older {
+            Some(older) if at < older.0.len() => older.0.get(at),
+            Some(older) => (at == older.0.len()).then_some(&self.newest),
+            None => (at == 0).then_some(&self.newest),
         }
-        if len == self.slots.len() {
-            self.slots.rotate_left(self.first as usize);
-            self.first = 0;
-            let more = (2 * len).max(LEAST);
-            self.slots.reserve_exact(more - len);
-            self.slots.resize_with(more, || (LogTime::ZERO, None));
-        }
-        let at = self.slot(len);
-        self.slots[at] = slot;
-        self.len += 1;
     }
 
-    /// Takes out whatever stands there. The fewer of those before it and behind it move up: whoever takes back what was
-    /// lost mostly begins with the oldest.
-    fn remove(&mut self, index: usize) {
-        let behind = index + 1..self.len();
-        if index < behind.len() {
-            for index in (0..index).rev() {
-                self.swap_with_next(index);
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Told> {
+        self.blocks().flatten()
+    }
+
+    fn push(&mut self, told: Told) {
+        if self.is_empty() {
+            self.expect_since(told.0);
+        }
+        if self.newest.len() == self.newest.capacity() {
+            self.make_room();
+        }
+        self.newest.push(told);
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        match self.newest.len() {
+            0 => self.newest.reserve_exact(LEAST),
+            len @ 1..BLOCK => self.newest.reserve_exact(BLOCK - len),
+            full => {
+                let next = Vec::with_capacity(BLOCK);
+                let full_one = mem::replace(&mut self.newest, next);
+                self.older.get_or_insert_default().0.push_back(full_one);
+                self.older_len += full as u32;
             }
-            self.pop();
-        } else {
-            for index in behind {
-                self.swap_with_next(index - 1);
-            }
-            self.len -= 1;
-            let last = self.slot(self.len());
-            self.slots[last].1 = None;
         }
     }
 
-    fn swap_with_next(&mut self, index: usize) {
-        let (one, next) = (self.slot(index), self.slot(index + 1));
-        self.slots.swap(one, next);
-    }
-
-    fn pop(&mut self) {
-        self.slots[self.first as usize].1 = None;
-        self.first = self.slot(1) as u32;
-        self.len -= 1;
+    /// Takes out whatever stands there. A block that is left with little gives its room back.
+    fn remove(&mut self, block: usize, index: usize) {
+        let Some(older) = &mut self.older else {
+            self.newest.remove(index);
+            return;
+        };
+        match older.0.get_mut(block) {
+            Some(told) => {
+                told.remove(index);
+                self.older_len -= 1;
+                if told.is_empty() {
+                    older.0.remove(block);
+                } else if told.len() <= told.capacity() / 4 {
+                    told.shrink_to_fit();
+                }
+            }
+            None => {
+                self.newest.remove(index);
+                if self.newest.is_empty() {
+                    self.newest = older.0.pop_back().unwrap_or_default();
+                    self.older_len -= self.newest.len() as u32;
+                }
+            }
+        }
+        if older.0.is_empty() {
+            self.older = None;
+        }
     }
 }
 
@@ -180,7 +211,7 @@ impl FromIterator<(LogTime, Missed)> for Losses {
     fn from_iter<I: IntoIterator<Item = (LogTime, Missed)>>(missed: I) -> Self {
         let mut losses = Self::default();
         for (at, missed) in missed {
-            losses.push((at, Some(Kept::of(&missed))));
+            losses.push((at, Kept::of(&missed)));
         }
         losses
     }
@@ -227,7 +258,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::VecDeque;
     use alloc::format;
     use alloc::string::String;
 
@@ -239,7 +269,7 @@ mod tests {
     /// A loss of the most usual sort is what very many sessions keep very many of.
     #[test]
     fn an_expiry_is_kept_in_forty_bytes() {
-        assert_eq!(size_of::<Slot>(), 40);
+        assert_eq!(size_of::<Told>(), 40);
     }
 
     proptest! {

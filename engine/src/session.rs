@@ -21,6 +21,8 @@ use crate::held_locks::HeldLocks;
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::limits::{IDLE_MAX, RESTART_GRACE_MIN, SWEEP_MAX};
+use crate::lock::Lock;
+use crate::locks::Locks;
 use crate::losses::Losses;
 use crate::policy::OnDisconnect;
 use crate::reply::{GrantKind, Held, Rejection, Reply, Resumed, Waiting};
@@ -39,18 +41,18 @@ pub(crate) struct Session {
     pub(crate) key: SessionKey,
     pub(crate) org: OrgKey,
     pub(crate) owner: OwnerKey,
-    /// Since when it has neither hold nor wait, if so.
-    pub(crate) idle_since: LogTime,
     pub(crate) ended: Option<SessionEnd>,
     pub(crate) role: Role,
+    /// Since when it has neither hold nor wait, if so.
+    pub(crate) idle_since: LogTime,
     pub(crate) locks: HeldLocks,
     pub(crate) losses: Losses,
+    pub(crate) owner_name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// When its timer comes up, if it has one. Earlier than its deadline perhaps, never later.
     pub(crate) armed: Option<LogTime>,
     /// By number: the lock it queues for, or none for an `acquire_all`.
     pub(crate) waits: BTreeMap<WaitId, Option<LockKey>>,
-    pub(crate) owner_name: Arc<str>,
-    pub(crate) name: Arc<str>,
     pub(crate) metadata: Arc<[u8]>,
     pub(crate) resume_key: ResumeKey,
     pub(crate) on_disconnect: OnDisconnect,
@@ -109,6 +111,14 @@ impl Session {
         let attached = self.attached();
         self.losses.keep(now, missed, attached.is_some());
         attached
+    }
+
+    /// It is in a hold of the lock no more.
+    pub(crate) fn let_go(&mut self, lock: LockKey, locks: &Locks) {
+        let (owner, key) = (self.owner, self.key);
+        let is_in_hold = |lock: &Lock| lock.hold_with(owner, key).is_some();
+        self.locks
+            .let_go(lock, |lock| locks.get(lock).is_some_and(is_in_hold));
     }
 
     /// None of its holds is over before this. Some may live longer.
@@ -526,14 +536,14 @@ impl Engine {
     /// What a session holds, oldest first.
     pub(crate) fn holds_by_age(&self, key: SessionKey) -> Vec<(HoldId, LockKey)> {
         let session = self.session(key);
-        let holds = session.locks.settled().map(|lock| {
-            let found = self.lock(lock);
-            let index = found.hold_with(session.owner, key);
-            let index = index.expect("a session knows only holds that it is in");
-            (found.holds[index].id(), lock)
+        let holds = session.locks.named().filter_map(|lock| {
+            let found = self.locks.get(lock)?;
+            let index = found.hold_with(session.owner, key)?;
+            Some((found.holds[index].id(), lock))
         });
         let mut holds: Vec<_> = holds.collect();
         holds.sort_unstable();
+        holds.dedup();
         holds
     }
 

@@ -311,7 +311,10 @@ impl<'a> Step<'a> {
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         hold.renew(deadline, hold.ttl());
         hold.remove_member(session);
-        self.session_mut(session).locks.let_go(lock);
+        let Engine {
+            locks, sessions, ..
+        } = &mut *self.engine;
+        sessions[session].let_go(lock, locks);
         self.touch();
         if was_attached {
             self.orphaned_perhaps(lock, index);
@@ -359,7 +362,7 @@ impl<'a> Step<'a> {
         hold.members().for_each(|member| {
             let session = &mut sessions[member];
             is_attended |= session.link == Link::Attached;
-            session.locks.let_go(lock);
+            session.let_go(lock, locks);
             is_last |= session.locks.is_empty();
             if Some(member) == quiet {
                 return;
