@@ -6,9 +6,9 @@
 use alloc::vec::Vec;
 
 use crate::ahead::TOGETHER;
-use crate::deadlines::{Deadlines, Due, LIST_MAX};
+use crate::deadlines::{Deadlines, Due, LIST_MAX, LIST_TIMES};
 use crate::engine::Engine;
-use crate::keys::{LockKey, SlotKey};
+use crate::keys::{HoldId, LockKey, SlotKey};
 use crate::lock::Hold;
 use crate::nursery::Stage;
 use crate::sessions::Sessions;
@@ -60,7 +60,9 @@ impl Engine {
     /// memory, and waiting for one of them takes as long as waiting for many. Tells how many holds they have.
     fn begin(&mut self, up: LogTime, slot: SlotKey, locks: &[LockKey]) -> usize {
         let end = Deadlines::end_of(up);
-        let (mut due, mut later) = (Vec::with_capacity(locks.len()), Vec::new());
+        // By millisecond: then they nearly stand in order.
+        let mut due = [(); LIST_TIMES].map(|()| Vec::with_capacity(locks.len() / LIST_TIMES));
+        let mut later = Vec::new();
         let mut holds = 0;
         for (index, &lock) in locks.iter().enumerate() {
             if index % TOGETHER == 0 {
@@ -77,7 +79,8 @@ impl Engine {
             for hold in found.holds.iter() {
                 let deadline = hold_deadline(&self.sessions, hold);
                 if deadline <= end {
-                    due.push((deadline, hold.id(), lock));
+                    let time = deadline.0.saturating_sub(up.0) as usize;
+                    due[time].push((deadline, hold.id(), lock));
                 } else {
                     first_later = Some(first_later.map_or(deadline, |first| deadline.min(first)));
                 }
@@ -94,32 +97,30 @@ impl Engine {
 
     /// Arms a timer anew whose deadline has moved on, or drops it when there is none any more; tells whether it did.
     pub(crate) fn rearm_if_early(&mut self, armed: LogTime, due: Due) -> bool {
-        let deadline = self.deadline_of(due);
-        if deadline == Some(armed) {
-            return false;
-        }
-        match due {
-            Due::Hold(_, lock) => {
-                self.deadlines.pass_begun();
-                if let Some(deadline) = deadline {
-                    self.arm_by(lock, deadline);
-                }
-                return true;
-            }
+        let deadline = match due {
+            Due::Hold(hold, lock) => return self.hold_if_over(armed, hold, lock).is_none(),
             Due::Wait(id, lock) => {
                 let lock = self.lock_mut(lock);
                 let index = lock.wait_index(id).expect("a timer goes with its wait");
-                lock.wait_mut(index).armed = deadline.unwrap_or(armed);
+                let wait = lock.wait_mut(index);
+                wait.armed = wait.deadline;
+                Some(wait.armed)
             }
             Due::Group(id) => {
                 let group = self.groups.get_mut(&id);
-                group.expect("a timer goes with its wait").armed = deadline.unwrap_or(armed);
+                let group = group.expect("a timer goes with its wait");
+                group.armed = group.deadline;
+                Some(group.armed)
             }
             Due::Session(id) => {
                 let session = self.sessions.key_of(id);
-                let session = session.expect("a timer goes with its session");
-                self.sessions[session].armed = deadline;
+                let session = &mut self.sessions[session.expect("a timer goes with its session")];
+                session.armed = session.deadline();
+                session.armed
             }
+        };
+        if deadline == Some(armed) {
+            return false;
         }
         self.deadlines.disarm(armed, due);
         if let Some(deadline) = deadline {
@@ -128,19 +129,28 @@ impl Engine {
         true
     }
 
-    fn deadline_of(&self, due: Due) -> Option<LogTime> {
-        match due {
-            Due::Hold(id, lock) => {
-                let lock = self.locks.get(lock)?;
-                Some(self.hold_deadline(&lock.holds[lock.hold_index(id)?]))
-            }
-            Due::Wait(id, lock) => {
-                let lock = self.lock(lock);
-                Some(lock.queue()[lock.wait_index(id)?].deadline)
-            }
-            Due::Group(id) => Some(self.groups.get(&id)?.deadline),
-            Due::Session(id) => self.sessions.find(id)?.deadline(),
+    /// Where the first hold that has been begun stands in its lock, if its deadline is what was thought. If that has moved on,
+    /// or the hold has gone, it is passed over, and its lock has a timer as it needs one.
+    pub(crate) fn hold_if_over(
+        &mut self,
+        armed: LogTime,
+        hold: HoldId,
+        lock: LockKey,
+    ) -> Option<usize> {
+        let found = self.locks.get(lock);
+        let index = found.and_then(|found| found.hold_index(hold));
+        let deadline = found.zip(index).map(|(found, index)| {
+            let hold = &found.holds[index];
+            hold_deadline(&self.sessions, hold)
+        });
+        if deadline == Some(armed) {
+            return index;
         }
+        self.deadlines.pass_begun();
+        if let Some(deadline) = deadline {
+            self.arm_by(lock, deadline);
+        }
+        None
     }
 
     // Growing up.

@@ -26,13 +26,14 @@ pub(crate) struct Begun {
 struct List<H>(H);
 
 impl Begun {
-    /// Puts the holds of a list in order, among those of others.
-    pub(crate) fn add(&mut self, mut holds: Vec<DueHold>) {
+    /// Puts the holds of a list in order, among those of others. Those of each part come before those of the next.
+    pub(crate) fn add<const PARTS: usize>(&mut self, parts: [Vec<DueHold>; PARTS]) {
+        let mut holds = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+        for mut part in parts.into_iter().rev() {
+            part.sort_unstable_by_key(|hold| Reverse(*hold));
+            holds.append(&mut part);
+        }
         if !holds.is_empty() {
-            if holds.len() < holds.capacity() / 2 {
-                holds.shrink_to_fit();
-            }
-            sort_last_first(&mut holds);
             self.lists.push(List(holds));
         }
     }
@@ -111,14 +112,6 @@ impl<H: AsRef<[DueHold]>> PartialEq for List<H> {
 
 impl<H: AsRef<[DueHold]>> Eq for List<H> {}
 
-/// A list has few deadlines, and its holds mostly stand by age: to part them by the first is nearly all there is to do.
-fn sort_last_first(holds: &mut [DueHold]) {
-    holds.sort_by_key(|(at, ..)| Reverse(*at));
-    for alike in holds.chunk_by_mut(|(at, ..), (next, ..)| at == next) {
-        alike.sort_unstable_by_key(|hold| Reverse(*hold));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -140,7 +133,8 @@ mod tests {
                 let holds: Vec<_> = list.into_iter().zip(&mut locks).map(hold).collect();
                 expected.extend(&holds);
                 expected.sort_unstable();
-                begun.add(holds);
+                let (early, late): (Vec<_>, Vec<_>) = holds.into_iter().partition(|hold| hold.0.0 < 7);
+                begun.add([early, late]);
                 let mut next = Vec::with_capacity(room);
                 begun.look_up_next(&mut next);
                 let locks = expected.iter().map(|(_, _, lock)| *lock);

@@ -70,7 +70,7 @@ impl Deadlines {
 
     /// The end of the time of a list that comes up then: what is over before belongs to it.
     pub(crate) const fn end_of(up: LogTime) -> LogTime {
-        LogTime(up.0 | ((1 << SLOT_BITS) - 1))
+        LogTime(up.0 | (LIST_TIMES as u64 - 1))
     }
 
     /// Arms a lock; gives the list that it has to remember.
@@ -101,8 +101,8 @@ impl Deadlines {
         self.far.first.is_some_and(|first| first <= now)
     }
 
-    /// Puts holds in order that are over in the time of a list that has been begun.
-    pub(crate) fn begin(&mut self, holds: Vec<DueHold>) {
+    /// Puts holds in order that are over in the time of a list that has been begun, each among those of its millisecond.
+    pub(crate) fn begin(&mut self, holds: [Vec<DueHold>; LIST_TIMES]) {
         self.begun.add(holds);
     }
 
@@ -126,12 +126,13 @@ impl Deadlines {
 
     /// What is near and comes up first.
     pub(crate) fn first_near(&self) -> Option<(LogTime, Due)> {
-        let hold = self.begun.first();
-        let hold = hold.map(|(at, hold, lock)| (at, Due::Hold(hold, lock)));
         let other = self.near.first;
-        match (hold, other) {
-            (Some(hold), Some(other)) => Some(hold.min(other)),
-            (hold, other) => hold.or(other),
+        match self.begun.first() {
+            // Where deadlines are equal, holds come first.
+            Some((at, hold, lock)) if other.is_none_or(|(other, _)| at <= other) => {
+                Some((at, Due::Hold(hold, lock)))
+            }
+            _ => other,
         }
     }
 
@@ -233,6 +234,9 @@ impl Near {
 
 /// Log time, by lists of so many bits of milliseconds.
 const SLOT_BITS: u32 = 2;
+
+/// So many milliseconds.
+pub(crate) const LIST_TIMES: usize = 1 << SLOT_BITS;
 
 /// So many that have gone are not worth a look.
 const GONE_KEPT: usize = if cfg!(debug_assertions) { 2 } else { 16 };

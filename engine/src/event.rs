@@ -90,13 +90,13 @@ pub enum Notice<S = Arc<str>> {
     },
 }
 
-/// What a session was to be told, and may not have heard: as it is lent, or kept.
+/// What a session was to be told, and may not have heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missed<S = Arc<str>> {
+pub enum Missed {
     /// As [`Notice::Lost`].
     Lost {
         /// The lock.
-        path: S,
+        path: Arc<str>,
         /// The token it had.
         token: Token,
         /// Why.
@@ -339,20 +339,6 @@ impl Notice<&str> {
             Self::WaitEnded { wait, why } => Notice::WaitEnded { wait, why },
             Self::Moved => Notice::Moved,
             Self::Closed { why } => Notice::Closed { why },
-        }
-    }
-}
-
-impl<S: Into<Arc<str>>> Missed<S> {
-    /// A copy to keep.
-    pub(crate) fn into_owned(self) -> Missed {
-        match self {
-            Self::Lost { path, token, cause } => Missed::Lost {
-                path: path.into(),
-                token,
-                cause,
-            },
-            Self::WaitEnded { wait, why } => Missed::WaitEnded { wait, why },
         }
     }
 }

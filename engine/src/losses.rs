@@ -13,8 +13,8 @@ use core::{iter, mem};
 
 use compact_str::CompactString;
 
-use crate::event::{Cause, Missed};
-use crate::ids::Token;
+use crate::event::{Cause, Missed, WaitEnd};
+use crate::ids::{Token, WaitId};
 use crate::limits::{LOSS_KEPT, LOSSES_MAX};
 use crate::reply::Loss;
 use crate::time::LogTime;
@@ -48,19 +48,20 @@ const BLOCK: usize = if cfg!(debug_assertions) { 6 } else { 16 };
 /// In milliseconds.
 const AGE: u64 = 1024;
 
+/// What was told, as it is kept.
 #[derive(Debug, Clone)]
-enum Kept {
+pub(crate) enum Kept {
     Expired { path: CompactString, token: Token },
     Other(Box<Missed>),
 }
 
 impl Losses {
     /// Keeps what a session is told, or is to be told at its resume.
-    pub(crate) fn keep(&mut self, now: LogTime, missed: &Missed<&str>, is_attached: bool) {
+    pub(crate) fn keep(&mut self, now: LogTime, kept: Kept, is_attached: bool) {
         if is_attached {
             self.forget_old(now);
         }
-        self.push((now, Kept::of(missed)));
+        self.push((now, kept));
     }
 
     /// Forgets what somebody who is attached is not reminded of any more.
@@ -211,27 +212,31 @@ impl FromIterator<(LogTime, Missed)> for Losses {
     fn from_iter<I: IntoIterator<Item = (LogTime, Missed)>>(missed: I) -> Self {
         let mut losses = Self::default();
         for (at, missed) in missed {
-            losses.push((at, Kept::of(&missed)));
+            let kept = match missed {
+                Missed::Lost { path, token, cause } => Kept::lost(&path, token, &cause),
+                Missed::WaitEnded { wait, why } => Kept::wait_ended(wait, why),
+            };
+            losses.push((at, kept));
         }
         losses
     }
 }
 
 impl Kept {
-    fn of<S: AsRef<str> + Clone + Into<Arc<str>>>(missed: &Missed<S>) -> Self {
-        match missed {
-            Missed::Lost {
-                path,
-                token,
-                cause: Cause::Expired,
-            } => Self::Expired {
-                path: CompactString::new(path),
-                token: *token,
-            },
-            other @ (Missed::Lost { .. } | Missed::WaitEnded { .. }) => {
-                Self::Other(Box::new(other.clone().into_owned()))
-            }
+    /// That a lock was lost.
+    #[inline]
+    pub(crate) fn lost(path: &str, token: Token, cause: &Cause) -> Self {
+        if *cause == Cause::Expired {
+            let path = CompactString::new(path);
+            return Self::Expired { path, token };
         }
+        let (path, cause) = (Arc::from(path), cause.clone());
+        Self::Other(Box::new(Missed::Lost { path, token, cause }))
+    }
+
+    /// That a wait is over without a grant.
+    pub(crate) fn wait_ended(wait: WaitId, why: WaitEnd) -> Self {
+        Self::Other(Box::new(Missed::WaitEnded { wait, why }))
     }
 
     fn missed(&self) -> Missed {
@@ -289,7 +294,7 @@ mod tests {
                 } else {
                     let cause = if number % 3 == 0 { Cause::Released } else { Cause::Expired };
                     let (token, path) = (Token(number), &*path);
-                    losses.keep(now, &Missed::Lost { path, token, cause: cause.clone() }, is_attached);
+                    losses.keep(now, Kept::lost(path, token, &cause), is_attached);
                     expected.push_back((now, String::from(path), cause));
                     while is_attached && expected.front().is_some_and(|(at, ..)| *at + LOSS_KEPT < now) {
                         expected.pop_front();
@@ -312,8 +317,8 @@ mod tests {
     fn whoever_is_attached_is_reminded_of_so_many() {
         let mut losses = Losses::default();
         for number in 0..LOSSES_MAX as u64 + 10 {
-            let (path, token, cause) = ("path", Token(number), Cause::Expired);
-            losses.keep(LogTime::ZERO, &Missed::Lost { path, token, cause }, true);
+            let kept = Kept::lost("path", Token(number), &Cause::Expired);
+            losses.keep(LogTime::ZERO, kept, true);
         }
         assert_eq!(losses.iter().count(), LOSSES_MAX);
     }

@@ -16,14 +16,14 @@ use alloc::vec::Vec;
 use crate::command::{Disconnect, OpenSession, ResumeSession, Role};
 use crate::deadlines::Due;
 use crate::engine::Engine;
-use crate::event::{Missed, Notice, SessionEnd, WaitEnd, What, Who};
+use crate::event::{Notice, SessionEnd, WaitEnd, What, Who};
 use crate::held_locks::HeldLocks;
 use crate::ids::{Attach, ResumeKey, SessionId, SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, OwnerKey, SessionKey};
 use crate::limits::{IDLE_MAX, RESTART_GRACE_MIN, SWEEP_MAX};
 use crate::lock::Lock;
 use crate::locks::Locks;
-use crate::losses::Losses;
+use crate::losses::{Kept, Losses};
 use crate::policy::OnDisconnect;
 use crate::reply::{GrantKind, Held, Rejection, Reply, Resumed, Waiting};
 use crate::step::Step;
@@ -103,13 +103,13 @@ impl Session {
     pub(crate) fn keep_in_mind(
         &mut self,
         now: LogTime,
-        missed: &Missed<&str>,
+        kept: impl FnOnce() -> Kept,
     ) -> Option<SessionRef> {
         if self.ended.is_some() {
             return None;
         }
         let attached = self.attached();
-        self.losses.keep(now, missed, attached.is_some());
+        self.losses.keep(now, kept(), attached.is_some());
         attached
     }
 

@@ -11,11 +11,12 @@ use crate::acquire::Want;
 use crate::command::Mode;
 use crate::deadlines::Due;
 use crate::engine::Engine;
-use crate::event::{Cause, Effects, Event, Missed, Notice, SessionEnd, WaitEnd, What, Who};
+use crate::event::{Cause, Effects, Event, Notice, SessionEnd, WaitEnd, What, Who};
 use crate::ids::{SessionRef, WaitId};
 use crate::keys::{HoldId, LockKey, OrgKey, SessionKey};
 use crate::limits::SERVE_MAX;
 use crate::lock::{Hold, Lock, Wait};
+use crate::losses::Kept;
 use crate::nursery::Stage;
 use crate::org::{Address, hash_of};
 use crate::reply::{Grant, GrantKind, Rejection};
@@ -106,14 +107,6 @@ impl<'a> Step<'a> {
     /// Tells an attachment that is not, or no longer, the session's own.
     pub(crate) fn notice_to(&mut self, to: SessionRef, notice: Notice<&str>) {
         self.effects.notice(to, notice);
-    }
-
-    /// Tells a session what it must hear of, now or at its resume.
-    fn tell_of(&mut self, session: SessionKey, missed: Missed<&str>) {
-        let now = self.now;
-        if let Some(to) = self.session_mut(session).keep_in_mind(now, &missed) {
-            self.effects.notice(to, missed.into());
-        }
     }
 
     // Sessions.
@@ -359,20 +352,20 @@ impl<'a> Step<'a> {
         let found = &locks[lock];
         let (path, org, token) = (&*found.path, found.org, found.token());
         let (mut is_attended, mut is_last) = (false, false);
-        hold.members().for_each(|member| {
+        for member in hold.members() {
             let session = &mut sessions[member];
             is_attended |= session.link == Link::Attached;
             session.let_go(lock, locks);
             is_last |= session.locks.is_empty();
             if Some(member) == quiet {
-                return;
+                continue;
             }
-            let cause = cause.clone();
-            let missed = Missed::Lost { path, token, cause };
-            if let Some(to) = session.keep_in_mind(self.now, &missed) {
-                self.effects.notice(to, missed.into());
+            let kept = || Kept::lost(path, token, cause);
+            if let Some(to) = session.keep_in_mind(self.now, kept) {
+                let cause = cause.clone();
+                self.effects.notice(to, Notice::Lost { path, token, cause });
             }
-        });
+        }
         let org = &mut orgs[org.place()];
         org.holds -= 1;
         tally.holds -= 1;
@@ -467,7 +460,10 @@ impl<'a> Step<'a> {
         why: WaitEnd,
     ) {
         if why != WaitEnd::Cancelled {
-            self.tell_of(session, Missed::WaitEnded { wait, why });
+            let (now, kept) = (self.now, || Kept::wait_ended(wait, why));
+            if let Some(to) = self.session_mut(session).keep_in_mind(now, kept) {
+                self.notice_to(to, Notice::WaitEnded { wait, why });
+            }
         }
         self.event(|engine| {
             let paths = locks.iter().map(|lock| engine.lock(*lock).path.as_str());
@@ -537,14 +533,5 @@ impl Engine {
     /// A copy of a lock's path.
     pub(crate) fn path(&self, lock: LockKey) -> Arc<str> {
         Arc::from(&*self.lock(lock).path)
-    }
-}
-
-impl<S> From<Missed<S>> for Notice<S> {
-    fn from(missed: Missed<S>) -> Self {
-        match missed {
-            Missed::Lost { path, token, cause } => Self::Lost { path, token, cause },
-            Missed::WaitEnded { wait, why } => Self::WaitEnded { wait, why },
-        }
     }
 }

@@ -275,16 +275,16 @@ impl Step<'_> {
             if armed > self.now {
                 return false;
             }
-            if self.engine.rearm_if_early(armed, due) {
-                continue;
-            }
             match due {
                 Due::Hold(hold, lock) => {
+                    let Some(index) = self.engine.hold_if_over(armed, hold, lock) else {
+                        continue;
+                    };
                     self.engine.deadlines.pass_begun();
-                    let index = self.hold_index(lock, hold);
                     self.end_hold(lock, index, &Cause::Expired, None);
                     self.settle(lock);
                 }
+                due if self.engine.rearm_if_early(armed, due) => continue,
                 Due::Wait(wait, lock) => {
                     let index = self.engine.lock(lock).wait_index(wait);
                     self.end_wait(
