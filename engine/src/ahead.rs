@@ -65,8 +65,7 @@ impl Engine {
         holders.extend(self.holders(locks));
         let holders = holders.iter().copied();
         look_at(holders.clone(), Session::glance);
-        look_at(holders.clone(), |session| session.losses.glance());
-        look_at(holders, |session| session.locks.glance());
+        look_at(holders, |session| session.losses.glance());
     }
 
     /// The sessions that are in the first holds of locks, once these have been looked at themselves.

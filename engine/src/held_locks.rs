@@ -94,11 +94,6 @@ impl HeldLocks {
     pub(crate) fn named(&self) -> impl Iterator<Item = LockKey> + '_ {
         self.named.iter().copied()
     }
-
-    /// Looks at the first of those that may have to be looked through; see `ahead.rs`.
-    pub(crate) fn glance(&self) -> u64 {
-        self.named.first().map_or(0, |lock| lock.place() as u64)
-    }
 }
 
 #[cfg(test)]
