@@ -352,20 +352,20 @@ impl<'a> Step<'a> {
         let found = &locks[lock];
         let (path, org, token) = (&*found.path, found.org, found.token());
         let (mut is_attended, mut is_last) = (false, false);
-        for member in hold.members() {
+        hold.members().for_each(|member| {
             let session = &mut sessions[member];
             is_attended |= session.link == Link::Attached;
             session.let_go(lock, locks);
             is_last |= session.locks.is_empty();
             if Some(member) == quiet {
-                continue;
+                return;
             }
             let kept = || Kept::lost(path, token, cause);
             if let Some(to) = session.keep_in_mind(self.now, kept) {
                 let cause = cause.clone();
                 self.effects.notice(to, Notice::Lost { path, token, cause });
             }
-        }
+        });
         let org = &mut orgs[org.place()];
         org.holds -= 1;
         tally.holds -= 1;
