@@ -19,7 +19,8 @@ use crate::ids::{SessionId, WaitId};
 use crate::keys::{HoldId, LockKey, SlotKey};
 use crate::time::LogTime;
 
-/// What can be due. The order of the variants is the order of a sweep where deadlines are equal.
+/// What can be due. The order of the variants is the order of a sweep where deadlines are equal; that holds are the first of
+/// them, [`Deadlines::first_near`] knows too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     /// A hold, by its age.

@@ -2,9 +2,10 @@
 //!
 //! Where they are few, the one is looked for and taken out. Where they are many it is only counted off, and is still named;
 //! when far more are named than are held, all of them are looked at, and those forgotten that are not held. So nothing is
-//! looked for, and a lock remembers no place in here.
+//! looked for, and a lock remembers no place in here. One step looks at three times as many as a session may hold, at most.
 //!
-//! Must hold: whatever is held is named, perhaps twice, and its hold lives for no less than is known here.
+//! Must hold: whatever is held is named, perhaps twice, and its hold lives for no less than is known here. Whoever lets go has
+//! been taken out of the hold before, and is asked of no other that it has yet to let go of.
 
 use alloc::vec::Vec;
 
@@ -67,9 +68,14 @@ impl HeldLocks {
             let index = self.named.iter().position(|named| *named == lock);
             // The others keep their order: what was taken first is often let go first, and is found at once then.
             self.named.remove(index.expect("what is held is named"));
-        } else if self.named.len() > 3 * self.len() + LET_GO_KEPT {
+        } else if !self.is_lean() {
             self.forget(is_held);
         }
+    }
+
+    /// Whether it names hardly more than are held.
+    pub(crate) const fn is_lean(&self) -> bool {
+        self.named.len() <= 3 * self.len() + LET_GO_KEPT
     }
 
     /// Forgets those that are not held.
@@ -123,9 +129,22 @@ mod tests {
                 let ttl = |lock: &LockKey| Millis(1 << (2 * lock.place()));
                 prop_assert!(expected.iter().all(|lock| held.ttl_least() <= ttl(lock)));
                 prop_assert_eq!((held.len(), held.is_empty()), (expected.len(), expected.is_empty()));
-                // Whoever comes adds one, whether or not others were let go.
-                prop_assert!(held.named.len() <= (3 * expected.len() + LET_GO_KEPT).max(FEW + 1));
+                prop_assert!(held.is_lean());
             }
         }
+    }
+
+    #[test]
+    fn whoever_goes_and_comes_back_is_named_once_when_others_are_forgotten() {
+        let (mut held, all) = (HeldLocks::default(), FEW + 2);
+        for place in 0..all {
+            held.add(LockKey::at(place), Millis(1));
+        }
+        while held.named.len() <= 3 * (all - 1) + LET_GO_KEPT {
+            held.let_go(LockKey::at(0), |_| unreachable!("it is lean"));
+            held.add(LockKey::at(0), Millis(1));
+        }
+        held.let_go(LockKey::at(1), |lock| lock != LockKey::at(1));
+        assert_eq!(held.named().count(), held.len());
     }
 }

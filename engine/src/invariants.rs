@@ -276,6 +276,10 @@ impl Engine {
             "a detached session that keeps has a hold"
         );
         hold_that!(
+            session.locks.is_lean(),
+            "a session names hardly more locks than it holds"
+        );
+        hold_that!(
             session.locks.len() == self.holds_by_age(key).len(),
             "what a session holds is counted"
         );

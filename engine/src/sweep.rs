@@ -284,6 +284,7 @@ impl Step<'_> {
                     self.end_hold(lock, index, &Cause::Expired, None);
                     self.settle(lock);
                 }
+                // All others; and whoever is not over yet has another timer now.
                 due if self.engine.rearm_if_early(armed, due) => continue,
                 Due::Wait(wait, lock) => {
                     let index = self.engine.lock(lock).wait_index(wait);
