@@ -93,16 +93,13 @@ impl Losses {
     }
 
     fn forgive_kept(&mut self, path: &str) {
-        let blocks = self.blocks().enumerate();
-        let mut found = blocks.filter_map(|(block, told)| {
+        let found = self.blocks().enumerate().find_map(|(block, told)| {
             let index = told.iter().position(|(_, kept)| kept.is_loss_of(path))?;
             Some((block, index))
         });
-        let Some((block, index)) = found.next() else {
-            return;
-        };
-        drop(found);
-        self.remove(block, index);
+        if let Some((block, index)) = found {
+            self.remove(block, index);
+        }
         if self.is_empty() {
             self.clear();
         }
