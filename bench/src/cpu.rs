@@ -1,7 +1,7 @@
-//! The processor time of a process, as its system accounts for it.
+//! The processor time of a process, and what a host has taken of its machine's, as the system accounts for them.
 //!
-//! The steadiest figure on a shared machine: what a server spends on a request does not depend on how often it is
-//! interrupted by others. Read from `/proc`; where there is none, nothing is known.
+//! The first is the steadiest figure on a shared machine: what a server spends on a request does not depend on how often it
+//! is interrupted by others. The second says how often that was. Read from `/proc`; where there is none, nothing is known.
 
 use std::fs;
 use std::ops::{Add, Sub};
@@ -77,6 +77,41 @@ impl Add for CpuTime {
     }
 }
 
+/// What a virtual machine could have had of its cores since it began, and what its host gave to others instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineTime {
+    ticks: u64,
+    stolen: u64,
+}
+
+impl MachineTime {
+    /// So far, if the system tells.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        parse_machine(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// Which part of all its cores' time was given to others since, from 0 to 1, if the system tells.
+    #[must_use]
+    pub fn stolen_since(earlier: Option<Self>) -> Option<f64> {
+        let (now, earlier) = (Self::now()?, earlier?);
+        let ticks = now.ticks.saturating_sub(earlier.ticks).max(1);
+        Some(now.stolen.saturating_sub(earlier.stolen) as f64 / ticks as f64)
+    }
+}
+
+/// Reads the line of all cores in `/proc/stat`: ticks by what they went to. The eighth sort is stolen, and those behind it are
+/// counted among the first two as well.
+fn parse_machine(stat: &str) -> Option<MachineTime> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields = fields.split_ascii_whitespace().take(8);
+    let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some(MachineTime {
+        ticks: ticks.iter().sum(),
+        stolen: *ticks.get(7)?,
+    })
+}
+
 /// Reads fields 14 and 15 of `/proc/PID/stat`. The second is a name in parentheses that may contain anything.
 fn parse(stat: &str) -> Option<CpuTime> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -101,5 +136,17 @@ mod tests {
         };
         assert_eq!(parse(stat), Some(expected));
         assert_eq!(parse("42 (a) S"), None);
+    }
+
+    #[test]
+    fn what_was_stolen_is_a_part_of_all() {
+        let stat = "cpu  10 20 30 40 50 60 70 80 5 6\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
+        let expected = MachineTime {
+            ticks: 360,
+            stolen: 80,
+        };
+        assert_eq!(parse_machine(stat), Some(expected));
+        assert_eq!(parse_machine("cpu0 1 2 3 4 5 6 7 8 0 0\n"), None);
+        assert_eq!(parse_machine("cpu  1 2 3 4 5 6 7\n"), None);
     }
 }

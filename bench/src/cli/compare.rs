@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use tenure_bench::compare::{self, Contestant, Standing, Table, Terms, Trial};
+use tenure_bench::cpu::MachineTime;
 use tenure_bench::load::{Course, Progress};
 use tenure_bench::peers::Peer;
 use tenure_bench::report::grouped;
@@ -116,6 +117,8 @@ struct Report<'a> {
     rounds: u32,
     milliseconds: u32,
     warm_up_milliseconds: u32,
+    /// What the machine's host gave to others meanwhile, of all cores.
+    stolen_percent: Option<f64>,
     standings: &'a [Standing],
 }
 
@@ -123,7 +126,7 @@ impl CompareArguments {
     pub(crate) fn run(&self) -> Result<()> {
         let (contestants, servers) = self.contestants()?;
         let terms = self.terms();
-        let began = Instant::now();
+        let (began, machine) = (Instant::now(), MachineTime::now());
         let mut standings = compare::run(&contestants, &self.trials(), &terms, &mut show);
         if !self.no_half {
             let trials = compare::at_half_of_redis(&standings);
@@ -131,8 +134,9 @@ impl CompareArguments {
         }
         progress::clear();
         drop(servers);
-        self.print(&standings, began.elapsed())?;
-        self.write(&standings)
+        let stolen = MachineTime::stolen_since(machine).map(|share| 100.0 * share);
+        self.print(&standings, began.elapsed(), stolen)?;
+        self.write(&standings, stolen)
     }
 
     /// Whoever takes part, and the processes that were started for it.
@@ -206,10 +210,13 @@ impl CompareArguments {
         }
     }
 
-    fn print(&self, standings: &[Standing], took: Duration) -> Result<()> {
+    fn print(&self, standings: &[Standing], took: Duration, stolen: Option<f64>) -> Result<()> {
+        let stolen = stolen.map_or_else(String::new, |percent| {
+            format!(", {percent:.1} % of the cores' time stolen by the host")
+        });
         writeln!(
             stdout(),
-            "{}\n{} cores, {} of the generator; orgs: {}; medians of {} x {} ms; {:.0} s in total\n{}",
+            "{}\n{} cores, {} of the generator; orgs: {}; medians of {} x {} ms; {:.0} s in total{stolen}\n{}",
             command_line(),
             cores(),
             self.threads(),
@@ -222,7 +229,7 @@ impl CompareArguments {
         Ok(())
     }
 
-    fn write(&self, standings: &[Standing]) -> Result<()> {
+    fn write(&self, standings: &[Standing], stolen_percent: Option<f64>) -> Result<()> {
         if let Some(file) = &self.json {
             let report = Report {
                 command: command_line(),
@@ -232,6 +239,7 @@ impl CompareArguments {
                 rounds: self.rounds,
                 milliseconds: self.milliseconds,
                 warm_up_milliseconds: self.warm_up,
+                stolen_percent,
                 standings,
             };
             let text = serde_json::to_string_pretty(&report)? + "\n";

@@ -23,7 +23,7 @@ use super::{command_line, progress, write_json};
 /// Acquires so many locks, each with the time to live that is left until it is due, so that all fall due within --within-ms,
 /// at moments of their own. Every session is attached and is told of each of its locks. A probe beside acquires and releases
 /// at a fixed rate in the same org: how long its requests take shows what others notice. Redis tells of expired keys by
-/// keyspace notifications.
+/// keyspace notifications. What is stolen is what a virtual machine's host gave to others meanwhile, of all its cores.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ExpiryArguments {
@@ -83,6 +83,8 @@ struct Row {
     server_ns_per_expiry: Option<f64>,
     /// The same of this process, which hears of each.
     generator_ns_per_expiry: Option<f64>,
+    /// What the machine's host gave to others meanwhile.
+    stolen_percent: Option<f64>,
 }
 
 /// Everything, for machines.
@@ -158,6 +160,7 @@ impl ExpiryArguments {
             "others max",
             "server ns/expiry",
             "generator ns",
+            "stolen",
         ];
         let cells = rows.iter().map(Row::cells);
         write!(out, "{}", Columns::under(&head, cells))?;
@@ -181,6 +184,7 @@ impl Row {
             others_max_ms: at(&measured.meanwhile, 1.0),
             server_ns_per_expiry: measured.server.map(CpuTime::total).map(each),
             generator_ns_per_expiry: measured.generator.map(CpuTime::total).map(each),
+            stolen_percent: measured.stolen.map(|share| 100.0 * share),
         }
     }
     fn cells(&self) -> Vec<String> {
@@ -196,6 +200,8 @@ impl Row {
             format!("{:.2}", self.others_max_ms),
             known(self.server_ns_per_expiry),
             known(self.generator_ns_per_expiry),
+            self.stolen_percent
+                .map_or_else(|| String::from("-"), |percent| format!("{percent:.0} %")),
         ]
     }
 }

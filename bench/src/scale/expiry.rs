@@ -18,7 +18,7 @@ use hdrhistogram::Histogram;
 
 use super::probe::{Probe, Probed};
 use super::{Bulk, Crowd, Heard, System, microseconds, record, share};
-use crate::cpu::CpuTime;
+use crate::cpu::{CpuTime, MachineTime};
 
 /// How long the last notice may take.
 const NOTICE_WITHIN: Duration = Duration::from_secs(60);
@@ -70,6 +70,8 @@ pub struct Measured {
     pub server: Option<CpuTime>,
     /// This process's own: were it near the while itself, it would be late and not the server.
     pub generator: Option<CpuTime>,
+    /// Which part of the machine's processor time its host gave to others in that while: whoever waits then waits for that.
+    pub stolen: Option<f64>,
 }
 
 /// How far it is.
@@ -135,7 +137,9 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         let has_ended = || listeners.iter().all(thread::ScopedJoinHandle::is_finished);
         shared.wait(watch, || shared.first_due <= Instant::now());
         let before = (due.pid.and_then(CpuTime::of), CpuTime::own());
+        let machine = MachineTime::now();
         shared.wait(watch, has_ended);
+        let stolen = MachineTime::stolen_since(machine);
         let after = (due.pid.and_then(CpuTime::of), CpuTime::own());
         shared.is_over.store(true, Ordering::Relaxed);
 
@@ -149,6 +153,7 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         let mut measured = shared.summed_up(&notices, &probed?)?;
         measured.server = since(before.0, after.0);
         measured.generator = since(before.1, after.1);
+        measured.stolen = stolen;
         Ok(measured)
     })
 }
@@ -227,6 +232,7 @@ impl Shared<'_> {
             meanwhile: microseconds()?,
             server: None,
             generator: None,
+            stolen: None,
         };
         let (mut calm_from, mut last) = (self.first_due, self.first_due);
         if let Some(filled) = notices.iter().map(|notices| notices.filled).max() {
