@@ -147,15 +147,17 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &Group, top: f64, scale: f64) 
         r#"<text x="12" y="{baseline}" class="group">{title}</text>"#
     )?;
     let first = top + GROUP_HEAD - GAP;
+    let room = WIDTH - LABELS - NUMBERS;
+    let mut numbers = String::new();
     for (place, (peer, value)) in group.bars.iter().enumerate() {
         let y = first + place as f64 * (BAR + GAP);
         let text_y = y + 13.5;
-        let room = WIDTH - LABELS - NUMBERS;
         let length = (value * scale).min(room).max(1.0);
-        let mut number = number(*value);
-        if value * scale > room {
-            number.insert_str(0, "\u{2192} ");
-        }
+        let beyond = if value * scale > room {
+            "\u{2192} "
+        } else {
+            ""
+        };
         let (label_x, number_x) = (LABELS - 8.0, LABELS + length + 6.0);
         writeln!(
             f,
@@ -166,15 +168,18 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &Group, top: f64, scale: f64) 
             r#"<rect x="{LABELS}" y="{y}" width="{length:.1}" height="{BAR}" rx="2" class="{peer}"/>"#
         )?;
         writeln!(
-            f,
-            r#"<text x="{number_x:.1}" y="{text_y}">{number} x</text>"#
+            numbers,
+            r#"<text x="{number_x:.1}" y="{text_y}" class="number">{beyond}{} x</text>"#,
+            number(*value)
         )?;
     }
     let (x, last) = (LABELS + scale, top + group.height() - GAP);
     writeln!(
         f,
         r#"<line x1="{x:.1}" y1="{first}" x2="{x:.1}" y2="{last}" class="redis"/>"#
-    )
+    )?;
+    // Before the line, which some of them stand at.
+    f.write_str(&numbers)
 }
 
 /// Two digits that say something.
@@ -196,6 +201,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .title { font-size: 15px; font-weight: 600; }
 .group { font-weight: 600; }
 .label { text-anchor: end; }
+.number { paint-order: stroke; stroke: #ffffff; stroke-width: 5px; }
 rect { fill: #8c959f; }
 .tenure, .guided { fill: #1a7f5a; }
 .floor { fill: #9ecfb9; }
@@ -203,6 +209,7 @@ rect { fill: #8c959f; }
 rect.redis { stroke: none; fill: #c0564b; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; }
+  .number { stroke: #0d1117; }
   rect { fill: #6e7681; }
   .tenure, .guided { fill: #3fb68b; }
   .floor { fill: #2a6450; }

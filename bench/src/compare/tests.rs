@@ -151,4 +151,9 @@ fn a_chart_has_a_bar_for_each_system_and_its_number() {
         "{rate}"
     );
     assert!(charts[1].1.contains("\u{2192} 100 x"), "beyond the others");
+    let (line, number) = (rate.find("<line"), rate.find("class=\"number\""));
+    assert!(
+        line.is_some() && line < number,
+        "the line of Redis is behind the numbers"
+    );
 }
