@@ -24,7 +24,7 @@ impl CpuTime {
     /// Of a process, if it lives and the system tells.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        parse_process(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
     /// Of this process.
@@ -91,13 +91,24 @@ impl MachineTime {
         parse_machine(&fs::read_to_string("/proc/stat").ok()?)
     }
 
-    /// Which part of all its cores' time was given to others since, from 0 to 1, if the system tells.
+    /// How many hundredths of all its cores' time were given to others since then, if the system still tells.
     #[must_use]
-    pub fn stolen_since(earlier: Option<Self>) -> Option<f64> {
-        let (now, earlier) = (Self::now()?, earlier?);
-        let ticks = now.ticks.saturating_sub(earlier.ticks).max(1);
-        Some(now.stolen.saturating_sub(earlier.stolen) as f64 / ticks as f64)
+    pub fn percent_stolen_since(self) -> Option<f64> {
+        let now = Self::now()?;
+        let ticks = now.ticks.saturating_sub(self.ticks).max(1);
+        Some(100.0 * now.stolen.saturating_sub(self.stolen) as f64 / ticks as f64)
     }
+}
+
+/// Reads fields 14 and 15 of `/proc/PID/stat`. The second is a name in parentheses that may contain anything.
+fn parse_process(stat: &str) -> Option<CpuTime> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u32>().ok();
+    Some(CpuTime {
+        user: TICK * ticks()?,
+        system: TICK * ticks()?,
+    })
 }
 
 /// Reads the line of all cores in `/proc/stat`: ticks by what they went to. The eighth sort is stolen, and those behind it are
@@ -112,17 +123,6 @@ fn parse_machine(stat: &str) -> Option<MachineTime> {
     })
 }
 
-/// Reads fields 14 and 15 of `/proc/PID/stat`. The second is a name in parentheses that may contain anything.
-fn parse(stat: &str) -> Option<CpuTime> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_ascii_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<u32>().ok();
-    Some(CpuTime {
-        user: TICK * ticks()?,
-        system: TICK * ticks()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,8 +134,8 @@ mod tests {
             user: Duration::from_millis(1230),
             system: Duration::from_millis(450),
         };
-        assert_eq!(parse(stat), Some(expected));
-        assert_eq!(parse("42 (a) S"), None);
+        assert_eq!(parse_process(stat), Some(expected));
+        assert_eq!(parse_process("42 (a) S"), None);
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl CompareArguments {
         }
         progress::clear();
         drop(servers);
-        let stolen = MachineTime::stolen_since(machine).map(|share| 100.0 * share);
+        let stolen = machine.and_then(MachineTime::percent_stolen_since);
         self.print(&standings, began.elapsed(), stolen)?;
         self.write(&standings, stolen)
     }

@@ -184,9 +184,10 @@ impl Row {
             others_max_ms: at(&measured.meanwhile, 1.0),
             server_ns_per_expiry: measured.server.map(CpuTime::total).map(each),
             generator_ns_per_expiry: measured.generator.map(CpuTime::total).map(each),
-            stolen_percent: measured.stolen.map(|share| 100.0 * share),
+            stolen_percent: measured.stolen_percent,
         }
     }
+
     fn cells(&self) -> Vec<String> {
         let known = |ns: Option<f64>| ns.map_or_else(|| String::from("-"), grouped);
         vec![

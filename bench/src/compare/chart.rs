@@ -178,7 +178,7 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &Group, top: f64, scale: f64) 
         f,
         r#"<line x1="{x:.1}" y1="{first}" x2="{x:.1}" y2="{last}" class="redis"/>"#
     )?;
-    // Before the line, which some of them stand at.
+    // In front of the line, where that goes through some of them.
     f.write_str(&numbers)
 }
 

@@ -70,8 +70,8 @@ pub struct Measured {
     pub server: Option<CpuTime>,
     /// This process's own: were it near the while itself, it would be late and not the server.
     pub generator: Option<CpuTime>,
-    /// Which part of the machine's processor time its host gave to others in that while: whoever waits then waits for that.
-    pub stolen: Option<f64>,
+    /// How much of the machine's processor time its host gave to others in that while: whoever waits then waits for that.
+    pub stolen_percent: Option<f64>,
 }
 
 /// How far it is.
@@ -139,7 +139,7 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         let before = (due.pid.and_then(CpuTime::of), CpuTime::own());
         let machine = MachineTime::now();
         shared.wait(watch, has_ended);
-        let stolen = MachineTime::stolen_since(machine);
+        let stolen_percent = machine.and_then(MachineTime::percent_stolen_since);
         let after = (due.pid.and_then(CpuTime::of), CpuTime::own());
         shared.is_over.store(true, Ordering::Relaxed);
 
@@ -153,7 +153,7 @@ pub fn measure(due: &Due, system: &System, watch: &mut dyn FnMut(Progress)) -> R
         let mut measured = shared.summed_up(&notices, &probed?)?;
         measured.server = since(before.0, after.0);
         measured.generator = since(before.1, after.1);
-        measured.stolen = stolen;
+        measured.stolen_percent = stolen_percent;
         Ok(measured)
     })
 }
@@ -232,7 +232,7 @@ impl Shared<'_> {
             meanwhile: microseconds()?,
             server: None,
             generator: None,
-            stolen: None,
+            stolen_percent: None,
         };
         let (mut calm_from, mut last) = (self.first_due, self.first_due);
         if let Some(filled) = notices.iter().map(|notices| notices.filled).max() {
