@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime as Clock;
 use criterion::{
-    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main,
 };
 use tenure_bench::paths::Path;
 use tenure_engine::{
@@ -21,8 +22,13 @@ use tenure_engine::{
 const ORG: &str = "acme";
 /// The longest there is: no benchmark that lets time pass comes to the end of it unless it means to.
 const TTL: Millis = Millis::from_secs(24 * 60 * 60);
+/// Where very many holds end: when the first does, and how long it takes until the last does.
+const ENDS_AFTER: Millis = Millis::from_secs(10);
+const ENDS_WITHIN: Millis = Millis::from_secs(1);
 /// Holds of one session, where many sessions share very many.
 const HOLDS_PER_SESSION: u32 = 10_000;
+/// The same, where they have few.
+const HOLDS_OF_FEW: u32 = 100;
 /// Paths that a benchmark with random paths chooses from; their texts are laid out before.
 const FREE_PATHS: u32 = 1 << 16;
 
@@ -31,7 +37,7 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = single_commands, session_renewals, hand_offs, sweeps, large_states
+    targets = single_commands, session_renewals, hand_offs, sweeps, very_many_ends, large_states
 }
 criterion_main!(benches);
 
@@ -157,6 +163,36 @@ fn sweeps(c: &mut Criterion) {
         );
         world.apply(Command::Tick);
         assert_eq!(world.sink.events, 1 + 2 * holds, "a tick sweeps them all");
+    });
+    group.finish();
+}
+
+/// As a server ends a million: several engines in turn, each what is due in a millisecond. One by itself would have the
+/// processor's caches to itself, and hide what it waits for.
+fn very_many_ends(c: &mut Criterion) {
+    const ENGINES: u32 = 8;
+    const HOLDS: u32 = 125_000;
+    let mut group = c.benchmark_group("engine/tick");
+    group.throughput(Throughput::Elements(u64::from(ENGINES * HOLDS)));
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.bench_function("end_a_million_holds_of_eight_engines", |bencher| {
+        bencher.iter_custom(|count| {
+            let ends = (0..count).map(|_| {
+                let mut worlds: Vec<_> = (0..ENGINES).map(|_| World::with_ends(HOLDS)).collect();
+                let start = Instant::now();
+                for _ in 0..=ENDS_WITHIN.0 {
+                    worlds.iter_mut().for_each(World::end_what_is_over);
+                }
+                let spent = start.elapsed();
+                let told = u64::from(HOLDS.div_ceil(HOLDS_OF_FEW) + 2 * HOLDS);
+                assert!(
+                    worlds.iter().all(|world| world.sink.events == told),
+                    "all of them end"
+                );
+                spent
+            });
+            ends.sum()
+        });
     });
     group.finish();
 }
@@ -312,6 +348,36 @@ impl World {
         world
     }
 
+    /// So many holds of many sessions, which are over within a second that has just come, in no order that
+    /// their sessions or their places have.
+    fn with_ends(holds: u32) -> Self {
+        let mut world = Self::new();
+        let sessions: Vec<_> = (0..holds.div_ceil(HOLDS_OF_FEW))
+            .map(|number| world.open(&format!("owner-{number}")))
+            .collect();
+        for index in 0..holds {
+            let by = sessions[index as usize % sessions.len()];
+            let after = (u64::from(index.wrapping_mul(2_654_435_761)) * ENDS_WITHIN.0) >> 32;
+            world.acquire_for(by, Path::at(index).as_str(), Millis(ENDS_AFTER.0 + after));
+        }
+        world.pass(ENDS_AFTER);
+        world
+    }
+
+    /// As a shard does, once in a millisecond.
+    fn end_what_is_over(&mut self) {
+        while self
+            .engine
+            .next_deadline()
+            .is_some_and(|due| due <= self.now)
+        {
+            if self.engine.prepare(self.now) {
+                self.apply(Command::Tick);
+            }
+        }
+        self.pass(Millis(1));
+    }
+
     fn pass(&mut self, span: Millis) {
         self.now = self.now + span;
     }
@@ -342,12 +408,21 @@ impl World {
     }
 
     fn acquire(&mut self, by: SessionRef, path: &str, wait: Millis) -> Reply {
+        self.ask(by, path, TTL, wait)
+    }
+
+    fn acquire_for(&mut self, by: SessionRef, path: &str, ttl: Millis) {
+        let reply = self.ask(by, path, ttl, Millis::ZERO);
+        assert!(matches!(reply, Reply::Granted(_)), "{reply:?}");
+    }
+
+    fn ask(&mut self, by: SessionRef, path: &str, ttl: Millis, wait: Millis) -> Reply {
         self.apply(Command::Acquire(Acquire {
             by,
             path,
             mode: Mode::Exclusive,
             limit: None,
-            ttl: Some(TTL),
+            ttl: Some(ttl),
             wait,
             note: None,
             seize: None,
