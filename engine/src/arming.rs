@@ -1,7 +1,7 @@
 //! Which timer whom wakes: of locks as they grow up, of holds as they begin and end, of whatever is armed anew.
 //!
 //! Knows no rule: when something is over, the thing itself says. Must hold: whatever has a deadline is looked at by then.
-//! A young lock is by the nursery, a grown one by the list that it is in, or by those of its holds that have been begun.
+//! A young lock is by the nursery, a grown one by the list that it is in; or either by those of its holds that have been begun.
 
 use alloc::vec::Vec;
 
@@ -14,11 +14,9 @@ use crate::nursery::Stage;
 use crate::sessions::Sessions;
 use crate::time::{LogTime, Millis};
 
-/// What is over so soon is not left young.
-const SOON: Millis = Millis(64);
-
-/// So many of these grow up in one step. Few where mistakes are looked for.
-const GROW_UP_IN_A_STEP: usize = if cfg!(debug_assertions) { 2 } else { 256 };
+/// What the young hold is begun so long before it may be over: to look at all of them is dear. Not long where mistakes are
+/// looked for.
+const SOON: Millis = Millis(if cfg!(debug_assertions) { 4 } else { 256 });
 
 impl Engine {
     /// Looks through what may be over by `at`, so far as one step goes, and tells whether that is all of it: then a
@@ -46,10 +44,10 @@ impl Engine {
         {}
     }
 
-    /// The same, as far as one list goes, or some of the young. Tells at how many holds it has looked, if there was anything
-    /// to be done.
+    /// The same, as far as one list goes, or the young. Tells at how many holds it has looked, if there was anything to be
+    /// done.
     fn bring_some_near(&mut self, now: LogTime) -> Option<usize> {
-        if self.nursery.due() <= now && self.grow_up_in_time(now) {
+        if self.nursery.due() <= now && self.begin_young(now) {
             return Some(LIST_MAX);
         }
         let (up, slot, locks) = self.deadlines.take_far(now)?;
@@ -93,6 +91,27 @@ impl Engine {
             self.arm_by(lock, deadline);
         }
         holds
+    }
+
+    /// Begins the holds of the young that are over soon, without their growing up for that, and looks when the first of the
+    /// others is. Tells whether there was any. One that is begun twice has gone, or is over later, when it comes up again.
+    fn begin_young(&mut self, now: LogTime) -> bool {
+        let (begun, soon) = (self.nursery.begun(), now + SOON);
+        let (mut due, mut first) = (Vec::new(), LogTime::NEVER);
+        for lock in self.nursery.iter() {
+            for hold in self.lock(lock).holds.iter() {
+                let deadline = self.hold_deadline(hold);
+                if deadline > soon {
+                    first = first.min(deadline);
+                } else if deadline > begun {
+                    due.push((deadline, hold.id(), lock));
+                }
+            }
+        }
+        self.nursery.begin(soon, first);
+        let is_any = !due.is_empty();
+        self.deadlines.begin([due]);
+        is_any
     }
 
     /// Arms a timer anew whose deadline has moved on, or drops it when there is none any more; tells whether it did.
@@ -155,28 +174,6 @@ impl Engine {
 
     // Growing up.
 
-    /// Lets the young grow up of which something is over soon, so many at once, and looks when something will be of the
-    /// others. To look at all of them is dear: whoever is looked at in vain has the time that there is before the next look.
-    /// Tells whether any has grown up.
-    fn grow_up_in_time(&mut self, now: LogTime) -> bool {
-        let soon = now + SOON;
-        let (mut grown, mut first) = (Vec::new(), LogTime::NEVER);
-        for young in self.nursery.iter() {
-            match self.first_deadline(young) {
-                Some(deadline) if deadline <= soon => grown.push(young),
-                deadline => first = first.min(deadline.unwrap_or(first)),
-            }
-            if grown.len() == GROW_UP_IN_A_STEP {
-                break;
-            }
-        }
-        self.grow_up(&grown);
-        if grown.len() < GROW_UP_IN_A_STEP {
-            self.nursery.expect_first(first);
-        }
-        !grown.is_empty()
-    }
-
     /// Gives young locks what they have done without.
     pub(crate) fn grow_up(&mut self, young: &[LockKey]) {
         self.look_at_places(young);
@@ -189,15 +186,12 @@ impl Engine {
             let org = found.org;
             let order = &mut self.orgs[org.place()].paths.in_order;
             order.insert(&mut self.locks, lock);
-            if let Some(deadline) = self.first_deadline(lock) {
-                self.arm_by(lock, deadline);
+            let holds = self.lock(lock).holds.iter();
+            let deadlines = holds.map(|hold| self.hold_deadline(hold));
+            if let Some(first) = deadlines.min() {
+                self.arm_by(lock, first);
             }
         }
-    }
-
-    fn first_deadline(&self, lock: LockKey) -> Option<LogTime> {
-        let holds = self.lock(lock).holds.iter();
-        holds.map(|hold| self.hold_deadline(hold)).min()
     }
 
     /// Sees to it that the lock is looked at by the deadline of one of its holds.

@@ -5,8 +5,9 @@
 //!
 //! Waits and sessions have timers in exact order. Locks stand in lists of 4 ms, one after the other as they come; when a
 //! list is full, there is another for the same time, so that no step goes through more than one list. When its turn has
-//! come, the holds that are over in its time are put in order, all at once (`begun.rs`). A lock that has gone is only
-//! counted: it stays in its list until that is begun, or more have gone than are left.
+//! come, the holds that are over in its time are put in order, all at once (`begun.rs`), and so are those of the young, which
+//! stand in no list. A lock that has gone is only counted: it stays in its list until that is begun, or more have gone than
+//! are left.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -37,7 +38,7 @@ pub(crate) enum Due {
 #[derive(Debug, Clone)]
 pub(crate) struct Deadlines {
     near: Near,
-    /// The holds of the lists that have been begun. Some of them may be gone.
+    /// The holds of the lists that have been begun, and of the young. Some of them may be gone.
     begun: Begun,
     far: Far,
     /// No timer comes up before this.
@@ -102,9 +103,11 @@ impl Deadlines {
         self.far.first.is_some_and(|first| first <= now)
     }
 
-    /// Puts holds in order that are over in the time of a list that has been begun, each among those of its millisecond.
-    pub(crate) fn begin(&mut self, holds: [Vec<DueHold>; LIST_TIMES]) {
+    /// Puts holds in order that may be over soon; all of those in one part come before those in the next.
+    pub(crate) fn begin<const PARTS: usize>(&mut self, holds: [Vec<DueHold>; PARTS]) {
         self.begun.add(holds);
+        let first = self.begun.first().map_or(LogTime::NEVER, |(at, ..)| at);
+        self.none_before = self.none_before.min(first);
     }
 
     /// The holds that have been begun.

@@ -188,16 +188,13 @@ impl Engine {
 
     /// A young lock is in the nursery, a grown one in path order; whatever it holds is looked at in time.
     fn verify_stage(&self, key: LockKey, lock: &Lock) -> Result<(), Broken> {
-        let deadlines = lock.holds.iter().map(|hold| self.hold_deadline(hold));
-        let is_in_time = match lock.stage() {
+        let looked_at = match lock.stage() {
             Stage::Young(number) => {
                 hold_that!(
                     self.nursery.has(key, number),
                     "a young lock is in the nursery"
                 );
-                deadlines
-                    .min()
-                    .is_none_or(|first| self.nursery.due() <= first)
+                self.nursery.due()
             }
             Stage::Grown(slot) => {
                 let armed = slot.map(|slot| self.deadlines.far_armed(slot));
@@ -205,13 +202,13 @@ impl Engine {
                     armed != Some(None) && (armed.is_none() || lock.is_held()),
                     "a lock that is held remembers a list of timers"
                 );
-                let armed = armed.flatten().unwrap_or(LogTime::NEVER);
-                lock.holds.iter().all(|hold| {
-                    let deadline = self.hold_deadline(hold);
-                    armed <= deadline || self.deadlines.is_begun_by(deadline, hold.id(), key)
-                })
+                armed.flatten().unwrap_or(LogTime::NEVER)
             }
         };
+        let is_in_time = lock.holds.iter().all(|hold| {
+            let deadline = self.hold_deadline(hold);
+            looked_at <= deadline || self.deadlines.is_begun_by(deadline, hold.id(), key)
+        });
         hold_that!(is_in_time, "a hold has a timer, which is never late");
         Ok(())
     }

@@ -32,8 +32,10 @@ pub(crate) struct Nursery {
     young: VecDeque<Option<LockKey>>,
     /// The number of the first.
     first: u32,
-    /// Nothing in here is over earlier.
+    /// Nothing in here is over earlier, but for what has been begun.
     due: LogTime,
+    /// What is over by then has been begun.
+    begun: LogTime,
 }
 
 impl Default for Nursery {
@@ -42,6 +44,7 @@ impl Default for Nursery {
             young: VecDeque::new(),
             first: 0,
             due: LogTime::NEVER,
+            begun: LogTime::ZERO,
         }
     }
 }
@@ -57,16 +60,26 @@ impl Nursery {
     /// Says when something that a young lock has will be over.
     pub(crate) fn expect_by(&mut self, deadline: LogTime) {
         self.due = self.due.min(deadline);
+        if deadline <= self.begun {
+            // What comes so late is begun with what comes after it, some of which has been.
+            self.begun = LogTime(deadline.0.saturating_sub(1));
+        }
     }
 
-    /// Says that all was looked at, and when the first of what is left will be over.
-    pub(crate) const fn expect_first(&mut self, deadline: LogTime) {
-        self.due = deadline;
+    /// Says that all was looked at, what is over by `soon` begun, and that `first` is the first of what is left.
+    pub(crate) const fn begin(&mut self, soon: LogTime, first: LogTime) {
+        self.begun = soon;
+        self.due = first;
     }
 
-    /// Nothing in here is over before this.
+    /// When all is to be looked at again: nothing is over before, but for what has been begun.
     pub(crate) const fn due(&self) -> LogTime {
         self.due
+    }
+
+    /// Up to when what is over has been begun.
+    pub(crate) const fn begun(&self) -> LogTime {
+        self.begun
     }
 
     /// Forgets a lock that is gone.

@@ -21,7 +21,7 @@ pub(crate) struct Case {
     prepare: fn() -> Box<dyn FnMut()>,
 }
 
-pub(crate) const ALL: [Case; 14] = [
+pub(crate) const ALL: [Case; 15] = [
     Case {
         name: "engine: acquire and release, 1,600 held",
         operations: BATCH / 2,
@@ -56,6 +56,11 @@ pub(crate) const ALL: [Case; 14] = [
         name: "engine: expire a hold by a tick, and tell of it",
         operations: BATCH,
         prepare: engine::expire,
+    },
+    Case {
+        name: "engine: acquire a hold, expire it young by a tick, and tell of it",
+        operations: BATCH,
+        prepare: engine::acquire_and_expire,
     },
     Case {
         name: "codec: decode acquire",

@@ -7,8 +7,8 @@ use std::hint::black_box;
 
 use tenure_engine::{
     Acquire, Command, Disconnect, Effects, Engine, Entry, Event, LogTime, Millis, Mode, Notice,
-    OpenSession, Release, ReleaseScope, Released, Renew, Reply, ResumeKey, Role, SessionRef, Token,
-    WallTime,
+    OpenSession, PolicyLayer, Release, ReleaseScope, Released, Renew, Reply, ResumeKey, Role,
+    Scope, SessionRef, Token, WallTime,
 };
 
 use crate::cases::{BATCH, COUNTED, WARM_UP};
@@ -124,6 +124,35 @@ pub(crate) fn expire() -> Box<dyn FnMut()> {
         let told = world.consequences.notices - before;
         assert_eq!(told, BATCH, "what is due is swept by one tick");
         world.end_batch();
+    })
+}
+
+/// A batch of holds begins and another is over with each millisecond, so soon that no lock has grown up.
+pub(crate) fn acquire_and_expire() -> Box<dyn FnMut()> {
+    let mut world = World::new();
+    world.apply(Command::Configure {
+        scope: Scope::Server,
+        layer: PolicyLayer {
+            ttl_min: Some(Millis(1)),
+            ..PolicyLayer::default()
+        },
+        principal: "",
+    });
+    let ttl = WARM_UP / 2;
+    let mut batches = 0;
+    Box::new(move || {
+        for path in batches * BATCH..(batches + 1) * BATCH {
+            let ttl = Millis(ttl as u64);
+            let reply = world.ask(world.holder(path), path, ttl, Millis::ZERO);
+            assert!(matches!(reply, Reply::Granted(_)));
+        }
+        let before = world.consequences.notices;
+        world.apply(Command::Tick);
+        let told = world.consequences.notices - before;
+        let due = if batches < ttl { 0 } else { BATCH };
+        assert_eq!(told, due, "what is due is swept by one tick");
+        world.end_batch();
+        batches += 1;
     })
 }
 
