@@ -111,7 +111,7 @@ impl Model {
         };
         while let Some(wait) = past(self) {
             self.end_wait(wait.id, WaitEnd::TimedOut);
-            touched.extend(wait.locks());
+            touch(&wait, touched);
         }
         for session in self.sessions_at(lock) {
             let there = self
@@ -159,7 +159,7 @@ impl Model {
         waits.sort_by_key(|wait| wait.id);
         for wait in waits {
             self.end_wait(wait.id, WaitEnd::SessionEnded);
-            touched.extend(wait.locks());
+            touch(&wait, touched);
         }
         let mut holds = self.holds.iter();
         let hold = holds.find(|hold| hold.lock == *lock && hold.has(session));
@@ -736,6 +736,13 @@ impl Model {
             .iter_mut()
             .find(|session| session.id == id)
             .expect("it is there")
+    }
+}
+
+/// A wait for several locks has changed all of them; one in a queue, the lock alone that is being settled.
+fn touch(wait: &Wait, touched: &mut Vec<Lock>) {
+    if wait.all {
+        touched.extend(wait.locks());
     }
 }
 
