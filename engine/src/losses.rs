@@ -2,9 +2,12 @@
 //!
 //! A million locks may be lost in one second, nearly all because their time was over. So such a loss lies in place, in 40
 //! bytes with a path of up to 24, and whatever says more lies apart. They lie in blocks: whatever is kept stays where it was
-//! put, however many come behind it. Must hold: oldest first; no block is empty, unless there is only one; no lock is lost
-//! twice, since whoever holds it again is forgiven the first; whoever is attached hears at once, and is reminded of no more
-//! than [`LOSSES_MAX`] for [`LOSS_KEPT`].
+//! put, however many come behind it. Whoever has lost much and goes on acquiring is looked up with each grant: a full block
+//! is passed over by a glance at two bytes for each path in it.
+//!
+//! Must hold: oldest first; no block is empty, unless there is only one; no lock is lost twice, since whoever holds it again
+//! is forgiven the first; whoever is attached hears at once, and is reminded of no more than [`LOSSES_MAX`] for
+//! [`LOSS_KEPT`].
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -13,10 +16,12 @@ use alloc::vec::Vec;
 use core::{iter, mem};
 
 use compact_str::CompactString;
+use hashbrown::DefaultHashBuilder;
 
 use crate::event::{Cause, Missed, WaitEnd};
 use crate::ids::{Token, WaitId};
 use crate::limits::{LOSS_KEPT, LOSSES_MAX};
+use crate::org::hash_of;
 use crate::reply::Loss;
 use crate::time::LogTime;
 
@@ -33,9 +38,20 @@ pub(crate) struct Losses {
 
 /// The blocks before the newest.
 #[derive(Debug, Clone, Default)]
-struct Older(VecDeque<Block>);
+struct Older(VecDeque<Full>);
 
 type Block = Vec<Told>;
+
+/// A block that was full, behind which nothing is written any more.
+#[derive(Debug, Clone)]
+struct Full {
+    told: Block,
+    /// Once a path has been looked for in here.
+    tags: Option<[Tag; BLOCK]>,
+}
+
+/// Some of the hash of a path, as much as makes it rare that another path has the same.
+type Tag = u16;
 
 /// Whatever was told, and when.
 type Told = (LogTime, Kept);
@@ -68,6 +84,9 @@ impl Losses {
     /// Forgets what somebody who is attached is not reminded of any more.
     fn forget_old(&mut self, now: LogTime) {
         while self.len() >= LOSSES_MAX || LogTime(u64::from(self.since) * AGE) + LOSS_KEPT < now {
+            if self.forget_block() {
+                continue;
+            }
             let Some((oldest, _)) = self.all().next() else {
                 return;
             };
@@ -80,22 +99,37 @@ impl Losses {
         }
     }
 
+    /// Forgets the oldest block, if there is enough without it: after a resume there can be very many.
+    fn forget_block(&mut self) -> bool {
+        let len = self.len();
+        let Some(older) = &mut self.older else {
+            return false;
+        };
+        let oldest = older.0.front().map_or(0, |full| full.told.len());
+        if oldest == 0 || len - oldest < LOSSES_MAX {
+            return false;
+        }
+        older.0.pop_front();
+        self.older_len -= oldest as u32;
+        true
+    }
+
     fn expect_since(&mut self, oldest: LogTime) {
         self.since = u32::try_from(oldest.0 / AGE).unwrap_or(u32::MAX);
     }
 
     /// Whoever holds a lock need not be told that it was lost before. Nearly always there is nothing to be told.
     #[inline]
-    pub(crate) fn forgive(&mut self, path: &str) {
+    pub(crate) fn forgive(&mut self, path: &str, hashing: &DefaultHashBuilder) {
         if !self.is_empty() {
-            self.forgive_kept(path);
+            self.forgive_kept(path, hashing);
         }
     }
 
-    fn forgive_kept(&mut self, path: &str) {
-        let found = self.blocks().enumerate().find_map(|(block, told)| {
-            let index = told.iter().position(|(_, kept)| kept.is_loss_of(path))?;
-            Some((block, index))
+    fn forgive_kept(&mut self, path: &str, hashing: &DefaultHashBuilder) {
+        let found = self.find_older(path, hashing).or_else(|| {
+            let blocks = self.older.as_ref().map_or(0, |older| older.0.len());
+            Some((blocks, position(&self.newest, path)?))
         });
         if let Some((block, index)) = found {
             self.remove(block, index);
@@ -103,6 +137,14 @@ impl Losses {
         if self.is_empty() {
             self.clear();
         }
+    }
+
+    /// In which of the blocks before the newest it is, and where.
+    fn find_older(&mut self, path: &str, hashing: &DefaultHashBuilder) -> Option<(usize, usize)> {
+        let older = self.older.as_mut()?;
+        let tag = tag_of(path, hashing);
+        let mut blocks = older.0.iter_mut().enumerate();
+        blocks.find_map(|(block, full)| Some((block, full.position(path, tag, hashing)?)))
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -117,7 +159,7 @@ impl Losses {
     /// The last loss of a lock.
     pub(crate) fn last_of(&self, path: &str) -> Option<Loss> {
         let mut kept = self.all().rev().map(|(_, kept)| kept);
-        match kept.find(|kept| kept.is_loss_of(path))?.missed() {
+        match kept.find(|kept| kept.path() == Some(path))?.missed() {
             Missed::Lost { token, cause, .. } => Some(Loss { token, cause }),
             Missed::WaitEnded { .. } => None,
         }
@@ -140,6 +182,7 @@ impl Losses {
 
     fn blocks(&self) -> impl DoubleEndedIterator<Item = &Block> {
         let older = self.older.iter().flat_map(|older| &older.0);
+        let older = older.map(|full| &full.told);
         older.chain(iter::once(&self.newest))
     }
 
@@ -164,8 +207,9 @@ impl Losses {
             len @ 1..BLOCK => self.newest.reserve_exact(BLOCK - len),
             full => {
                 let next = Vec::with_capacity(BLOCK);
-                let full_one = mem::replace(&mut self.newest, next);
-                self.older.get_or_insert_default().0.push_back(full_one);
+                let told = mem::replace(&mut self.newest, next);
+                let older = self.older.get_or_insert_default();
+                older.0.push_back(Full { told, tags: None });
                 self.older_len += full as u32;
             }
         }
@@ -178,19 +222,18 @@ impl Losses {
             return;
         };
         match older.0.get_mut(block) {
-            Some(told) => {
-                told.remove(index);
+            Some(full) => {
+                full.remove(index);
                 self.older_len -= 1;
-                if told.is_empty() {
+                if full.told.is_empty() {
                     older.0.remove(block);
-                } else if told.len() <= told.capacity() / 4 {
-                    told.shrink_to_fit();
                 }
             }
             None => {
                 self.newest.remove(index);
                 if self.newest.is_empty() {
-                    self.newest = older.0.pop_back().unwrap_or_default();
+                    let last = older.0.pop_back();
+                    self.newest = last.map_or_else(Block::new, |full| full.told);
                     self.older_len -= self.newest.len() as u32;
                 }
             }
@@ -199,6 +242,48 @@ impl Losses {
             self.older = None;
         }
     }
+}
+
+impl Full {
+    #[inline]
+    fn position(&mut self, path: &str, tag: Tag, hashing: &DefaultHashBuilder) -> Option<usize> {
+        let tags = self.tags.get_or_insert_with(|| tags(&self.told, hashing));
+        // All of them: that is an instruction or two, where to stop at the first is a loop.
+        let is_there = tags.iter().fold(false, |is, known| is | (*known == tag));
+        if !is_there {
+            return None;
+        }
+        let mut told = self.told.iter().zip(tags);
+        told.position(|((_, kept), known)| *known == tag && kept.path() == Some(path))
+    }
+
+    /// What is left with little gives its room back. What is left of the last tag tells of nothing.
+    fn remove(&mut self, index: usize) {
+        self.told.remove(index);
+        if let Some(tags) = &mut self.tags {
+            tags.copy_within(index + 1.., index);
+        }
+        if self.told.len() <= self.told.capacity() / 4 {
+            self.told.shrink_to_fit();
+        }
+    }
+}
+
+fn position(told: &Block, path: &str) -> Option<usize> {
+    told.iter().position(|(_, kept)| kept.path() == Some(path))
+}
+
+#[cold]
+fn tags(told: &Block, hashing: &DefaultHashBuilder) -> [Tag; BLOCK] {
+    let mut tags = [0; BLOCK];
+    for (tag, (_, kept)) in tags.iter_mut().zip(told) {
+        *tag = kept.path().map_or(0, |path| tag_of(path, hashing));
+    }
+    tags
+}
+
+fn tag_of(path: &str, hashing: &DefaultHashBuilder) -> Tag {
+    (hash_of(hashing, path) >> 16) as Tag
 }
 
 impl FromIterator<(LogTime, Missed)> for Losses {
@@ -243,12 +328,13 @@ impl Kept {
         }
     }
 
-    fn is_loss_of(&self, lost: &str) -> bool {
+    /// The lock that was lost, if it was one.
+    fn path(&self) -> Option<&str> {
         match self {
-            Self::Expired { path, .. } => path == lost,
+            Self::Expired { path, .. } => Some(path),
             Self::Other(missed) => match &**missed {
-                Missed::Lost { path, .. } => **path == *lost,
-                Missed::WaitEnded { .. } => false,
+                Missed::Lost { path, .. } => Some(path),
+                Missed::WaitEnded { .. } => None,
             },
         }
     }
@@ -277,16 +363,17 @@ mod tests {
             steps in prop::collection::vec((0_u32..30, 0_u64..4, any::<bool>(), any::<bool>()), 1..300),
         ) {
             let (mut losses, mut expected) = (Losses::default(), VecDeque::<(LogTime, String, Cause)>::new());
+            let hashing = DefaultHashBuilder::default();
             let mut now = LogTime::ZERO;
             for (number, (path, passes, is_attached, forgives)) in (1..).zip(steps) {
                 let path = format!("path/{path}");
                 now = now + Millis(passes * LOSS_KEPT.0 / 100);
                 if forgives {
-                    losses.forgive(&path);
+                    losses.forgive(&path, &hashing);
                     expected.retain(|(_, known, _)| *known != path);
                 } else {
                     // Only who holds can lose, and who holds is forgiven.
-                    losses.forgive(&path);
+                    losses.forgive(&path, &hashing);
                     expected.retain(|(_, known, _)| *known != path);
                     let cause = if number % 3 == 0 { Cause::Released } else { Cause::Expired };
                     let (token, path) = (Token(number), &*path);
@@ -311,13 +398,24 @@ mod tests {
         }
     }
 
+    /// However many there were when they came back, and wherever in a block the first of them stands.
     #[test]
     fn whoever_is_attached_is_reminded_of_so_many() {
-        let mut losses = Losses::default();
-        for number in 0..LOSSES_MAX as u64 + 10 {
-            let kept = Kept::lost("path", Token(number), &Cause::Expired);
-            losses.keep(LogTime::ZERO, kept, true);
+        let most = LOSSES_MAX as u64;
+        for before in (most - 2..most + 2 * BLOCK as u64).chain([10 * most + 3]) {
+            let mut losses = Losses::default();
+            let lost = |number| Kept::lost("path", Token(number), &Cause::Expired);
+            for number in 0..before {
+                losses.keep(LogTime::ZERO, lost(number), false);
+            }
+            assert_eq!(losses.iter().count() as u64, before);
+            losses.keep(LogTime::ZERO, lost(before), true);
+            let tokens = losses.iter().map(|(_, missed)| match missed {
+                Missed::Lost { token, .. } => token,
+                Missed::WaitEnded { .. } => unreachable!("none was kept"),
+            });
+            let first = (before + 1).saturating_sub(most);
+            assert!(tokens.eq((first..=before).map(Token)), "{before} before");
         }
-        assert_eq!(losses.iter().count(), LOSSES_MAX);
     }
 }

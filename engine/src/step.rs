@@ -239,9 +239,13 @@ impl<'a> Step<'a> {
         from: Option<WaitId>,
     ) {
         let Engine {
-            locks, sessions, ..
+            locks,
+            sessions,
+            hashing,
+            ..
         } = &mut *self.engine;
-        sessions[session].losses.forgive(&locks[lock].path);
+        let path = &locks[lock].path;
+        sessions[session].losses.forgive(path, hashing);
         let hold = &mut self.engine.lock_mut(lock).holds[index];
         let is_member = hold.has_member(session);
         if let Some(from) = from.filter(|from| hold.from(session) != Some(*from)) {
@@ -397,6 +401,7 @@ impl<'a> Step<'a> {
             sessions,
             next,
             tally,
+            hashing,
             ..
         } = &mut *self.engine;
         let (found, holder) = (&mut locks[lock], &mut sessions[want.session]);
@@ -404,7 +409,7 @@ impl<'a> Step<'a> {
             let limit = want.limit.filter(|_| want.mode == Mode::Shared);
             found.begin_phase(next.token()?, want.mode, limit);
         }
-        holder.losses.forgive(&found.path);
+        holder.losses.forgive(&found.path, hashing);
         holder.locks.add(lock, want.ttl);
         let began = (self.now, self.wall);
         let mut hold = Hold::new(next.hold(), holder.owner, want.session, want.ttl, began);
