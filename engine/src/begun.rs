@@ -1,8 +1,9 @@
-//! The holds whose lists have been begun, in the order in which they are over.
+//! The holds that have been begun, because they may be over soon, in the order in which they are over.
 //!
-//! Each list is put in order by itself, and the first of all is the first of the lists' firsts (a heap of runs, as in the
-//! merge of Knuth's external sorting): so nothing here goes through more than one list, however many holds are due together.
-//! Nearly always there is one list, or two. Knows no rule: whether a hold is over, it says itself.
+//! They come as lists: what has stood in a list of timers, or what the young have. Each is put in order by itself, and the
+//! first of all is the first of the lists' firsts (a heap of runs, as in the merge of Knuth's external sorting): so nothing
+//! here goes through more than one list, however many holds are due together. Nearly always there is one list, or two. Knows
+//! no rule: whether a hold is over, it says itself.
 
 use alloc::collections::BinaryHeap;
 use alloc::collections::binary_heap::PeekMut;

@@ -61,7 +61,7 @@ impl Nursery {
     pub(crate) fn expect_by(&mut self, deadline: LogTime) {
         self.due = self.due.min(deadline);
         if deadline <= self.begun {
-            // What comes so late is begun with what comes after it, some of which has been.
+            // It came after the look: what is over from then on is begun with it, some of that once more.
             self.begun = LogTime(deadline.0.saturating_sub(1));
         }
     }
