@@ -168,7 +168,7 @@ fn sweeps(c: &mut Criterion) {
 }
 
 /// As a server ends very many: several engines in turn, each what is due in a millisecond. One by itself would have the
-/// processor's caches to itself, and hide what it waits for. Of so few as most servers hold, every lock is young.
+/// processor's caches to itself, and hide what it waits for. Where there are few, every lock is young.
 fn very_many_ends(c: &mut Criterion) {
     const ENGINES: u32 = 8;
     let mut group = c.benchmark_group("engine/tick");

@@ -275,6 +275,7 @@ fn position(told: &Block, path: &str) -> Option<usize> {
 
 #[cold]
 fn tags(told: &Block, hashing: &DefaultHashBuilder) -> [Tag; BLOCK] {
+    debug_assert!(told.len() <= BLOCK, "each path of a block has a tag");
     let mut tags = [0; BLOCK];
     for (tag, (_, kept)) in tags.iter_mut().zip(told) {
         *tag = kept.path().map_or(0, |path| tag_of(path, hashing));

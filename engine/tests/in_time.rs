@@ -1,16 +1,16 @@
 //! What is over is ended when its time has come, by ticks at the instants that the engine asks for: whether it is looked
 //! after with the young, by a list or by what has been begun.
 //!
-//! Against what is known of a few leases by their numbers alone. Of `reference.rs` it differs in that all of them are short:
+//! Against what is known of a few leases by their numbers alone. It differs from `reference.rs` in that all of them are short:
 //! a deadline lies on either side of whatever the engine has looked through so far.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tenure_engine::{
-    Acquire, Cause, Command, Disconnect, Effects, Engine, Entry, Event, LogTime, Millis, Mode,
-    Notice, OpenSession, PolicyLayer, Release, ReleaseScope, Renew, Reply, ResumeKey, Role, Scope,
-    SessionRef, Token, WallTime,
+    Acquire, Attach, Cause, Command, Disconnect, Effects, Engine, Entry, Event, LogTime, Millis,
+    Mode, Notice, OpenSession, PolicyLayer, Release, ReleaseScope, Renew, Reply, ResumeKey, Role,
+    Scope, SessionId, SessionRef, Token, WallTime,
 };
 
 /// More locks than stay young in a debug build.
@@ -19,16 +19,17 @@ const TTL_MAX: u64 = 24;
 
 #[derive(Debug, Clone)]
 enum Act {
-    Acquire(usize, u64),
-    Renew(usize, u64),
+    Acquire(String, u64),
+    Renew(String, u64),
     RenewSession,
-    Release(usize),
+    Release(String),
     /// So many milliseconds later; the engine may be let prepare, and looked at before it ticks.
     Pass(u64, bool),
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let (path, ttl) = (0..PATHS, 1..=TTL_MAX);
+    let path = (0..PATHS).prop_map(|number| format!("doc/{number}"));
+    let ttl = 1..=TTL_MAX;
     prop_oneof![
         4 => (path.clone(), ttl.clone()).prop_map(|(path, ttl)| Act::Acquire(path, ttl)),
         2 => (path.clone(), ttl).prop_map(|(path, ttl)| Act::Renew(path, ttl)),
@@ -73,8 +74,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let nobody = SessionRef {
-            session: tenure_engine::SessionId(0),
-            attach: tenure_engine::Attach(0),
+            session: SessionId(0),
+            attach: Attach(0),
         };
         let mut world = Self {
             engine: Engine::new(Token(1)),
@@ -123,12 +124,12 @@ impl World {
 
     fn act(&mut self, act: &Act) {
         let (by, at) = (self.by, self.at);
-        match *act {
+        match act {
             Act::Acquire(path, ttl) => {
-                let path = format!("doc/{path}");
+                let ttl = *ttl;
                 self.apply(Command::Acquire(Acquire {
                     by,
-                    path: &path,
+                    path,
                     mode: Mode::Exclusive,
                     limit: None,
                     ttl: Some(Millis(ttl)),
@@ -138,17 +139,20 @@ impl World {
                     metadata: b"",
                 }));
                 let fresh = Lease { ttl, deadline: 0 };
-                self.leases.entry(path).or_insert(fresh).renew(at, ttl);
+                self.leases
+                    .entry(path.clone())
+                    .or_insert(fresh)
+                    .renew(at, ttl);
             }
             Act::Renew(path, ttl) => {
-                let path = format!("doc/{path}");
+                let ttl = *ttl;
                 self.apply(Command::Renew(Renew {
                     by,
-                    path: &path,
+                    path,
                     ttl: Some(Millis(ttl)),
                     token: None,
                 }));
-                if let Some(lease) = self.leases.get_mut(&path) {
+                if let Some(lease) = self.leases.get_mut(path) {
                     lease.renew(at, ttl);
                 }
             }
@@ -159,16 +163,15 @@ impl World {
                     .for_each(|lease| lease.renew(at, 0));
             }
             Act::Release(path) => {
-                let path = format!("doc/{path}");
                 self.apply(Command::Release(Release {
                     by,
-                    path: &path,
+                    path,
                     scope: ReleaseScope::Owner,
                     token: None,
                 }));
-                self.leases.remove(&path);
+                self.leases.remove(path);
             }
-            Act::Pass(span, is_prepared) => self.pass(span, is_prepared),
+            Act::Pass(span, is_prepared) => self.pass(*span, *is_prepared),
         }
     }
 
@@ -204,7 +207,7 @@ proptest! {
         for act in &acts {
             world.act(act);
         }
-        // Then nothing is left, and nothing waits for anything.
+        // All of them are over by then.
         world.pass(2 * TTL_MAX, false);
         prop_assert!(world.leases.is_empty());
     }
